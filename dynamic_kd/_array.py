@@ -1,0 +1,130 @@
+"""Everything that depends on which array library a value comes from; no other module asks."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import array_api_compat as compat
+import numpy as np
+
+Array = Any
+Namespace = Any
+
+
+def array_namespace(*arrays: Array) -> Namespace:
+    """Array API namespace shared by the arrays (``None`` is skipped); a ``TypeError`` names a mixture."""
+    present = [array for array in arrays if array is not None]
+    for array in present:
+        if not compat.is_array_api_obj(array):
+            raise TypeError(
+                f"expected arrays (NumPy, torch, JAX, CuPy or another Array API library), got "
+                f"{type(array).__module__}.{type(array).__qualname__}; convert it, for example with numpy.asarray"
+            )
+    try:
+        return compat.array_namespace(*present)
+    except TypeError:
+        kinds = sorted({f"{type(array).__module__}.{type(array).__qualname__}" for array in present})
+        raise TypeError(
+            f"expected all arrays from one library, got {' and '.join(kinds)}; convert them to the same one"
+        ) from None
+
+
+def library(array: Array) -> str:
+    """Return the name of the library an array belongs to, such as ``"numpy"``, ``"torch"`` or ``"jax"``."""
+    return str(type(array).__module__.partition(".")[0].replace("jaxlib", "jax"))
+
+
+def is_torch(array: Array) -> bool:
+    """Whether the array is a torch tensor (``torch.compile`` warns about compat's cached look-up)."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(array, torch.Tensor)
+
+
+def device_of(array: Array) -> Any:
+    """Device to create companions of ``array`` on; ``None`` where the library places them by itself (JAX)."""
+    if is_torch(array):
+        return array.device
+    return None if compat.is_jax_array(array) else compat.device(array)
+
+
+def stop_gradient(array: Array) -> Array:
+    """Return the same values, as a constant for automatic differentiation."""
+    if is_torch(array):
+        return array.detach()
+    if compat.is_jax_array(array):
+        import jax
+
+        return jax.lax.stop_gradient(array)
+    return array
+
+
+def requires_grad(array: Array) -> bool:
+    """Whether a gradient would flow into the array (known for torch only; elsewhere False)."""
+    return bool(is_torch(array) and array.requires_grad)
+
+
+def is_traced(array: Array) -> bool:
+    """Whether the array stands for values not known yet: tracing, compiling, function transforms."""
+    if is_torch(array):
+        import torch
+
+        return torch.compiler.is_compiling() or torch._C._functorch.is_functorch_wrapped_tensor(array)
+    if compat.is_jax_array(array):
+        import jax
+
+        return isinstance(array, jax.core.Tracer)
+    return False
+
+
+def is_concrete(array: Array) -> bool:
+    """Whether looking at values costs nothing: not traced, and in the CPU's memory."""
+    if is_traced(array) or compat.is_cupy_array(array):
+        return False
+    if is_torch(array):
+        return bool(array.device.type == "cpu")
+    return not compat.is_jax_array(array) or all(d.platform == "cpu" for d in array.devices())
+
+
+def accumulation_dtype(xp: Namespace, *arrays: Array) -> Any:
+    """Dtype to compute in: the arrays' common floating dtype, but at least float32."""
+    dtype = arrays[0].dtype
+    for array in arrays[1:]:
+        dtype = xp.result_type(dtype, array.dtype)
+    return xp.float32 if xp.finfo(dtype).bits < 32 else dtype
+
+
+def widest_float(xp: Namespace, array: Array) -> Any:
+    """Return float64 where the array's library and device have it, otherwise float32 (MPS, JAX without x64)."""
+    if compat.is_jax_array(array):
+        return xp.float64 if xp.asarray(np.float64(0)).dtype == xp.float64 else xp.float32
+    on_mps = is_torch(array) and array.device.type == "mps"
+    return xp.float32 if on_mps else xp.float64
+
+
+def as_numpy(array: Array) -> np.ndarray[Any, Any] | None:
+    """Return the array's memory as NumPy, without a copy, if it is NumPy's or torch's on the CPU; otherwise None."""
+    if compat.is_numpy_array(array):
+        return np.asarray(array)
+    if is_torch(array) and is_concrete(array) and not array.is_sparse:
+        plain = array.detach()
+        if plain.dtype.itemsize == 2 and plain.dtype.is_floating_point:
+            plain = plain.float()  # NumPy has no bfloat16, and float16 widens exactly
+        return np.asarray(plain.numpy())
+    return None
+
+
+def to_host(array: Array) -> np.ndarray[Any, Any]:
+    """Return a NumPy copy or view of any array, wherever it lives."""
+    if is_torch(array):
+        return np.asarray(array.detach().cpu().numpy())
+    return np.asarray(array.get() if compat.is_cupy_array(array) else array)
+
+
+def from_numpy(values: np.ndarray[Any, Any], like: Array) -> Array:
+    """Return NumPy results in the library of ``like`` (the counterpart of `as_numpy`)."""
+    if compat.is_numpy_array(like):
+        return values[()] if values.ndim == 0 else values
+    import torch
+
+    return torch.from_numpy(np.ascontiguousarray(values))

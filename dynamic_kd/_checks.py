@@ -1,0 +1,43 @@
+"""Checks of settings; every message says what was expected, what came, and how to mend it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from numbers import Real
+from typing import Any
+
+
+def check_number(
+    name: str,
+    value: Any,
+    *,
+    low: float = -math.inf,
+    high: float = math.inf,
+    exclusive_low: bool = False,
+    exclusive_high: bool = False,
+) -> None:
+    """Raise unless ``value`` is a finite real number in the interval from ``low`` to ``high``."""
+    left = "(" if exclusive_low or math.isinf(low) else "["
+    right = ")" if exclusive_high or math.isinf(high) else "]"
+    interval = f"{left}{low:g}, {high:g}{right}"
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name}: expected a number in {interval}, got {value!r} ({type(value).__name__})")
+    number = float(value)
+    above = low < number if exclusive_low else low <= number
+    below = number < high if exclusive_high else number <= high
+    if not (above and below and math.isfinite(number)):
+        raise ValueError(f"{name}: expected a number in {interval}, got {value!r}")
+
+
+def check_choice(name: str, value: Any, options: Collection[str]) -> None:
+    """Raise unless ``value`` is one of the named ``options``."""
+    if value not in options:
+        listed = ", ".join(repr(option) for option in options)
+        raise ValueError(f"{name}: expected one of {listed}, got {value!r}")
+
+
+def check_flag(name: str, value: Any) -> None:
+    """Raise unless ``value`` is True or False."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{name}: expected True or False, got {value!r} ({type(value).__name__})")

@@ -1,0 +1,143 @@
+"""Predictions and targets as the metrics take them: checked, batched, the target binary."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dynamic_kd._array import Array, Namespace, array_namespace, is_traced, stop_gradient, widest_float
+from dynamic_kd._checks import check_choice, check_flag
+
+CHECKS = ("auto", "off")
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """A batch of predictions with their binary targets.
+
+    Attributes
+    ----------
+    pred
+        Shape (B, H, W), uint8 levels or floating values in [0, 1], as given (not normalised yet).
+    target
+        Shape (B, H, W), bool.
+    normalize
+        Whether each prediction is stretched to [0, 1] before it is scored.
+    single
+        Whether one image came without a batch axis, so that results lose theirs.
+    """
+
+    pred: Array
+    target: Array
+    normalize: bool
+    single: bool
+
+
+def as_pairs(
+    pred: Array, target: Array, *, normalize: bool = True, quantize: bool = False, check: str = "auto"
+) -> Pairs:
+    """Check a prediction and its target and bring them to shape (B, H, W)."""
+    check_flag("normalize", normalize)
+    check_flag("quantize", quantize)
+    check_choice("check", check, CHECKS)
+    xp = array_namespace(pred, target)
+    pred, target = stop_gradient(pred), stop_gradient(target)  # scores are steps of their inputs: no gradient
+    _check_shapes(tuple(pred.shape), tuple(target.shape))
+    _check_pred_dtype(xp, pred)
+    _check_target_dtype(xp, target)
+    if check == "auto" and not (is_traced(pred) or is_traced(target)):
+        _check_pred_values(xp, pred)
+        _check_target_values(xp, target)
+    if quantize and xp.isdtype(pred.dtype, "real floating"):
+        # Rounded half up, as image writers do; bfloat16 and float16 would round the product first.
+        wide = xp.astype(pred, widest_float(xp, pred))
+        pred = xp.astype(xp.floor(wide * 255 + 0.5), xp.uint8)
+    single = pred.ndim == 2
+    height, width = pred.shape[-2:]
+    return Pairs(
+        pred=xp.reshape(pred, (-1, height, width)),
+        target=xp.reshape(_binary(xp, target), (-1, height, width)),
+        normalize=normalize,
+        single=single,
+    )
+
+
+def _check_shapes(pred: tuple[int, ...], target: tuple[int, ...]) -> None:
+    for name, shape in (("pred", pred), ("target", target)):
+        if len(shape) == 3 and shape[-1] in (3, 4):
+            raise ValueError(
+                f"{name}: expected (H, W), (B, H, W) or (B, 1, H, W), got {shape}, which looks like a colour image; "
+                f"read it as greyscale, or pass a batch this narrow as (B, 1, H, W)"
+            )
+        if len(shape) not in (2, 3, 4) or (len(shape) == 4 and shape[1] != 1):
+            raise ValueError(f"{name}: expected shape (H, W), (B, H, W) or (B, 1, H, W), got {shape}")
+        if 0 in shape:
+            raise ValueError(f"{name}: expected at least one pixel, got an empty array of shape {shape}")
+    batchless = [shape if len(shape) < 4 else (shape[0], *shape[2:]) for shape in (pred, target)]
+    if batchless[0] != batchless[1]:
+        raise ValueError(
+            f"pred and target: expected equal shapes, got {pred} and {target}; "
+            f"resize the prediction to the target's size"
+        )
+
+
+def _check_pred_dtype(xp: Namespace, pred: Array) -> None:
+    if pred.dtype != xp.uint8 and not xp.isdtype(pred.dtype, "real floating"):
+        raise TypeError(
+            f"pred: expected uint8 (0 to 255) or floating values in [0, 1], got {pred.dtype}; "
+            f"cast 8-bit maps to uint8, divide others by their largest possible value"
+        )
+
+
+def _check_pred_values(xp: Namespace, pred: Array) -> None:
+    if pred.dtype == xp.uint8:
+        return
+    low, high = float(xp.min(pred)), float(xp.max(pred))
+    if low >= 0 and high <= 1:
+        return
+    if not bool(xp.all(xp.isfinite(pred))):
+        raise ValueError("pred: expected finite values in [0, 1], got NaN or infinity")
+    if low >= 0 and high <= 255:
+        hint = "divide 0 to 255 maps by 255, or pass them as uint8"
+    else:
+        hint = "pass probabilities, for logits the sigmoid of them"
+    raise ValueError(f"pred: expected values in [0, 1], got {low:g} to {high:g}; {hint}")
+
+
+def _check_target_dtype(xp: Namespace, target: Array) -> None:
+    if not xp.isdtype(target.dtype, ("bool", "integral", "real floating")):
+        raise TypeError(f"target: expected bool, integers from 0 to 255 or floats in [0, 1], got {target.dtype}")
+
+
+def _check_target_values(xp: Namespace, target: Array) -> None:
+    if target.dtype == xp.bool:
+        return
+    low, high = float(xp.min(target)), float(xp.max(target))
+    if xp.isdtype(target.dtype, "integral"):
+        if low < 0 or high > 255:
+            raise ValueError(f"target: expected integers from 0 to 255, got {low:g} to {high:g}")
+        _refuse_dark_masks(xp, target)
+    elif not bool(xp.all(xp.isfinite(target))):
+        raise ValueError("target: expected finite values in [0, 1], got NaN or infinity")
+    elif low < 0 or high > 1:
+        raise ValueError(
+            f"target: expected floating values in [0, 1], got {low:g} to {high:g}; divide 0 to 255 masks by 255"
+        )
+
+
+def _refuse_dark_masks(xp: Namespace, target: Array) -> None:
+    peaks = xp.max(xp.reshape(target, (-1, target.shape[-2] * target.shape[-1])), axis=-1)
+    dark = (peaks > 0) & (peaks <= 128 if target.dtype != xp.int8 else peaks > 0)
+    if bool(xp.any(dark)):
+        peak = int(xp.max(xp.where(dark, peaks, xp.zeros_like(peaks))))
+        raise ValueError(
+            f"target: expected an 8-bit mask, where more than 128 is salient, got a largest value of {peak}, "
+            f"which would count as empty; for 0/{peak} masks pass target > 0"
+        )
+
+
+def _binary(xp: Namespace, target: Array) -> Array:
+    if target.dtype == xp.bool:
+        return target
+    if target.dtype == xp.int8:
+        return xp.zeros_like(target, dtype=xp.bool)  # int8 cannot exceed 128, and cannot be compared with it
+    return target > (128 if xp.isdtype(target.dtype, "integral") else 0.5)

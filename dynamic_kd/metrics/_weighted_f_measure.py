@@ -1,0 +1,83 @@
+"""Weighted F-measure: errors weighed by where they are."""
+
+from __future__ import annotations
+
+from dynamic_kd._array import Array
+from dynamic_kd._checks import check_number
+from dynamic_kd.metrics._functional import scored
+from dynamic_kd.metrics._statistics import Statistics
+from dynamic_kd.metrics._statistics._interface import EPSILON
+
+
+def weighted_f_measure(
+    pred: Array,
+    target: Array,
+    *,
+    beta_squared: float = 1.0,
+    normalize: bool = True,
+    quantize: bool = False,
+    check: str = "auto",
+) -> Array:
+    r"""Weighted F-measure of a saliency map, without thresholds.
+
+    The absolute errors of foreground pixels are forgiven where their 7 × 7 Gaussian neighbourhood (σ = 5, zeros
+    outside the image; background pixels stand in with the error of their nearest foreground pixel) is better, and
+    those of background pixels count up to twice with their distance d from the foreground:
+
+    .. math:: B = 2 - e^{\frac{\ln 0.5}{5} d}, \quad R^w = 1 - \overline{E^w_{fg}}, \quad
+        P^w = \frac{TP^w}{TP^w + FP^w}, \quad
+        F^w_\beta = \frac{(1 + \beta^2) P^w R^w}{\beta^2 P^w + R^w}
+
+    Parameters
+    ----------
+    pred, target, normalize, quantize, check
+        As for `mean_absolute_error`.
+    beta_squared
+        Weight of precision against recall, above 0; papers use 1.
+
+    Returns
+    -------
+    array
+        Values in [0, 1], shape (B,), or () for a single image.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As for `mean_absolute_error`, and for settings out of range.
+
+    Notes
+    -----
+    An empty target scores 0 (the original code gives NaN). Among foreground pixels equally near, the one in the
+    smallest column, then row, is the nearest, as in SciPy; MATLAB's choice moves scores by up to 2e-4.
+    Distances are exact. Arrays outside the CPU's memory find them by brute force, which takes H · W · (H + W) steps.
+
+    References
+    ----------
+    Margolin, Zelnik-Manor and Tal, How to Evaluate Foreground Maps?, CVPR 2014.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> target = np.zeros((16, 16), bool)
+    >>> target[4:12, 4:12] = True
+    >>> round(float(weighted_f_measure(target.astype(float), target)), 6)
+    1.0
+    """
+    check_number("beta_squared", beta_squared, low=0, exclusive_low=True)
+
+    def formula(statistics: Statistics) -> Array:
+        return weighted_f_values(statistics, beta_squared=beta_squared)
+
+    return scored(formula, pred, target, normalize=normalize, quantize=quantize, check=check)
+
+
+def weighted_f_values(statistics: Statistics, *, beta_squared: float = 1.0) -> Array:
+    """Weighted F-measure from statistics."""
+    xp = statistics.xp
+    salient = statistics.foreground
+    foreground, background = statistics.weighted_errors()
+    recall = 1 - foreground / xp.maximum(salient, xp.ones_like(salient))
+    hits = salient - foreground
+    precision = hits / (hits + background + EPSILON)
+    value = (1 + beta_squared) * recall * precision / (recall + beta_squared * precision + EPSILON)
+    return xp.where(salient > 0, value, xp.zeros_like(value))

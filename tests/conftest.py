@@ -1,0 +1,55 @@
+"""Fixtures shared by every test folder."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+# The slow float64 references import nothing of the package, so they are found by path, not by name.
+sys.path.insert(0, str(Path(__file__).parent / "reference"))
+
+NAMESPACES = {
+    "numpy": "array_api_compat.numpy",
+    "torch": "array_api_compat.torch",
+    "jax": "jax.numpy",
+    "array_api_strict": "array_api_strict",
+}
+
+
+@contextmanager
+def x64(jax):
+    """Give JAX 64 bits, and take them away again."""
+    before = jax.config.jax_enable_x64
+    jax.config.update("jax_enable_x64", True)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_enable_x64", before)
+
+
+@pytest.fixture
+def jax():
+    """JAX with 64 bits, for the length of one test."""
+    module = pytest.importorskip("jax")
+    with x64(module):
+        yield module
+
+
+@pytest.fixture(params=list(NAMESPACES))
+def xp(request):
+    """Array namespace of each library in turn; JAX with 64 bits, for the length of one test."""
+    library = pytest.importorskip(request.param)
+    namespace = importlib.import_module(NAMESPACES[request.param])
+    with x64(library) if request.param == "jax" else nullcontext():
+        yield namespace
+
+
+@pytest.fixture(scope="session")
+def to_numpy():
+    """Return a function that brings any library's array to NumPy, torch tensors that require grad too."""
+    return lambda array: np.asarray(array.detach() if hasattr(array, "detach") else array)

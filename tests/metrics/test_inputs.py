@@ -1,0 +1,112 @@
+"""Every message that a bad input or setting gets."""
+
+import re
+
+import numpy as np
+import pytest
+
+from dynamic_kd.metrics import SODMetrics, e_measure, f_measure, mean_absolute_error, s_measure, weighted_f_measure
+
+PRED = np.linspace(0, 1, 48).reshape(6, 8)
+TARGET = np.eye(6, 8, dtype=bool)
+
+BAD_ARRAYS = [
+    (PRED.tolist(), TARGET, TypeError, "expected arrays (NumPy, torch, JAX"),
+    (PRED, TARGET[:5], ValueError, "pred and target: expected equal shapes, got (6, 8) and (5, 8); resize"),
+    (PRED[0], TARGET[0], ValueError, "pred: expected shape (H, W), (B, H, W) or (B, 1, H, W), got (8,)"),
+    (PRED[None].repeat(2, 0)[None], TARGET, ValueError, "pred: expected shape (H, W), (B, H, W) or (B, 1, H, W)"),
+    (np.dstack([PRED] * 3), TARGET, ValueError, "pred: expected (H, W), (B, H, W) or (B, 1, H, W), got (6, 8, 3)"),
+    (PRED, np.dstack([TARGET] * 4), ValueError, "target: expected (H, W), (B, H, W) or (B, 1, H, W), got (6, 8, 4)"),
+    (PRED[:0], TARGET[:0], ValueError, "pred: expected at least one pixel, got an empty array of shape (0, 8)"),
+    (np.full_like(PRED, np.nan), TARGET, ValueError, "pred: expected finite values in [0, 1], got NaN or infinity"),
+    (np.full_like(PRED, np.inf), TARGET, ValueError, "pred: expected finite values in [0, 1], got NaN or infinity"),
+    (PRED * 255, TARGET, ValueError, "pred: expected values in [0, 1], got 0 to 255; divide 0 to 255 maps by 255"),
+    (PRED * 8 - 4, TARGET, ValueError, "got -4 to 4; pass probabilities, for logits the sigmoid of them"),
+    (PRED.astype(int), TARGET, TypeError, "pred: expected uint8 (0 to 255) or floating values in [0, 1], got int64"),
+    (PRED > 0.5, TARGET, TypeError, "pred: expected uint8 (0 to 255) or floating values in [0, 1], got bool"),
+    (
+        PRED,
+        TARGET * 1,
+        ValueError,
+        "got a largest value of 1, which would count as empty; for 0/1 masks pass target > 0",
+    ),
+    (PRED, TARGET.astype(np.uint8) * 128, ValueError, "got a largest value of 128, which would count as empty"),
+    (PRED, TARGET.astype(np.int8), ValueError, "got a largest value of 1, which would count as empty"),
+    (PRED, TARGET * 256, ValueError, "target: expected integers from 0 to 255, got 0 to 256"),
+    (PRED, TARGET * -1, ValueError, "target: expected integers from 0 to 255, got -1 to 0"),
+    (PRED, TARGET * 255.0, ValueError, "target: expected floating values in [0, 1], got 0 to 255; divide"),
+    (PRED, TARGET * np.nan, ValueError, "target: expected finite values in [0, 1], got NaN or infinity"),
+    (PRED, TARGET * 1j, TypeError, "target: expected bool, integers from 0 to 255 or floats in [0, 1], got complex128"),
+]
+
+
+@pytest.mark.parametrize(("pred", "target", "error", "message"), BAD_ARRAYS)
+def test_bad_arrays(functions, pred, target, error, message):
+    for function in functions.values():
+        with pytest.raises(error, match=re.escape(message)):
+            function(pred, target)
+    metrics = SODMetrics()
+    with pytest.raises(error, match=re.escape(message)):
+        metrics.update(pred, target)
+    assert len(metrics) == 0
+
+
+def test_mixed_libraries(functions):
+    torch = pytest.importorskip("torch")
+    for function in functions.values():
+        with pytest.raises(
+            TypeError, match=r"expected all arrays from one library, got numpy.ndarray and torch.Tensor"
+        ):
+            function(PRED, torch.from_numpy(TARGET))
+
+
+def test_an_image_of_a_batch_with_a_dark_mask_is_found():
+    targets = np.stack([TARGET * 255, TARGET * 1]).astype(np.uint8)
+    with pytest.raises(ValueError, match="largest value of 1"):
+        mean_absolute_error(np.stack([PRED, PRED]), targets)
+
+
+def test_a_genuinely_empty_mask_is_accepted(functions):
+    for dtype in (np.uint8, np.int8, np.int64, float, bool):
+        for function in functions.values():
+            assert np.isfinite(function(PRED, np.zeros((6, 8), dtype))).all()
+
+
+def test_unchecked_values_are_not_looked_at():
+    dark = TARGET.astype(np.uint8)
+    assert mean_absolute_error(PRED, dark, check="off") == pytest.approx(PRED.mean())
+
+
+def test_traced_values_are_not_looked_at(jax):
+    scored = jax.jit(mean_absolute_error)(PRED, TARGET.astype(np.uint8))
+    assert float(scored) == pytest.approx(PRED.mean())
+
+
+BAD_SETTINGS = [
+    (
+        f_measure,
+        {"reduce": "median"},
+        ValueError,
+        "reduce: expected one of 'curve', 'max', 'mean', 'adaptive', got 'median'",
+    ),
+    (e_measure, {"reduce": 1}, ValueError, "reduce: expected one of 'curve'"),
+    (f_measure, {"beta_squared": 0}, ValueError, "beta_squared: expected a number in (0, inf), got 0"),
+    (
+        weighted_f_measure,
+        {"beta_squared": "1"},
+        TypeError,
+        "beta_squared: expected a number in (0, inf), got '1' (str)",
+    ),
+    (s_measure, {"alpha": 1.5}, ValueError, "alpha: expected a number in [0, 1], got 1.5"),
+    (s_measure, {"alpha": float("nan")}, ValueError, "alpha: expected a number in [0, 1], got nan"),
+    (e_measure, {"strict": 1}, TypeError, "strict: expected True or False, got 1 (int)"),
+    (s_measure, {"normalize": None}, TypeError, "normalize: expected True or False, got None (NoneType)"),
+    (s_measure, {"quantize": "no"}, TypeError, "quantize: expected True or False, got 'no' (str)"),
+    (s_measure, {"check": "on"}, ValueError, "check: expected one of 'auto', 'off', got 'on'"),
+]
+
+
+@pytest.mark.parametrize(("function", "setting", "error", "message"), BAD_SETTINGS)
+def test_bad_settings(function, setting, error, message):
+    with pytest.raises(error, match=re.escape(message)):
+        function(PRED, TARGET, **setting)

@@ -1,0 +1,109 @@
+"""What holds whatever the image."""
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from dynamic_kd.metrics import f_measure
+
+any_image = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@any_image
+@given(data=st.data())
+def test_bounds(functions, pair_strategy, data):
+    pred, target = data.draw(pair_strategy())
+    for name, function in functions.items():
+        values = function(pred, target)
+        highest = target.size / max(target.size - 1, 1) if "E" in name else 1
+        assert np.all(values >= 0), name
+        assert np.all(values <= highest + 1e-12), name
+
+
+@any_image
+@given(data=st.data())
+def test_recall_falls_with_the_threshold_and_starts_at_one(pair_strategy, data):
+    from dynamic_kd.metrics._f_measure import precision_recall
+    from dynamic_kd.metrics._inputs import as_pairs
+    from dynamic_kd.metrics._statistics import statistics
+
+    pred, target = data.draw(pair_strategy())
+    measured = statistics(as_pairs(pred, target))
+    _, recall = precision_recall(measured, measured.threshold_counts())
+    assert np.all(np.diff(recall) <= 0)
+    assert recall[0, 0] == target.any()
+
+
+@any_image
+@given(data=st.data())
+def test_flipping_both_changes_nothing_but_s(functions, pair_strategy, data):
+    """S rounds the centroid up, so a mirrored image may be split elsewhere; wF's ties go to the left."""
+    pred, target = data.draw(pair_strategy())
+    for name in ("MAE", "F", "E"):
+        value, flipped = functions[name](pred, target), functions[name](pred[::-1, ::-1], target[::-1, ::-1])
+        np.testing.assert_allclose(flipped, value, rtol=0, atol=1e-12)
+
+
+@any_image
+@given(data=st.data())
+def test_normalisation_forgets_offset_and_scale(functions, pair_strategy, data):
+    pred, target = data.draw(pair_strategy())
+    dim = pred / 255 * 0.5 + 0.25
+    if pred.min() == pred.max():
+        return
+    for name in ("MAE", "S", "wF"):
+        np.testing.assert_allclose(functions[name](dim, target), functions[name](pred, target), atol=1e-9)
+
+
+@any_image
+@given(data=st.data())
+def test_a_perfect_map_scores_perfectly(functions, pair_strategy, data):
+    _, target = data.draw(pair_strategy())
+    if not target.any() or target.all():
+        return
+    perfect = target.astype(float)
+    assert functions["MAE"](perfect, target) == 0
+    assert functions["wF"](perfect, target) == pytest.approx(1)
+    assert functions["S"](perfect, target) == pytest.approx(1)
+    assert functions["F"](perfect, target)[1:] == pytest.approx(np.ones(255))
+    assert functions["adpE"](perfect, target) == pytest.approx(target.size / (target.size - 1))
+
+
+def test_constant_maps_are_not_stretched(functions):
+    target = np.eye(8, dtype=bool)
+    for level in (0, 128, 255):
+        pred = np.full((8, 8), level, np.uint8)
+        expected = np.abs(level / 255 - target).mean()
+        assert functions["MAE"](pred, target) == pytest.approx(expected)
+        assert functions["MAE"](pred, target, normalize=False) == pytest.approx(expected)
+
+
+def test_without_normalisation_levels_are_taken_as_they_are(functions, backend):
+    pred = np.full((8, 8), 100, np.uint8)
+    pred[0, 0] = 50
+    target = np.eye(8, dtype=bool)
+    for name, function in functions.items():
+        eight_bit = np.asarray(function(backend(pred), backend(target), normalize=False))
+        floating = np.asarray(function(backend(pred / 255), backend(target), normalize=False))
+        np.testing.assert_allclose(eight_bit, floating, rtol=0, atol=1e-12, err_msg=name)
+    recall_free = np.asarray(f_measure(backend(pred), backend(target), normalize=False))
+    assert (recall_free[101:] == 0).all()
+    assert recall_free[100] > 0
+
+
+def test_quantize_scores_floats_as_the_saved_map(functions, random_pair):
+    generator = np.random.default_rng(3)
+    _, target = random_pair(generator, 20, 20)
+    pred = generator.random((20, 20)).astype(np.float32)
+    saved = np.floor(pred.astype(float) * 255 + 0.5).astype(np.uint8)
+    for function in functions.values():
+        np.testing.assert_array_equal(function(pred, target, quantize=True), function(saved, target))
+    assert functions["MAE"](pred, target) != functions["MAE"](saved, target)
+
+
+def test_reductions_are_those_of_the_curve(random_pair):
+    pred, target = random_pair(np.random.default_rng(5), 30, 20)
+    curve = f_measure(pred, target)
+    assert f_measure(pred, target, reduce="max") == curve.max()
+    assert f_measure(pred, target, reduce="mean") == pytest.approx(curve.mean())

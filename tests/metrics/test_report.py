@@ -1,0 +1,107 @@
+"""Reports, tables and curves."""
+
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+
+from dynamic_kd.metrics import SODMetrics, plot_curves, table
+
+NAMES = ["MAE", "maxF", "meanF", "adpF", "wF", "Sm", "maxE", "meanE", "adpE"]
+
+
+@pytest.fixture
+def report(random_pair):
+    generator = np.random.default_rng(0)
+    metrics = SODMetrics()
+    for name in ("a", 'quote", comma'):
+        metrics.update(*random_pair(generator, 20, 24), names=[name])
+    return metrics.compute()
+
+
+def test_a_report_maps_the_names_papers_print_to_floats(report):
+    assert list(report)[:9] == NAMES
+    assert all(type(value) is float for value in report.values())
+    assert dict(report) == report.as_dict()
+    assert "maxF_per_image" in report
+
+
+def test_json_holds_everything(report):
+    content = json.loads(report.to_json())
+    assert set(content) == {"scores", "counts", "settings", "curves", "per_image"}
+    assert content["scores"] == report.as_dict()
+    assert content["per_image"] == report.per_image
+    assert {name: len(curve) for name, curve in content["curves"].items()} == dict.fromkeys(
+        ["threshold", "precision", "recall", "f_measure", "e_measure"], 256
+    )
+
+
+def test_curves_ascend_with_the_threshold(report):
+    assert report.curves["threshold"][[0, 255]].tolist() == [0, 1]
+    assert report.curves["recall"][0] == 1
+    assert report["maxF"] == report.curves["f_measure"].max()
+
+
+def test_per_image_csv_keeps_every_digit(report):
+    rows = list(csv.DictReader(io.StringIO(report.per_image_csv())))
+    assert [row["name"] for row in rows] == ["a", 'quote", comma']
+    assert [float(row["Sm"]) for row in rows] == [row["Sm"] for row in report.per_image]
+
+
+def test_markdown(report):
+    lines = table({"a|b": report}, "markdown").splitlines()
+    assert lines[0] == f"| method | {' | '.join(NAMES)} |"
+    assert lines[2].startswith(r"| a\|b | .")
+    assert len(lines) == 3
+
+
+def test_latex(report):
+    text = table({"a_b": report, "50%": report}, "latex", scores=["MAE", "maxF_per_image"])
+    assert r"\begin{tabular}{lrr}" in text
+    assert r"method & MAE & maxF\_per\_image \\" in text
+    assert r"a\_b & ." in text
+    assert r"50\% & ." in text
+    assert text.count(r"\\") == 3
+
+
+def test_csv_keeps_every_digit(report):
+    rows = list(csv.DictReader(io.StringIO(table({"ours": report}, "csv"))))
+    assert rows[0]["method"] == "ours"
+    assert {name: float(rows[0][name]) for name in NAMES} == {name: report[name] for name in NAMES}
+
+
+def test_papers_print_three_decimals_without_the_zero():
+    from dynamic_kd.metrics._tables import rounded
+
+    assert [rounded(value) for value in (0.0, 0.8317, 0.9996, 1.0, 0.0004)] == [
+        ".000",
+        ".832",
+        "1.000",
+        "1.000",
+        ".000",
+    ]
+
+
+def test_bad_tables(report):
+    with pytest.raises(ValueError, match="style: expected one of 'markdown', 'csv', 'latex', got 'html'"):
+        table({"ours": report}, "html")
+    with pytest.raises(ValueError, match=r"scores: expected one of 'MAE', .*, got 'AUC'"):
+        table({"ours": report}, scores=["AUC"])
+    with pytest.raises(ValueError, match="reports: expected at least one, got none"):
+        table({})
+
+
+def test_curves_are_drawn_without_pyplot(report, tmp_path):
+    figure = plot_curves({"ours": report, "theirs": report})
+    left, right = figure.axes
+    for axes, x, y in ((left, report.curves["recall"], "precision"), (right, np.arange(256.0), "f_measure")):
+        assert len(axes.lines) == 2
+        np.testing.assert_allclose(axes.lines[0].get_xdata(), x)
+        np.testing.assert_array_equal(axes.lines[0].get_ydata(), report.curves[y])
+    labels = [text.get_text() for text in right.get_legend().get_texts()]
+    assert labels[0] == f"ours (max {report['maxF']:.3f})"
+    figure.savefig(tmp_path / "curves.png")
+    with pytest.raises(ValueError, match="reports: expected at least one, got none"):
+        plot_curves({})
