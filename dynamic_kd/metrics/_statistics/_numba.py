@@ -10,15 +10,10 @@ import numba as nb
 import numpy as np
 import numpy.typing as npt
 
-from dynamic_kd.metrics._statistics._interface import GAUSSIAN_SIZE, HALF_DISTANCE
-from dynamic_kd.metrics._statistics._numpy import REACH, gaussian
+from dynamic_kd.metrics._statistics._interface import GAUSSIAN_SIZE
+from dynamic_kd.metrics._statistics._numpy import BAND, FLAT, IMPORTANCE, REACH, gaussian
 
 NAME = "numba"
-# A foreground pixel's window reaches background pixels at most this far (squared) from the foreground.
-BAND = 2 * REACH**2
-# From this squared distance on, the importance of a background pixel is exactly 2 in float64.
-FLAT = math.ceil((-HALF_DISTANCE * math.log2(2**-54)) ** 2)
-IMPORTANCE = 2 - np.exp(np.log(0.5) / HALF_DISTANCE * np.sqrt(np.arange(FLAT + 1.0)))
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 Floats = npt.NDArray[np.float64]
@@ -163,7 +158,7 @@ def _weighted_errors(pixels: Any, table: Any, target: Any, importance: Any, weig
         if row < height:
             pieces = _lower_envelope(row, nearest, columns, width, hull, starts)
             spread = np.zeros(width + 2 * REACH)  # with the Gaussian's zero padding left and right
-            background += _row_errors(pixels, table, target, importance, row, nearest, hull[:pieces], starts, spread)
+            background += _row_errors(pixels, table, importance, row, nearest, hull[:pieces], starts, spread)
             if top - REACH <= row < bottom + REACH:
                 _smooth_along(spread[left : right + 2 * REACH], weights, window[row % GAUSSIAN_SIZE])
         if top <= row - REACH < bottom:
@@ -226,7 +221,7 @@ def _lower_envelope(row: int, nearest: Any, columns: Any, width: int, hull: Any,
 
 @_exact
 def _row_errors(
-    pixels: Any, table: Any, target: Any, importance: Any, row: int, nearest: Any, hull: Any, starts: Any, spread: Any
+    pixels: Any, table: Any, importance: Any, row: int, nearest: Any, hull: Any, starts: Any, spread: Any
 ) -> float:
     """Sum a row's background errors, and spread the nearest foreground pixel's error over the band."""
     total = 0.0
@@ -238,8 +233,7 @@ def _row_errors(
             squared = vertical + (position - column) * (position - column)
             if squared <= BAND:
                 spread[position + REACH] = error
-            if not target[row, position]:
-                total += _value(table, pixels[row, position]) * importance[min(squared, FLAT)]
+            total += _value(table, pixels[row, position]) * importance[min(squared, FLAT)]
     return total
 
 

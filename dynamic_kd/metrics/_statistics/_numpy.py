@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
@@ -13,6 +14,12 @@ from dynamic_kd.metrics._statistics._interface import GAUSSIAN_SIGMA, GAUSSIAN_S
 
 NAME = "numpy"
 REACH = GAUSSIAN_SIZE // 2
+# A foreground pixel's window reaches background pixels at most this far (squared) from the foreground.
+BAND = 2 * REACH**2
+# Importance of a pixel's error by squared distance: nothing on the foreground, from FLAT on exactly 2 in float64.
+FLAT = math.ceil((54 * HALF_DISTANCE) ** 2)
+IMPORTANCE = 2 - np.exp(math.log(0.5) / HALF_DISTANCE * np.sqrt(np.arange(FLAT + 1.0)))
+IMPORTANCE[0] = 0
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -47,7 +54,9 @@ def split(target: Mask) -> tuple[int, int]:
     """Rows and columns up to the 1-based centroid, each rounded half up."""
     count = max(int(np.count_nonzero(target)), 1)
     profiles = target.sum(axis=1), target.sum(axis=0)
-    row, column = ((2 * int(profile @ np.arange(len(profile))) + 3 * count) // (2 * count) for profile in profiles)
+    row, column = (
+        (2 * int((profile * np.arange(len(profile))).sum()) + 3 * count) // (2 * count) for profile in profiles
+    )
     return row, column
 
 
@@ -61,44 +70,57 @@ def _moments(x: npt.NDArray[Any], g: npt.NDArray[Any]) -> Floats:
         shifted = values - values.flat[0]
         mean = shifted.mean()
         means.append(values.flat[0] + mean)
-        deviations.append((shifted - mean).ravel())
+        deviations.append(shifted - mean)
     dx, dg = deviations
-    return np.array([x.size, *means, dx @ dx, dg @ dg, dx @ dg])
+    # Not @: BLAS would start threads of its own inside each worker.
+    return np.array([x.size, *means, (dx * dx).sum(), (dg * dg).sum(), (dx * dg).sum()])
 
 
 def weighted_errors(pixels: npt.NDArray[Any], table: Floats, target: Mask) -> tuple[float, float]:
     """Sum the weighted F-measure's errors over foreground and background; the target has foreground."""
     x = _values(pixels, table)
-    error = np.where(target, 1 - x, x)
-    background = ~target
-    importance = 2 - np.exp(np.log(0.5) / HALF_DISTANCE * _distance(target)[background])
+    squared = _squared_distance(target)
+    background = (x * IMPORTANCE[np.minimum(squared, FLAT)]).sum()
     box = _bounding_box(target)
-    inside = target[box]
-    smooth = _smooth_error(error[box], inside)
-    foreground = np.minimum(error[box][inside], smooth[inside]).sum()
-    return float(foreground), float(error[background] @ importance)
+    x, target = x[box], target[box]
+    smooth = _spread_error(x, target, squared[box])
+    for axis in (0, 1):
+        smooth = correlate1d(smooth, gaussian(), axis)
+    return float(np.minimum(1 - x[target], smooth[target]).sum()), float(background)
 
 
 def _bounding_box(target: Mask) -> tuple[slice, slice]:
-    """Return the foreground's rows and columns, widened by the Gaussian's reach."""
+    """Return the foreground's rows and columns, widened by the Gaussian's reach.
+
+    The box cuts nothing off: a foreground pixel's window stays in it or meets the image's border.
+    """
     ends = [np.flatnonzero(target.any(axis=axis))[[0, -1]] for axis in (1, 0)]
     rows, columns = (slice(max(first - REACH, 0), last + REACH + 1) for first, last in ends)
     return rows, columns
 
 
-def _smooth_error(error: Floats, target: Mask) -> Floats:
-    """Gaussian of the error, each background pixel taking that of its nearest foreground pixel.
+def _spread_error(x: Floats, target: Mask, squared: npt.NDArray[np.int32]) -> Floats:
+    """Error of the foreground, and in the band around it that of the nearest foreground pixel; 0 farther away."""
+    margin = math.isqrt(BAND)
+    padded = np.pad(target, margin).ravel()
+    width = target.shape[1] + 2 * margin
+    spread = np.pad(np.where(target, 1 - x, 0.0), margin).ravel()
+    rows, columns = np.nonzero((squared > 0) & (squared <= BAND))
+    distance, band = squared[rows, columns], (rows + margin) * width + columns + margin
+    for length in np.unique(distance):
+        pending = band[distance == length]
+        for column, row in _offsets(int(length)):
+            source = pending + row * width + column
+            found = padded[source]
+            spread[pending[found]] = spread[source[found]]
+            pending = pending[~found]
+    return spread.reshape(-1, width)[margin:-margin, margin:-margin]
 
-    SciPy breaks ties by column, then row, and the box cuts off nothing: the window of a foreground pixel stays in it
-    or meets the image's border, and the nearest foreground pixel is in it anyway.
-    """
-    from scipy.ndimage import correlate1d, distance_transform_edt
 
-    rows, columns = distance_transform_edt(~target, return_distances=False, return_indices=True)
-    spread = error[rows, columns]
-    for axis in (0, 1):
-        spread = correlate1d(spread, gaussian(), axis=axis, mode="constant")
-    return np.asarray(spread)
+def _offsets(squared: int) -> list[tuple[int, int]]:
+    """Column and row steps of one squared length, in the order that breaks ties: by column, then row."""
+    steps = range(-math.isqrt(squared), math.isqrt(squared) + 1)
+    return [(column, row) for column in steps for row in steps if column**2 + row**2 == squared]
 
 
 @cache
@@ -108,18 +130,26 @@ def gaussian() -> Floats:
     return np.asarray(weights / weights.sum())
 
 
-def _distance(target: Mask) -> Floats:
-    """Exact Euclidean distance to the nearest foreground pixel."""
+def correlate1d(image: Floats, weights: Floats, axis: int) -> Floats:
+    """Weighted sums along an axis, with zeros outside."""
+    from scipy import ndimage
+
+    return np.asarray(ndimage.correlate1d(image, weights, axis, mode="constant"))
+
+
+def _squared_distance(target: Mask) -> npt.NDArray[np.int32]:
+    """Exact squared Euclidean distance to the nearest foreground pixel."""
     height, width = target.shape
     # OpenCV's float32 distances square back to the exact integers while these stay below 2 ** 22.
     if find_spec("cv2") is None or height**2 + width**2 >= 1 << 22:
         from scipy.ndimage import distance_transform_edt
 
-        return np.asarray(distance_transform_edt(~target))
-    import cv2
+        distance = distance_transform_edt(~target)
+    else:
+        import cv2
 
-    rough = cv2.distanceTransform((~target).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    return np.asarray(np.sqrt(np.rint(np.square(rough, dtype=np.float64))))
+        distance = cv2.distanceTransform((~target).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return np.asarray(np.rint(np.square(distance, dtype=np.float64)), np.int32)
 
 
 def warm_up() -> None:

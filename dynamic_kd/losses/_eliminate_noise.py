@@ -1,0 +1,57 @@
+"""Equation 6: the noise elimination."""
+
+from __future__ import annotations
+
+from dynamic_kd._array import Array, Namespace, array_namespace
+from dynamic_kd._checks import check_number
+
+
+def eliminate_noise(
+    weight: Array,
+    teacher_iou: Array,
+    *,
+    threshold: float = 0.5,
+    noise_weight: float = 0.01,
+    xp: Namespace | None = None,
+) -> Array:
+    r"""Replace the weight by a small constant where the teacher is not to be trusted.
+
+    A sample whose depth map misleads the teacher has a low α, and its knowledge is all but dropped (equation 6):
+
+    .. math:: \theta = \begin{cases} \theta & \alpha > \text{threshold} \\ \varepsilon & \text{otherwise} \end{cases}
+
+    Parameters
+    ----------
+    weight : array, any shape
+        Weights θ, floating point.
+    teacher_iou : array, same shape
+        Confidence α of the teacher in [0, 1].
+    threshold : float
+        In [0, 1]; a teacher exactly at the threshold is not trusted.
+    noise_weight : float
+        Weight ε in [0, 1] of an untrusted teacher.
+    xp : module, optional
+        Array namespace; inferred by default.
+
+    Returns
+    -------
+    array, same shape
+        The weights, with ε where α is at most the threshold.
+
+    Raises
+    ------
+    TypeError
+        If the arrays come from different libraries.
+    ValueError
+        If a setting lies outside [0, 1].
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> eliminate_noise(np.array([0.6, 0.4, 0.3]), np.array([0.9, 0.5, 0.2]))
+    array([0.6 , 0.01, 0.01])
+    """
+    check_number("threshold", threshold, low=0, high=1)
+    check_number("noise_weight", noise_weight, low=0, high=1)
+    xp = array_namespace(weight, teacher_iou) if xp is None else xp
+    return xp.where(teacher_iou > threshold, weight, xp.full_like(weight, noise_weight))

@@ -1,0 +1,156 @@
+"""The loss's inputs on one footing: margins, targets and validity as (B, H, W) in one computing dtype."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+from dynamic_kd._array import (
+    Array,
+    Namespace,
+    accumulation_dtype,
+    device_of,
+    is_concrete,
+    requires_grad,
+    stop_gradient,
+)
+
+
+class Pixels(NamedTuple):
+    """Canonical inputs, each (B, H, W); invalid pixels hold 0, and ``valid`` is boolean or ``None`` (all valid)."""
+
+    student: Array
+    teacher: Array
+    target: Array
+    valid: Array | None
+
+
+def pixels(student_logits: Array, teacher_logits: Array, target: Array, valid: Array | None, xp: Namespace) -> Pixels:
+    """Check the four inputs against each other and bring them to one shape and dtype."""
+    student, teacher = ("student_logits", student_logits), ("teacher_logits", teacher_logits)
+    for name, logits in (student, teacher):
+        check_floating(name, logits, xp)
+        plane_shape(name, logits, channels=(1, 2))
+    check_match(*teacher, *student, fix="resize the teacher with dynamic_kd.torch.align_teacher")
+    check_maps(*student, target=target, valid=valid)
+    for name, constant in (teacher, ("target", target)):
+        if requires_grad(constant):
+            raise ValueError(
+                f"{name}: expected a constant, got a tensor that requires grad; "
+                f"compute it under torch.no_grad() or pass {name}.detach()"
+            )
+
+    dtype = accumulation_dtype(xp, student_logits, teacher_logits)
+    mask = None if valid is None else validity(valid, dtype, xp)
+    return Pixels(
+        margin(student_logits, mask, dtype, xp),
+        stop_gradient(margin(teacher_logits, mask, dtype, xp)),
+        unit_map("target", target, mask, dtype, xp),
+        mask,
+    )
+
+
+def check_floating(name: str, array: Array, xp: Namespace) -> None:
+    """Raise unless the array holds real floating-point numbers."""
+    if not xp.isdtype(array.dtype, "real floating"):
+        raise TypeError(f"{name}: expected real floating-point values, got {array.dtype}; cast it, say to float32")
+
+
+def plane_shape(name: str, array: Array, *, channels: tuple[int, ...] = (1,)) -> tuple[int, ...]:
+    """Return (B, H, W) of a (B, H, W) or (B, C, H, W) array; raise on any other shape and on an empty one."""
+    shape = tuple(array.shape)
+    if len(shape) not in (3, 4):
+        allowed = "".join(f"(B, {count}, H, W), " for count in channels)
+        hint = "add a batch axis with array[None]" if len(shape) == 2 else "reshape it"
+        raise ValueError(f"{name}: expected shape {allowed}or (B, H, W), got {shape}; {hint}")
+    if len(shape) == 4 and shape[1] not in channels:
+        counts, fix = (
+            ("1 or 2 (background, salient)", "give one logit per pixel")
+            if 2 in channels
+            else ("1", "give one value per pixel")
+        )
+        raise ValueError(f"{name}: {shape[1]} channels: expected {counts}, got shape {shape}; {fix}")
+    if 0 in shape:
+        raise ValueError(f"{name}: expected at least one image and one pixel, got shape {shape}; skip empty batches")
+    return (shape[0], *shape[-2:])
+
+
+def check_match(name: str, array: Array, other_name: str, other: Array, *, fix: str) -> None:
+    """Raise unless two arrays, of valid shapes, agree in batch, resolution (``fix`` says how) and device."""
+    batch, other_batch = array.shape[0], other.shape[0]
+    if batch != other_batch:
+        raise ValueError(
+            f"{name}: expected the batch of {other_name}, {other_batch}, got {batch} images; "
+            f"pass the same images to both"
+        )
+    size, other_size = tuple(array.shape[-2:]), tuple(other.shape[-2:])
+    if size != other_size:
+        raise ValueError(f"{name}: expected the resolution of {other_name}, {other_size}, got {size}; {fix}")
+    device, other_device = device_of(array), device_of(other)
+    if device != other_device:
+        raise ValueError(
+            f"{name}: expected the device of {other_name}, {other_device}, got {device}; move one to the other"
+        )
+
+
+def check_maps(name: str, array: Array, *, target: Array, valid: Array | None) -> None:
+    """Raise unless target and valid are one-channel maps that match ``array``, which is called ``name``."""
+    plane_shape("target", target)
+    check_match("target", target, name, array, fix="resize the target (nearest neighbour keeps it binary)")
+    if valid is not None:
+        plane_shape("valid", valid)
+        check_match("valid", valid, name, array, fix="resize it by nearest neighbour")
+
+
+def margin(logits: Array, valid: Array | None, dtype: Any, xp: Namespace) -> Array:
+    """Return the salient logit minus the background's, (B, H, W), widened before anything is computed."""
+    wide = xp.astype(logits, dtype)
+    if wide.ndim == 3:
+        wide = wide[:, None, :, :]
+    if valid is not None:
+        wide = xp.where(valid[:, None, :, :], wide, xp.zeros_like(wide))
+    return wide[:, 0, :, :] if wide.shape[1] == 1 else wide[:, 1, :, :] - wide[:, 0, :, :]
+
+
+def plane(array: Array, dtype: Any, xp: Namespace) -> Array:
+    """Return a one-channel array as (B, H, W) of the given dtype."""
+    return xp.astype(array if array.ndim == 3 else array[:, 0, :, :], dtype)
+
+
+def validity(valid: Array, dtype: Any, xp: Namespace) -> Array:
+    """Return ``valid`` as booleans, (B, H, W); where values may be looked at, anything but 0 and 1 is refused."""
+    values = plane(valid, dtype, xp)
+    marked = values != 0
+    if is_concrete(values) and not bool(xp.all(values == xp.astype(marked, dtype))):
+        raise ValueError("valid: expected only 0 and 1 (or booleans), got other values; pass for example mask > 0")
+    return marked
+
+
+def unit_map(name: str, array: Array, valid: Array | None, dtype: Any, xp: Namespace) -> Array:
+    """Return a map of values in [0, 1], (B, H, W), with 0 where invalid; values are checked where they may be."""
+    values = plane(array, dtype, xp)
+    if valid is not None:
+        values = xp.where(valid, values, xp.zeros_like(values))
+    check_unit_range(name, values, xp)
+    return values
+
+
+def check_unit_range(name: str, values: Array, xp: Namespace) -> None:
+    """Raise unless all values lie in [0, 1]; traced values and those on an accelerator are not looked at."""
+    if not is_concrete(values):
+        return
+    seen = stop_gradient(values)
+    if not bool(xp.all((seen >= 0) & (seen <= 1))):
+        low, high = float(xp.min(seen)), float(xp.max(seen))
+        raise ValueError(
+            f"{name}: expected values in [0, 1], got values from {low:g} to {high:g}; {_range_hint(name, high)}"
+        )
+
+
+def _range_hint(name: str, high: float) -> str:
+    """How to mend a map with values outside [0, 1], going by its largest value."""
+    if 1 < high <= 255:
+        return "divide a 0-255 map by 255"
+    if math.isnan(high):
+        return "mark unknown pixels with valid=0" if name == "target" else "look for the NaN's origin"
+    return "apply a sigmoid to logits" if name == "probabilities" else "scale it to [0, 1]"

@@ -1,0 +1,59 @@
+"""Teachers given as saliency maps."""
+
+from __future__ import annotations
+
+from dynamic_kd._array import Array, Namespace, accumulation_dtype, array_namespace
+from dynamic_kd._checks import check_number
+from dynamic_kd.losses._inputs import check_unit_range
+
+
+def logits_from_probabilities(maps: Array, *, clip: float = 0.5 / 255, xp: Namespace | None = None) -> Array:
+    r"""Logits of saliency maps, so that saved maps can serve as a teacher.
+
+    .. math:: z = \log\frac{m}{1 - m}, \qquad m = \min(\max(P, c), 1 - c)
+
+    Parameters
+    ----------
+    maps : array, any shape
+        Saliency P: floating point in [0, 1], or unsigned 8-bit integers 0 to 255 (divided by 255).
+    clip : float
+        Distance c from 0 and 1, in (0, 0.5). It matters: most pixels of a good teacher are exactly 0 or 255, and what
+        they teach is set by it. At T = 5 a 255 becomes .75 at c = 1/255, .80 at 1e-3 and .94 at 1e-6. Report it with
+        every result. The default is half a grey level.
+    xp : module, optional
+        Array namespace; inferred by default.
+
+    Returns
+    -------
+    array, same shape
+        Logits, finite; float32 for 8-bit and half-precision maps, else the maps' dtype.
+
+    Raises
+    ------
+    TypeError
+        If the maps are neither floating point nor unsigned 8-bit.
+    ValueError
+        If ``clip`` lies outside (0, 0.5) or, on the CPU and outside tracing, a value outside [0, 1].
+
+    Notes
+    -----
+    Resize and rotate maps before this, as probabilities, never as logits.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> logits_from_probabilities(np.array([0, 128, 255], dtype=np.uint8)).round(3)
+    array([-6.232,  0.008,  6.232], dtype=float32)
+    """
+    check_number("clip", clip, low=0, high=0.5, exclusive_low=True, exclusive_high=True)
+    xp = array_namespace(maps) if xp is None else xp
+    if maps.dtype == xp.uint8:
+        probabilities = xp.astype(maps, xp.float32) / 255
+    elif xp.isdtype(maps.dtype, "real floating"):
+        probabilities = xp.astype(maps, accumulation_dtype(xp, maps))
+        check_unit_range("maps", probabilities, xp)
+    else:
+        raise TypeError(f"maps: expected floating point in [0, 1] or uint8 in 0-255, got {maps.dtype}; cast them")
+    # The complement is clipped by itself: for a tiny clip 1 - c rounds to 1, whose own complement would be 0.
+    salient, background = (xp.clip(m, clip, 1 - clip) for m in (probabilities, 1 - probabilities))
+    return xp.log(salient) - xp.log(background)

@@ -1,0 +1,95 @@
+"""The first loss of equation 5: the divergence from the teacher at a temperature."""
+
+from __future__ import annotations
+
+from dynamic_kd._array import Array, Namespace, accumulation_dtype, array_namespace, stop_gradient
+from dynamic_kd._checks import check_flag, check_number
+from dynamic_kd.losses._inputs import check_floating, check_match, margin, plane_shape
+from dynamic_kd.losses._stable import softplus
+
+
+def temperature_kl(
+    student_logits: Array,
+    teacher_logits: Array,
+    *,
+    temperature: float = 5.0,
+    temperature_squared: bool = True,
+    xp: Namespace | None = None,
+) -> Array:
+    r"""Kullback-Leibler divergence of the student from the teacher, pixel by pixel, both softened.
+
+    With the Bernoulli distributions of t = σ(z_t / T) and s = σ(z_s / T), as in equation 5:
+
+    .. math:: \mathrm{KL}(t \,\|\, s) = t \log\frac{t}{s} + (1 - t) \log\frac{1 - t}{1 - s},
+        \qquad L_{KL} = T^2 \, \mathrm{KL}(t \,\|\, s)
+
+    Parameters
+    ----------
+    student_logits, teacher_logits : array, shape (B, 1, H, W), (B, H, W) or (B, 2, H, W)
+        Logits z, floating point; of two channels the second is the salient one, and z is its margin over the first.
+    temperature : float
+        T > 0; the larger, the softer.
+    temperature_squared : bool
+        Whether to multiply by T², which keeps the gradient's scale independent of T to first order.
+    xp : module, optional
+        Array namespace; inferred by default.
+
+    Returns
+    -------
+    array, shape (B, H, W)
+        The divergence in nats (times T² if asked); float32 for half inputs, else the inputs' dtype.
+
+    Raises
+    ------
+    TypeError
+        If the logits are not floating point or come from different libraries.
+    ValueError
+        If shapes or devices differ, or the temperature is not positive.
+
+    Notes
+    -----
+    A Bernoulli of σ(z / T) is exactly the softmax over [0, z] at T, so one and two channels share one definition; a
+    softmax over a single channel would be 0 everywhere. The teacher is a constant. The gradient by the student's
+    logit is (s - t) / T, times T² if asked. Values may round to a hair below 0 where student and teacher agree.
+    NaN logits are not refused (mixed-precision training meets them): they propagate.
+
+    References
+    ----------
+    Hinton, Vinyals, Dean, *Distilling the Knowledge in a Neural Network*, 2015.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> student, teacher = np.zeros((1, 1, 2)), np.array([[[0.0, 5.0]]])
+    >>> temperature_kl(student, teacher, temperature_squared=False).round(4)
+    array([[[0.    , 0.1109]]])
+    """
+    check_number("temperature", temperature, low=0, exclusive_low=True)
+    check_flag("temperature_squared", temperature_squared)
+    xp = array_namespace(student_logits, teacher_logits) if xp is None else xp
+    for name, logits in (("student_logits", student_logits), ("teacher_logits", teacher_logits)):
+        check_floating(name, logits, xp)
+        plane_shape(name, logits, channels=(1, 2))
+    check_match(
+        "teacher_logits",
+        teacher_logits,
+        "student_logits",
+        student_logits,
+        fix="resize the teacher with dynamic_kd.torch.align_teacher",
+    )
+    dtype = accumulation_dtype(xp, student_logits, teacher_logits)
+    student, teacher = (margin(logits, None, dtype, xp) for logits in (student_logits, teacher_logits))
+    return bernoulli_kl(student, stop_gradient(teacher), temperature, temperature_squared, xp)
+
+
+def bernoulli_kl(student: Array, teacher: Array, temperature: float, temperature_squared: bool, xp: Namespace) -> Array:
+    """Return the divergence for margins (B, H, W), in the form whose terms stay small when both are saturated.
+
+    With a = z_t / T ≥ 0 (else both signs are flipped, which changes nothing) and b = z_s / T, it is
+    σ(-a) (b - a) + softplus(-b) - softplus(-a).
+    """
+    a = xp.abs(teacher) / temperature
+    b = xp.where(teacher < 0, -student, student) / temperature
+    tail = xp.exp(-a)
+    divergence = tail / (1 + tail) * (b - a) + softplus(-b, xp) - xp.log1p(tail)
+    return temperature**2 * divergence if temperature_squared else divergence

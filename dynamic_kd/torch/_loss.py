@@ -1,0 +1,68 @@
+"""The loss as a torch module."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import TYPE_CHECKING, Any
+
+from array_api_compat import torch as xp
+from torch import Tensor, nn
+
+from dynamic_kd import losses
+
+if TYPE_CHECKING:
+    from dynamic_kd.losses import DynamicKDTerms
+
+
+class DynamicKDLoss(nn.Module):
+    """Dynamic knowledge distillation loss with noise elimination, as a module.
+
+    It holds one `dynamic_kd.losses.DynamicKDLoss`, the attribute ``settings``, and adds nothing to it. There are no
+    parameters and no buffers, so moving the module or saving its state does nothing. Automatic mixed precision
+    (the sums are taken in float32) and ``torch.compile(fullgraph=True)`` work.
+
+    Parameters
+    ----------
+    **settings
+        The settings of `dynamic_kd.losses.DynamicKDLoss`, by keyword.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a setting is unknown, has the wrong type or lies outside its range.
+
+    Examples
+    --------
+    >>> import torch
+    >>> loss = DynamicKDLoss(temperature=4.0)
+    >>> student = torch.zeros(2, 1, 8, 8, requires_grad=True)
+    >>> teacher, mask = torch.full((2, 1, 8, 8), 3.0), torch.ones(2, 1, 8, 8)
+    >>> loss(student, teacher, mask).backward()
+    >>> bool((student.grad < 0).all())
+    True
+    """
+
+    # Help and completion show the settings, which are listed in one place only (mypy has no type for this).
+    @functools.wraps(losses.DynamicKDLoss.__init__, assigned=(), updated=())  # type: ignore[misc]
+    def __init__(self, **settings: Any) -> None:
+        super().__init__()
+        self.settings = losses.DynamicKDLoss(**settings)
+
+    def forward(
+        self, student_logits: Tensor, teacher_logits: Tensor, target: Tensor, valid: Tensor | None = None
+    ) -> Tensor:
+        """Loss of a batch; see `dynamic_kd.losses.DynamicKDLoss` for shapes and errors."""
+        loss: Tensor = self.settings(student_logits, teacher_logits, target, valid, xp=xp)
+        return loss
+
+    def terms(
+        self, student_logits: Tensor, teacher_logits: Tensor, target: Tensor, valid: Tensor | None = None
+    ) -> DynamicKDTerms:
+        """Everything the loss consists of, image by image; see `dynamic_kd.losses.dynamic_kd_terms`."""
+        return self.settings.terms(student_logits, teacher_logits, target, valid, xp=xp)
+
+    def extra_repr(self) -> str:
+        """Return the settings, for ``print(module)``."""
+        values = {field.name: getattr(self.settings, field.name) for field in dataclasses.fields(self.settings)}
+        return ", ".join(f"{name}={value!r}" for name, value in values.items())

@@ -1,0 +1,270 @@
+"""The loss as a whole, against the float64 loops, in every library."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+import pickle
+
+import numpy as np
+import pytest
+from loss_reference import batch_terms, random_batch, reduced_loss
+
+from dynamic_kd.losses import DynamicKDLoss, DynamicKDTerms, dynamic_kd_terms
+
+SETTINGS = [
+    {},
+    {"p": 0.3, "temperature": 10.0},
+    {"noise_threshold": 0.9, "noise_weight": 0.2},
+    {"temperature_squared": False},
+    {"granularity": "pixel"},
+    {"granularity": "pixel", "weighting": "a2dele"},
+    {"weighting": "dynamic_no_threshold"},
+    {"weighting": "a2dele"},
+    {"weighting": "none"},
+    {"weighting": 0.3},
+]
+
+
+def arrays(xp, *values):
+    return [None if value is None else xp.asarray(value) for value in values]
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+def test_terms_agree_with_the_loop(xp, to_numpy, settings, masked):
+    student, teacher, target, valid = random_batch()
+    valid = valid if masked else None
+    expected = batch_terms(student, teacher, target, valid, **settings)
+    terms = dynamic_kd_terms(*arrays(xp, student, teacher, target, valid), **settings)
+    for name in ("kl", "ce", "loss"):
+        values = [getattr(image, name) for image in expected]
+        np.testing.assert_allclose(to_numpy(getattr(terms, name)), values, rtol=1e-9, atol=1e-12)
+    counted = [k for k in range(len(student)) if not masked or valid[k].any()]
+    for name in ("teacher_iou", "student_error", "weight", "reliable"):
+        for k in counted:
+            value = to_numpy(getattr(terms, name))[k]
+            if masked and value.ndim:
+                value = value[valid[k]]
+            np.testing.assert_allclose(value.ravel(), np.ravel(getattr(expected[k], name)), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_reductions_agree_with_the_loop(xp, to_numpy, reduction, masked):
+    batch = random_batch(seed=1)
+    batch = batch if masked else batch[:3]
+    result = DynamicKDLoss(reduction=reduction)(*arrays(xp, *batch))
+    assert result.shape == ((3,) if reduction == "none" else ())
+    np.testing.assert_allclose(to_numpy(result), reduced_loss(*batch, reduction=reduction), rtol=1e-9)
+
+
+def test_golden_value():
+    # Logits 0: the student is at 1/2 everywhere, IoU 1/3 on a half-full target; the teacher is as sure as can be.
+    target = np.array([[[1.0, 1.0], [0.0, 0.0]]])
+    terms = dynamic_kd_terms(np.zeros((1, 2, 2)), 2000 * target - 1000, target, temperature=1000.0)
+    weight = math.tanh((2 / 3) ** 0.3)
+    t = 1 / (1 + math.exp(-1))
+    kl = 1e6 * (math.log(2) + t * math.log(t) + (1 - t) * math.log(1 - t))
+    expected = [1.0, 2 / 3, weight, 1.0, kl, math.log(2), weight * kl + (1 - weight) * math.log(2)]
+    np.testing.assert_allclose(np.stack(terms)[:, 0], expected, rtol=1e-9)
+
+
+def test_the_loss_is_the_blend_of_its_terms():
+    terms = dynamic_kd_terms(*random_batch())
+    np.testing.assert_array_equal(terms.loss, terms.weight * terms.kl + (1 - terms.weight) * terms.ce)
+
+
+def test_terms_are_named_and_shaped():
+    batch = random_batch()
+    terms = dynamic_kd_terms(*batch)
+    assert isinstance(terms, DynamicKDTerms)
+    assert DynamicKDTerms._fields == (
+        "teacher_iou",
+        "student_error",
+        "weight",
+        "reliable",
+        "kl",
+        "ce",
+        "loss",
+    )
+    assert all(value.shape == (3,) for value in terms)
+    maps = dynamic_kd_terms(*batch, granularity="pixel")
+    assert [value.shape for value in maps] == 4 * [(3, 4, 5)] + 3 * [(3,)]
+    assert terms.reliable.dtype == maps.reliable.dtype == bool
+
+
+def test_terms_of_the_object_are_those_of_the_function():
+    batch = random_batch()
+    for ours, theirs in zip(DynamicKDLoss(p=0.4).terms(*batch), dynamic_kd_terms(*batch, p=0.4), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("layout", ["one channel", "two channels", "mixed"])
+def test_channel_layouts_agree(xp, to_numpy, layout):
+    student, teacher, target, valid = random_batch()
+    expected = DynamicKDLoss()(student, teacher, target, valid)
+    background = np.random.default_rng(9).normal(size=student.shape)
+    two = [np.stack([background, background + z], axis=1) for z in (student, teacher)]
+    one = [student[:, None], teacher[:, None]]
+    pair = {"one channel": one, "two channels": two, "mixed": [one[0], two[1]]}[layout]
+    result = DynamicKDLoss()(*arrays(xp, *pair, target[:, None], valid[:, None]))
+    np.testing.assert_allclose(to_numpy(result), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int64", "float32", "float64"])
+def test_target_and_valid_dtypes_agree(xp, to_numpy, dtype):
+    student, teacher, target, valid = random_batch()
+    expected = DynamicKDLoss()(student, teacher, target, valid)
+    maps = [xp.asarray(value.astype(dtype)) for value in (target, valid)]
+    np.testing.assert_allclose(to_numpy(DynamicKDLoss()(*arrays(xp, student, teacher), *maps)), expected, rtol=1e-12)
+
+
+def test_soft_targets_agree_with_the_loop():
+    student, teacher, _, valid = random_batch()
+    soft = np.random.default_rng(5).random(student.shape)
+    np.testing.assert_allclose(
+        DynamicKDLoss()(student, teacher, soft, valid), reduced_loss(student, teacher, soft, valid), rtol=1e-9
+    )
+
+
+@pytest.mark.parametrize("rubbish", [np.nan, np.inf, -1e30, 255.0])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_invalid_pixels_may_hold_anything(xp, to_numpy, rubbish, channels):
+    student, teacher, target, valid = random_batch()
+    pair = [np.repeat(z[:, None], channels, axis=1) for z in (student, teacher)]
+    if channels == 2:
+        for z in pair:
+            z[:, 0] = 0
+    expected = DynamicKDLoss()(student, teacher, target, valid)
+    target = target.astype(float)
+    target[~valid] = rubbish
+    for z in pair:
+        z[np.repeat(~valid[:, None], channels, axis=1)] = rubbish
+    np.testing.assert_allclose(to_numpy(DynamicKDLoss()(*arrays(xp, *pair, target, valid))), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("granularity", ["image", "pixel"])
+def test_a_batch_without_valid_pixels_gives_zero(reduction, granularity):
+    student, teacher, target, valid = random_batch()
+    loss = DynamicKDLoss(reduction=reduction, granularity=granularity)
+    assert loss(student, teacher, target, np.zeros_like(valid)) == 0
+
+
+def test_nan_logits_propagate_where_valid():
+    student, teacher, target, _ = random_batch()
+    student[0, 0, 0] = np.nan
+    losses = DynamicKDLoss(reduction="none")(student, teacher, target)
+    assert np.isnan(losses).tolist() == [True, False, False]
+
+
+@pytest.mark.parametrize("prediction", [-1000.0, 0.0, 5.0])
+def test_an_empty_target_drops_the_teacher(prediction):
+    student, teacher = np.zeros((1, 3, 3)), np.full((1, 3, 3), prediction)
+    terms = dynamic_kd_terms(student, teacher, np.zeros((1, 3, 3)))
+    assert (terms.teacher_iou, terms.student_error, terms.weight, terms.reliable) == (0, 1, 0.01, False)
+
+
+@pytest.mark.parametrize("granularity", ["image", "pixel"])
+def test_a_teacher_exactly_at_the_threshold_is_not_trusted(granularity):
+    zeros, target = np.zeros((1, 1, 1)), np.ones((1, 1, 1))
+    terms = dynamic_kd_terms(zeros, zeros, target, noise_threshold=0.5, granularity=granularity)
+    assert (terms.teacher_iou.item(), terms.reliable.item(), terms.weight.item()) == (0.5, False, 0.01)
+
+
+def test_by_pixel_only_the_foreground_is_distilled():
+    student, teacher, target, _ = random_batch()
+    terms = dynamic_kd_terms(student, teacher, target, granularity="pixel")
+    assert np.all(terms.weight[~target] == 0.01)
+    assert not np.any(terms.reliable[~target])
+
+
+@pytest.mark.parametrize(("given", "expected"), [("float16", "float32"), ("float32", "float32"), ("float64",) * 2])
+def test_dtype_of_the_result(given, expected):
+    student, teacher, target, valid = random_batch()
+    student, teacher = student.astype(given), teacher.astype(given)
+    assert DynamicKDLoss()(student, teacher, target, valid).dtype == expected
+    assert all(
+        term.dtype == (bool if name == "reliable" else expected)
+        for name, term in dynamic_kd_terms(student, teacher, target)._asdict().items()
+    )
+
+
+def test_dtypes_are_promoted():
+    student, teacher, target, _ = random_batch()
+    assert DynamicKDLoss()(student.astype(np.float16), teacher.astype(np.float32), target).dtype == np.float32
+    assert DynamicKDLoss()(student.astype(np.float32), teacher, target).dtype == np.float64
+
+
+def test_single_precision_is_accurate():
+    student, teacher, target, valid = random_batch(shape=(4, 16, 16))
+    single = DynamicKDLoss()(student.astype(np.float32), teacher.astype(np.float32), target, valid)
+    np.testing.assert_allclose(single, reduced_loss(student, teacher, target, valid), rtol=1e-6)
+
+
+def test_inputs_are_left_alone():
+    batch = random_batch()
+    before = copy.deepcopy(batch)
+    DynamicKDLoss()(*batch)
+    for array, copied in zip(batch, before, strict=True):
+        np.testing.assert_array_equal(array, copied)
+
+
+def test_xp_may_be_given(xp, to_numpy):
+    batch = random_batch()
+    loss = DynamicKDLoss()
+    result = loss(*arrays(xp, *batch), xp=xp)
+    np.testing.assert_array_equal(to_numpy(result), to_numpy(loss(*arrays(xp, *batch))))
+
+
+def test_settings_are_frozen_keyword_only_and_comparable():
+    loss = DynamicKDLoss(p=0.5)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        loss.p = 0.6
+    with pytest.raises(TypeError, match="positional"):
+        DynamicKDLoss(0.5)
+    assert loss == DynamicKDLoss(p=0.5)
+    assert hash(loss) == hash(DynamicKDLoss(p=0.5))
+    assert pickle.loads(pickle.dumps(loss)) == copy.deepcopy(loss) == loss
+    assert dataclasses.replace(loss, temperature=2.0) == DynamicKDLoss(p=0.5, temperature=2.0)
+
+
+def test_defaults_are_the_papers():
+    loss = DynamicKDLoss()
+    assert (loss.p, loss.temperature, loss.noise_threshold, loss.noise_weight) == (0.7, 5.0, 0.5, 0.01)
+    assert (loss.weighting, loss.granularity, loss.reduction) == ("dynamic", "image", "mean")
+    assert loss.temperature_squared
+    assert loss.detach_weight
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"p": 1.2}, ValueError, r"p: expected a number in \[0, 1\], got 1.2"),
+        ({"p": "0.7"}, TypeError, r"p: expected a number in \[0, 1\], got '0.7' \(str\)"),
+        ({"temperature": 0}, ValueError, r"temperature: expected a number in \(0, inf\), got 0"),
+        ({"temperature": True}, TypeError, "temperature: expected a number"),
+        ({"noise_threshold": -0.5}, ValueError, r"noise_threshold: expected a number in \[0, 1\], got -0.5"),
+        ({"noise_weight": math.nan}, ValueError, r"noise_weight: expected a number in \[0, 1\], got nan"),
+        ({"granularity": "batch"}, ValueError, "granularity: expected one of 'image', 'pixel', got 'batch'"),
+        ({"reduction": "batchmean"}, ValueError, "reduction: expected one of 'mean', 'sum', 'none', got 'batchm"),
+        ({"temperature_squared": 1}, TypeError, "temperature_squared: expected True or False, got 1"),
+        ({"detach_weight": None}, TypeError, "detach_weight: expected True or False, got None"),
+        ({"weighting": "adaptive"}, ValueError, "weighting.*'dynamic', 'dynamic_no_threshold', 'a2dele', 'none', got"),
+        ({"weighting": 1.5}, ValueError, r"weighting.*expected a number in \[0, 1\], got 1.5"),
+        ({"weighting": None}, TypeError, "weighting.*'dynamic'.*got None"),
+        ({"weighting": True}, TypeError, "weighting.*got True"),
+        ({"temprature": 4}, TypeError, "temprature"),
+    ],
+    ids=str,
+)
+def test_wrong_settings(settings, error, message):
+    with pytest.raises(error, match=message):
+        DynamicKDLoss(**settings)
+
+
+def test_terms_take_no_reduction():
+    with pytest.raises(TypeError, match=r"reduction: expected none, .* use DynamicKDLoss"):
+        dynamic_kd_terms(*random_batch(), reduction="mean")

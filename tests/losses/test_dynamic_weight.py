@@ -1,0 +1,94 @@
+"""Equations 3, 4 and 6."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from dynamic_kd.losses import dynamic_weight, eliminate_noise
+
+
+def test_golden_values(xp, to_numpy):
+    alpha, beta = (xp.asarray(v, dtype=xp.float64) for v in ([0.9, 0.5, 1.0, 1.0], [0.8, 0.5, 1.0, 0.0]))
+    expected = [math.tanh(0.9**0.7 * 0.8**0.3), math.tanh(0.5), math.tanh(1), 0.0]
+    np.testing.assert_allclose(to_numpy(dynamic_weight(alpha, beta)), expected, rtol=1e-15)
+
+
+@pytest.mark.parametrize(("p", "expected"), [(0.0, math.tanh(0.4)), (1.0, math.tanh(0.9))])
+def test_ends_of_p_leave_one_factor(xp, to_numpy, p, expected):
+    alpha, beta = xp.asarray([0.9], dtype=xp.float64), xp.asarray([0.4], dtype=xp.float64)
+    np.testing.assert_allclose(to_numpy(dynamic_weight(alpha, beta, p=p)), [expected], rtol=1e-15)
+
+
+@pytest.mark.parametrize(("p", "alpha", "beta"), [(0.0, 0.0, 0.4), (1.0, 0.4, 0.0)])
+def test_a_factor_with_exponent_zero_is_one_even_at_zero(p, alpha, beta):
+    assert dynamic_weight(np.array([alpha]), np.array([beta]), p=p) == np.tanh(0.4)
+
+
+def test_teacher_and_student_are_not_interchangeable():
+    low, high = np.array([0.2]), np.array([0.9])
+    assert dynamic_weight(high, low) > dynamic_weight(low, high)
+
+
+@pytest.mark.parametrize("p", [0.0, 0.3, 0.7, 1.0])
+@pytest.mark.parametrize(("alpha", "beta"), [(0.0, 0.0), (0.0, 0.6), (0.6, 0.0)])
+def test_gradient_is_finite_at_zero(p, alpha, beta):
+    torch = pytest.importorskip("torch")
+    pair = [torch.tensor([v], dtype=torch.float64, requires_grad=True) for v in (alpha, beta)]
+    dynamic_weight(*pair, p=p).sum().backward()
+    assert all(v.grad is None or torch.isfinite(v.grad).all() for v in pair)
+
+
+@pytest.mark.parametrize("p", [0.3, 0.7])
+def test_gradient_is_finite_at_zero_in_jax(jax, p):
+    zero = jax.numpy.zeros(1)
+    gradients = jax.grad(lambda a, b: dynamic_weight(a, b, p=p).sum(), argnums=(0, 1))(zero, zero)
+    assert all(bool(jax.numpy.all(g == 0)) for g in gradients)
+
+
+def test_gradient_away_from_zero():
+    torch = pytest.importorskip("torch")
+    pair = [torch.tensor([v], dtype=torch.float64, requires_grad=True) for v in (0.8, 0.3)]
+    assert torch.autograd.gradcheck(dynamic_weight, pair)
+
+
+def test_noise_elimination_is_strict_at_the_threshold(xp, to_numpy):
+    weight = xp.asarray([0.7, 0.6, 0.5], dtype=xp.float64)
+    alpha = xp.asarray([0.51, 0.5, 0.1], dtype=xp.float64)
+    assert to_numpy(eliminate_noise(weight, alpha)).tolist() == [0.7, 0.01, 0.01]
+
+
+def test_noise_elimination_settings():
+    weight, alpha = np.array([0.7, 0.6]), np.array([0.3, 0.2])
+    assert eliminate_noise(weight, alpha, threshold=0.25, noise_weight=0.0).tolist() == [0.7, 0.0]
+
+
+def test_dtype_is_kept():
+    half = np.array([0.5], np.float32)
+    assert dynamic_weight(half, half).dtype == np.float32
+    assert eliminate_noise(half, half).dtype == np.float32
+
+
+@pytest.mark.parametrize("p", [-0.1, 1.1, math.nan])
+def test_p_out_of_range(p):
+    with pytest.raises(ValueError, match=r"p: expected a number in \[0, 1\], got"):
+        dynamic_weight(np.ones(1), np.ones(1), p=p)
+
+
+@pytest.mark.parametrize("name", ["threshold", "noise_weight"])
+def test_noise_settings_out_of_range(name):
+    with pytest.raises(ValueError, match=rf"{name}: expected a number in \[0, 1\], got 1.5"):
+        eliminate_noise(np.ones(1), np.ones(1), **{name: 1.5})
+
+
+@pytest.mark.parametrize(("alpha", "beta", "name"), [(1, 1.0, "teacher_iou"), (1.0, 1, "student_error")])
+def test_integers_are_refused(alpha, beta, name):
+    with pytest.raises(TypeError, match=f"{name}: expected real floating-point values"):
+        dynamic_weight(np.asarray([alpha]), np.asarray([beta]))
+
+
+def test_plain_numbers_are_refused():
+    with pytest.raises(TypeError, match=r"expected arrays .* got builtins.float; convert it"):
+        dynamic_weight(0.9, 0.8)

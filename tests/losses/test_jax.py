@@ -1,0 +1,65 @@
+"""The loss under JAX's transformations."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from loss_reference import random_batch, reduced_loss
+
+from dynamic_kd.losses import DynamicKDLoss, logits_from_probabilities
+
+
+@pytest.fixture
+def batch(jax):
+    return [jax.numpy.asarray(array) for array in random_batch()]
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"granularity": "pixel"}, {"weighting": "a2dele"}, {"weighting": 0.5}], ids=str
+)
+def test_jit_agrees_with_the_loop(jax, batch, settings):
+    result = jax.jit(DynamicKDLoss(**settings))(*batch)
+    np.testing.assert_allclose(result, reduced_loss(*random_batch(), **settings), rtol=1e-9)
+
+
+def test_jit_of_the_gradient_is_the_gradient(jax, batch):
+    loss = DynamicKDLoss(detach_weight=False)
+    np.testing.assert_allclose(jax.jit(jax.grad(loss))(*batch), jax.grad(loss)(*batch), rtol=1e-9, atol=1e-15)
+
+
+def test_vmap_over_images_is_the_batch(jax, batch):
+    def image_loss(*image):
+        return DynamicKDLoss()(*(array[None] for array in image))
+
+    np.testing.assert_allclose(jax.vmap(image_loss)(*batch), DynamicKDLoss(reduction="none")(*batch), rtol=1e-12)
+
+
+def test_vmap_of_the_gradient(jax, batch):
+    def image_loss(*image):
+        return DynamicKDLoss()(*(array[None] for array in image))
+
+    per_image = jax.vmap(jax.grad(image_loss))(*batch)
+    whole = jax.grad(DynamicKDLoss(reduction="sum"))(*batch)
+    np.testing.assert_allclose(per_image, whole, rtol=1e-12, atol=1e-15)
+
+
+def test_the_teacher_gets_no_gradient(jax, batch):
+    for detach in (True, False):
+        gradient = jax.grad(DynamicKDLoss(detach_weight=detach), argnums=1)(*batch)
+        assert bool(jax.numpy.all(gradient == 0))
+
+
+def test_terms_are_a_pytree(jax, batch):
+    terms = jax.jit(DynamicKDLoss().terms)(*batch)
+    assert len(jax.tree.leaves(terms)) == 7
+    assert terms._fields == DynamicKDLoss().terms(*batch)._fields
+
+
+def test_bfloat16_gives_float32(jax, batch):
+    student, teacher = (z.astype(jax.numpy.bfloat16) for z in batch[:2])
+    assert DynamicKDLoss()(student, teacher, *batch[2:]).dtype == jax.numpy.float32
+
+
+def test_saved_maps_under_jit(jax):
+    maps = jax.numpy.asarray(np.random.default_rng(0).random((1, 2, 3)))
+    np.testing.assert_allclose(jax.jit(logits_from_probabilities)(maps), logits_from_probabilities(maps))

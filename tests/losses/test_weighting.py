@@ -1,0 +1,80 @@
+"""The weight strategies behind the setting ``weighting``."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from loss_reference import binary_cross_entropy, random_batch
+
+from dynamic_kd.losses import DynamicKDLoss, dynamic_kd_terms
+
+
+def weight(weighting, **settings):
+    return dynamic_kd_terms(*random_batch()[:3], weighting=weighting, **settings).weight
+
+
+def teacher_cross_entropy():
+    _, teacher, target, _ = random_batch()
+    return np.vectorize(binary_cross_entropy)(teacher, target)
+
+
+def test_dynamic_is_filtered_at_the_threshold():
+    terms = dynamic_kd_terms(*random_batch()[:3])
+    threshold = float(np.median(terms.teacher_iou))
+    filtered = weight("dynamic", noise_threshold=threshold, noise_weight=0.05)
+    trusted = terms.teacher_iou > threshold
+    assert trusted.sum() == 1
+    np.testing.assert_array_equal(filtered, np.where(trusted, weight("dynamic_no_threshold"), 0.05))
+
+
+def test_reliable_reports_the_threshold_under_any_weighting():
+    terms = dynamic_kd_terms(*random_batch()[:3], weighting=0.5, noise_threshold=0.6)
+    np.testing.assert_array_equal(terms.reliable, terms.teacher_iou > 0.6)
+
+
+def test_without_threshold_none_is_dropped():
+    assert np.all(weight("dynamic_no_threshold", noise_threshold=1.0) > 0.01)
+
+
+@pytest.mark.parametrize("granularity", ["image", "pixel"])
+def test_a2dele_falls_with_the_teachers_cross_entropy(granularity):
+    ce = teacher_cross_entropy()
+    expected = np.exp(-70 * (ce.mean((1, 2)) if granularity == "image" else ce))
+    np.testing.assert_allclose(weight("a2dele", granularity=granularity), expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("share", [0, 0.3, 1, np.float32(0.5)])
+def test_a_number_is_a_fixed_weight(share):
+    assert np.all(weight(share) == share)
+
+
+def test_none_is_plain_cross_entropy():
+    terms = dynamic_kd_terms(*random_batch()[:3], weighting="none")
+    np.testing.assert_array_equal(terms.loss, terms.ce)
+
+
+def test_one_is_plain_distillation():
+    terms = dynamic_kd_terms(*random_batch()[:3], weighting=1.0)
+    np.testing.assert_array_equal(terms.loss, terms.kl)
+
+
+@pytest.mark.parametrize("granularity", ["image", "pixel"])
+def test_a_function_gets_the_three_quantities(granularity):
+    seen = {}
+
+    def half(teacher_iou, student_error, teacher_cross_entropy):
+        seen.update(alpha=teacher_iou, beta=student_error, ce=teacher_cross_entropy)
+        return 0.5 * teacher_iou
+
+    terms = dynamic_kd_terms(*random_batch()[:3], weighting=half, granularity=granularity)
+    ce = teacher_cross_entropy()
+    np.testing.assert_array_equal(seen["alpha"], terms.teacher_iou)
+    np.testing.assert_array_equal(seen["beta"], terms.student_error)
+    np.testing.assert_allclose(seen["ce"], ce.mean((1, 2)) if granularity == "image" else ce, rtol=1e-9)
+    np.testing.assert_array_equal(terms.weight, 0.5 * terms.teacher_iou)
+
+
+@pytest.mark.parametrize(("result", "got"), [(np.ones(()), r"\(\)"), (np.ones((3, 1)), r"\(3, 1\)"), (0.5, "float")])
+def test_a_function_must_return_one_weight_for_each(result, got):
+    with pytest.raises(ValueError, match=rf"weighting: .* array of shape \(3,\), as its arguments, got {got}; return"):
+        DynamicKDLoss(weighting=lambda *_: result)(*random_batch()[:3])

@@ -1,0 +1,156 @@
+"""The paper's loss, equations 1 to 6, in float64 loops over pixels; slow, plain, and independent of the package."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass
+class ImageTerms:
+    """Terms of one image; the first four are lists over pixels at pixel granularity."""
+
+    teacher_iou: float | list = 0.0
+    student_error: float | list = 0.0
+    weight: float | list = 0.0
+    reliable: bool | list = False
+    kl: float = 0.0
+    ce: float = 0.0
+    loss: float = 0.0
+
+
+def random_batch(seed=0, shape=(3, 4, 5)):
+    """Margins of a student and a mostly right teacher, a binary target and a validity with one image all invalid."""
+    rng = np.random.default_rng(seed)
+    target = rng.random(shape) < 0.4
+    teacher = np.where(target, 3.0, -3.0) + rng.normal(0, 2, shape)
+    student = rng.normal(0, 2, shape)
+    valid = rng.random(shape) < 0.7
+    valid[-1] = False
+    return student, teacher, target, valid
+
+
+def probability(logit, temperature=1.0):
+    return 1 / (1 + math.exp(-logit / temperature))
+
+
+def kl_divergence(student, teacher, temperature, temperature_squared):
+    t, s = probability(teacher, temperature), probability(student, temperature)
+    divergence = t * math.log(t / s) + (1 - t) * math.log((1 - t) / (1 - s))
+    return divergence * (temperature**2 if temperature_squared else 1)
+
+
+def binary_cross_entropy(logit, g):
+    salient = probability(logit)
+    return -float(g) * math.log(salient) - (1 - float(g)) * math.log(1 - salient)
+
+
+def soft_iou(pairs):
+    """Equation 1 over (probability, target) pairs; 0 for an empty target."""
+    if all(g == 0 for _, g in pairs):
+        return 0.0
+    return sum(P * g for P, g in pairs) / sum(P + g - P * g for P, g in pairs)
+
+
+def theta(alpha, beta, teacher_ce, weighting, p, noise_threshold, noise_weight):
+    if weighting == "none":
+        return 0.0
+    if weighting == "a2dele":
+        return math.exp(-70 * teacher_ce)
+    if not isinstance(weighting, str):
+        return weighting
+    if weighting == "dynamic" and alpha <= noise_threshold:
+        return noise_weight
+    return math.tanh(alpha**p * beta ** (1 - p))
+
+
+def image_terms(
+    student,
+    teacher,
+    target,
+    valid,
+    *,
+    p=0.7,
+    temperature=5.0,
+    noise_threshold=0.5,
+    noise_weight=0.01,
+    weighting="dynamic",
+    granularity="image",
+    temperature_squared=True,
+    fixed_weight=None,
+):
+    """Terms of one image of margins (H, W); ``fixed_weight`` holds θ constant for finite differences."""
+    places = [place for place in np.ndindex(student.shape) if valid[place]]
+    if not places:
+        return ImageTerms(student_error=1.0, weight=noise_weight)
+    triples = [(float(student[i]), float(teacher[i]), float(target[i])) for i in places]
+    kls = [kl_divergence(s, t, temperature, temperature_squared) for s, t, _ in triples]
+    ces = [binary_cross_entropy(s, g) for s, _, g in triples]
+    teacher_ces = [binary_cross_entropy(t, g) for _, t, g in triples]
+    n = len(places)
+
+    groups = [[k] for k in range(n)] if granularity == "pixel" else [list(range(n))]
+    alphas = [soft_iou([(probability(triples[k][1]), triples[k][2]) for k in group]) for group in groups]
+    betas = [1 - soft_iou([(probability(triples[k][0]), triples[k][2]) for k in group]) for group in groups]
+    weights = fixed_weight
+    if weights is None:
+        group_ces = [sum(teacher_ces[k] for k in group) / len(group) for group in groups]
+        weights = [
+            theta(alpha, beta, teacher_ce, weighting, p, noise_threshold, noise_weight)
+            for alpha, beta, teacher_ce in zip(alphas, betas, group_ces, strict=True)
+        ]
+    per_pixel = weights if granularity == "pixel" else [weights[0]] * n
+    loss = sum(w * kl + (1 - w) * ce for w, kl, ce in zip(per_pixel, kls, ces, strict=True)) / n
+    reliable = [alpha > noise_threshold for alpha in alphas]
+    if granularity == "image":
+        return ImageTerms(alphas[0], betas[0], weights[0], reliable[0], sum(kls) / n, sum(ces) / n, loss)
+    return ImageTerms(alphas, betas, weights, reliable, sum(kls) / n, sum(ces) / n, loss)
+
+
+def batch_terms(student, teacher, target, valid=None, **settings):
+    """List of `ImageTerms` of a batch (B, H, W)."""
+    valid = np.ones(target.shape, bool) if valid is None else valid
+    return [image_terms(*image, **settings) for image in zip(student, teacher, target, valid, strict=True)]
+
+
+def reduced_loss(student, teacher, target, valid=None, *, reduction="mean", **settings):
+    terms = batch_terms(student, teacher, target, valid, **settings)
+    losses = [image.loss for image in terms]
+    if reduction == "none":
+        return np.array(losses)
+    if reduction == "sum":
+        return sum(losses)
+    counted = len(losses) if valid is None else sum(bool(v.any()) for v in valid)
+    return sum(losses) / max(counted, 1)
+
+
+def numerical_gradient(function, student, step=1e-5):
+    """Central differences of a scalar function of the student's margins."""
+    gradient = np.zeros(student.shape)
+    for place in np.ndindex(student.shape):
+        high, low = student.copy(), student.copy()
+        high[place] += step
+        low[place] -= step
+        gradient[place] = (function(high) - function(low)) / (2 * step)
+    return gradient
+
+
+def loss_gradient(student, teacher, target, valid=None, *, detach_weight=True, **settings):
+    """Gradient of the mean loss by central differences, with every θ held at its present value if detached."""
+    valid = np.ones(target.shape, bool) if valid is None else valid
+    images = max(sum(bool(v.any()) for v in valid), 1)
+    gradient = np.zeros(student.shape)
+    for index in range(len(student)):
+        rest = teacher[index], target[index], valid[index]
+        held = {}
+        if detach_weight and valid[index].any():
+            now = image_terms(student[index], *rest, **settings).weight
+            held = {"fixed_weight": now if isinstance(now, list) else [now]}
+
+        def loss(margins, rest=rest, held=held):
+            return image_terms(margins, *rest, **settings, **held).loss
+
+        gradient[index] = numerical_gradient(loss, student[index]) / images
+    return gradient

@@ -1,0 +1,151 @@
+"""The loss as a torch module."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import inspect
+import pickle
+import shutil
+import subprocess
+import sys
+
+import pytest
+from loss_reference import random_batch
+
+from dynamic_kd import losses
+
+torch = pytest.importorskip("torch")
+
+from dynamic_kd.torch import DynamicKDLoss  # noqa: E402  (after torch is known to be there)
+
+NEEDS_COMPILER = pytest.mark.skipif(
+    not any(map(shutil.which, ("g++", "clang++", "cl"))), reason="torch's inductor needs a C++ compiler"
+)
+CUSTOM = {"p": 0.4, "temperature": 3.0, "weighting": "a2dele", "granularity": "pixel", "reduction": "sum"}
+
+
+@pytest.fixture
+def batch():
+    student, *rest = map(torch.from_numpy, random_batch())
+    return student.requires_grad_(), *rest
+
+
+def value_and_gradient(loss, student, *rest):
+    student = student.detach().requires_grad_()
+    value = loss(student, *rest)
+    value.backward()
+    return value.detach(), student.grad
+
+
+@pytest.mark.parametrize("settings", [{}, CUSTOM, {"detach_weight": False}], ids=str)
+def test_it_is_the_core_loss(batch, settings):
+    ours = value_and_gradient(DynamicKDLoss(**settings), *batch)
+    theirs = value_and_gradient(losses.DynamicKDLoss(**settings), *batch)
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
+
+
+def test_valid_is_optional(batch):
+    loss = DynamicKDLoss()
+    torch.testing.assert_close(loss(*batch[:3]), losses.DynamicKDLoss()(*batch[:3]))
+
+
+def test_terms_are_those_of_the_core(batch):
+    torch.testing.assert_close(DynamicKDLoss(**CUSTOM).terms(*batch), losses.DynamicKDLoss(**CUSTOM).terms(*batch))
+
+
+def test_every_setting_is_accepted_and_shown():
+    shown = repr(DynamicKDLoss(**CUSTOM))
+    for field in dataclasses.fields(losses.DynamicKDLoss):
+        assert f"{field.name}={CUSTOM.get(field.name, field.default)!r}" in shown
+    assert inspect.signature(DynamicKDLoss) == inspect.signature(losses.DynamicKDLoss)
+
+
+def test_wrong_settings_are_refused():
+    with pytest.raises(ValueError, match=r"p: expected a number in \[0, 1\], got 2"):
+        DynamicKDLoss(p=2)
+    with pytest.raises(TypeError, match="temprature"):
+        DynamicKDLoss(temprature=4)
+
+
+def test_it_has_no_state():
+    loss = DynamicKDLoss()
+    assert not list(loss.parameters())
+    assert not list(loss.buffers())
+    assert not loss.state_dict()
+
+
+def test_it_can_be_copied_and_pickled(batch):
+    loss = DynamicKDLoss(**CUSTOM)
+    for twin in (copy.deepcopy(loss), pickle.loads(pickle.dumps(loss))):
+        assert twin.settings == loss.settings
+        assert twin(*batch) == loss(*batch)
+
+
+def test_settings_are_frozen():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        DynamicKDLoss().settings.p = 0.1
+
+
+def test_a_teacher_in_the_graph_is_refused(batch):
+    student, teacher, target, _ = batch
+    with pytest.raises(ValueError, match=r"teacher_logits: expected a constant.*torch\.no_grad"):
+        DynamicKDLoss()(student, teacher * torch.ones((), requires_grad=True), target)
+
+
+@pytest.mark.parametrize("settings", [{}, {"granularity": "pixel", "detach_weight": False}], ids=str)
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=NEEDS_COMPILER)])
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method`:DeprecationWarning")  # inductor's own import
+def test_it_compiles_to_one_graph(batch, settings, backend):
+    torch.compiler.reset()
+    loss = DynamicKDLoss(**settings)
+    compiled = torch.compile(loss, fullgraph=True, backend=backend)
+    torch.testing.assert_close(
+        value_and_gradient(compiled, *batch), value_and_gradient(loss, *batch), rtol=1e-9, atol=1e-12
+    )
+
+
+def test_terms_compile_to_one_graph(batch):
+    torch.compiler.reset()
+    loss = DynamicKDLoss()
+    compiled = torch.compile(loss.terms, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(*batch), loss.terms(*batch), rtol=1e-9, atol=1e-12)
+
+
+def test_vmap_over_images_is_the_batch(batch):
+    loss = DynamicKDLoss()
+    images = torch.func.vmap(lambda *image: loss(*(array[None] for array in image)))(*batch)
+    torch.testing.assert_close(images, DynamicKDLoss(reduction="none")(*batch))
+
+
+def test_functional_gradient(batch):
+    loss = DynamicKDLoss()
+    _, expected = value_and_gradient(loss, *batch)
+    torch.testing.assert_close(torch.func.grad(loss)(*(array.detach() for array in batch)), expected)
+
+
+def test_autocast_leaves_the_loss_in_single_precision():
+    generator = torch.manual_seed(0)
+    head = torch.nn.Conv2d(3, 1, 1)
+    images, mask = torch.rand(2, 3, 16, 16, generator=generator), torch.rand(2, 1, 16, 16, generator=generator) < 0.5
+    teacher = torch.where(mask, 4.0, -4.0)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        logits = head(images)
+        loss = DynamicKDLoss()(logits, teacher, mask)
+    loss.backward()
+    assert logits.dtype == torch.bfloat16
+    assert loss.dtype == torch.float32
+    torch.testing.assert_close(loss.detach(), DynamicKDLoss()(logits.detach().float(), teacher, mask))
+    assert torch.isfinite(head.weight.grad).all()
+
+
+def test_views_are_read_as_they_look(batch):
+    student, teacher, target, valid = (array.detach() for array in batch)
+    turned = [array.transpose(1, 2).contiguous().transpose(1, 2) for array in (student, teacher, target, valid)]
+    assert not turned[0].is_contiguous()
+    torch.testing.assert_close(DynamicKDLoss()(*turned), DynamicKDLoss()(student, teacher, target, valid))
+
+
+def test_importing_the_losses_imports_no_framework():
+    code = "import sys, dynamic_kd.losses; sys.exit(bool({'torch', 'jax'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
