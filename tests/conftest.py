@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-import numpy as np
+import hypothesis
 import pytest
+
+from dynamic_kd._array import to_host
 
 # The slow float64 references import nothing of the package, so they are found by path, not by name.
 sys.path.insert(0, str(Path(__file__).parent / "reference"))
+
+# A first example may compile for seconds. In continuous integration the examples are the same in every run.
+hypothesis.settings.register_profile("default", deadline=None)
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 NAMESPACES = {
     "numpy": "array_api_compat.numpy",
     "torch": "array_api_compat.torch",
     "jax": "jax.numpy",
     "array_api_strict": "array_api_strict",
+    "cupy": "array_api_compat.cupy",
 }
 
 
@@ -43,7 +52,7 @@ def jax():
 @pytest.fixture(params=list(NAMESPACES))
 def xp(request):
     """Array namespace of each library in turn; JAX with 64 bits, for the length of one test."""
-    library = pytest.importorskip(request.param)
+    library = pytest.importorskip(request.param, reason=f"{request.param} is not installed")
     namespace = importlib.import_module(NAMESPACES[request.param])
     with x64(library) if request.param == "jax" else nullcontext():
         yield namespace
@@ -52,4 +61,4 @@ def xp(request):
 @pytest.fixture(scope="session")
 def to_numpy():
     """Return a function that brings any library's array to NumPy, torch tensors that require grad too."""
-    return lambda array: np.asarray(array.detach() if hasattr(array, "detach") else array)
+    return to_host
