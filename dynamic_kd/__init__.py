@@ -4,8 +4,7 @@ The loss is `DynamicKDLoss`, the scores are `SODMetrics` and the functions besid
 library. Importing this package loads no framework.
 """
 
-__version__ = "0.1.0.dev0"  # above the imports: reports name the version that made them
-
+from dynamic_kd._version import __version__ as __version__
 from dynamic_kd.losses import (
     DynamicKDLoss,
     DynamicKDTerms,

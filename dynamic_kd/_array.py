@@ -16,6 +16,8 @@ def array_namespace(*arrays: Array) -> Namespace:
     """Array API namespace shared by the arrays (``None`` is skipped); a ``TypeError`` names a mixture."""
     present = [array for array in arrays if array is not None]
     for array in present:
+        if isinstance(array, np.ma.MaskedArray):
+            raise TypeError("expected a plain array, got a masked one; fill it, and say which pixels count by `valid`")
         if not compat.is_array_api_obj(array):
             raise TypeError(
                 f"expected arrays (NumPy, torch, JAX, CuPy or another Array API library), got "
@@ -103,11 +105,14 @@ def widest_float(xp: Namespace, array: Array) -> Any:
 
 
 def as_numpy(array: Array) -> np.ndarray[Any, Any] | None:
-    """Return the array's memory as NumPy, without a copy, if it is NumPy's or torch's on the CPU; otherwise None."""
+    """Return the array as NumPy, without a copy if possible, if its values lie in the CPU's memory; otherwise None."""
     if compat.is_numpy_array(array):
         return np.asarray(array)
+    if compat.is_jax_array(array) and is_concrete(array):
+        values = np.asarray(array)
+        return values.astype(np.float32) if values.dtype.kind == "V" else values  # bfloat16, again
     if is_torch(array) and is_concrete(array) and not array.is_sparse:
-        plain = array.detach()
+        plain = array.detach().resolve_neg()
         if plain.dtype.itemsize == 2 and plain.dtype.is_floating_point:
             plain = plain.float()  # NumPy has no bfloat16, and float16 widens exactly
         return np.asarray(plain.numpy())
@@ -125,6 +130,10 @@ def from_numpy(values: np.ndarray[Any, Any], like: Array) -> Array:
     """Return NumPy results in the library of ``like`` (the counterpart of `as_numpy`)."""
     if compat.is_numpy_array(like):
         return values[()] if values.ndim == 0 else values
+    if compat.is_jax_array(like):
+        import jax
+
+        return jax.numpy.asarray(values)
     import torch
 
     return torch.from_numpy(np.ascontiguousarray(values))

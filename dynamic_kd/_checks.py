@@ -7,6 +7,8 @@ from collections.abc import Collection
 from numbers import Real
 from typing import Any
 
+import numpy as np
+
 
 def check_number(
     name: str,
@@ -39,5 +41,5 @@ def check_choice(name: str, value: Any, options: Collection[str]) -> None:
 
 def check_flag(name: str, value: Any) -> None:
     """Raise unless ``value`` is True or False."""
-    if not isinstance(value, bool):
+    if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name}: expected True or False, got {value!r} ({type(value).__name__})")

@@ -35,7 +35,7 @@ class DynamicKDLoss:
     p : float
         Share of the teacher in the weight, in [0, 1] (equation 3).
     temperature : float
-        T > 0 of the divergence; the soft IoU and the cross-entropy are taken at 1.
+        T of the divergence, in [0.001, 1000000]; the soft IoU and the cross-entropy are taken at 1.
     noise_threshold : float
         In [0, 1]; a teacher counts only if its soft IoU exceeds it (equation 6).
     noise_weight : float
@@ -99,7 +99,7 @@ class DynamicKDLoss:
         """Check the settings."""
         for name in ("p", "noise_threshold", "noise_weight"):
             check_number(name, getattr(self, name), low=0, high=1)
-        check_number("temperature", self.temperature, low=0, exclusive_low=True)
+        check_number("temperature", self.temperature, low=1e-3, high=1e6)
         check_weighting(self.weighting)
         check_choice("granularity", self.granularity, GRANULARITIES)
         check_flag("temperature_squared", self.temperature_squared)

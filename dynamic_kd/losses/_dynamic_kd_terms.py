@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dynamic_kd._array import Array, Namespace, stop_gradient
 from dynamic_kd.losses._cross_entropy import bernoulli_cross_entropy
+from dynamic_kd.losses._inputs import check_unit_range
 from dynamic_kd.losses._soft_iou import overlap
 from dynamic_kd.losses._stable import sigmoid
 from dynamic_kd.losses._temperature_kl import bernoulli_kl
@@ -61,6 +62,8 @@ def terms_of(pixels: Pixels, settings: DynamicKDLoss, xp: Namespace) -> DynamicK
             f"arguments, got {getattr(weight, 'shape', type(weight).__name__)}; return one weight for each"
         )
     weight = constant(weight)
+    if callable(settings.weighting):
+        check_unit_range("weighting's values", weight, xp, allow_nan=True)
 
     kl_mean, ce_mean = pixel_mean(kl, valid, xp), pixel_mean(ce, valid, xp)
     loss = blend(weight, kl_mean, ce_mean) if by_image else pixel_mean(blend(weight, kl, ce), valid, xp)

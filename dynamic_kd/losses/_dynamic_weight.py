@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dynamic_kd._array import Array, Namespace, array_namespace
 from dynamic_kd._checks import check_number
-from dynamic_kd.losses._inputs import check_floating
+from dynamic_kd.losses._inputs import check_unit_pair
 
 
 def dynamic_weight(teacher_iou: Array, student_error: Array, *, p: float = 0.7, xp: Namespace | None = None) -> Array:
@@ -50,8 +50,7 @@ def dynamic_weight(teacher_iou: Array, student_error: Array, *, p: float = 0.7, 
     """
     check_number("p", p, low=0, high=1)
     xp = array_namespace(teacher_iou, student_error) if xp is None else xp
-    check_floating("teacher_iou", teacher_iou, xp)
-    check_floating("student_error", student_error, xp)
+    check_unit_pair(("teacher_iou", teacher_iou), ("student_error", student_error), xp)
     return xp.tanh(_power(teacher_iou, p, xp) * _power(student_error, 1 - p, xp))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dynamic_kd._array import Array, Namespace, array_namespace
 from dynamic_kd._checks import check_number
+from dynamic_kd.losses._inputs import check_unit_pair
 
 
 def eliminate_noise(
@@ -54,4 +55,5 @@ def eliminate_noise(
     check_number("threshold", threshold, low=0, high=1)
     check_number("noise_weight", noise_weight, low=0, high=1)
     xp = array_namespace(weight, teacher_iou) if xp is None else xp
+    check_unit_pair(("weight", weight), ("teacher_iou", teacher_iou), xp)
     return xp.where(teacher_iou > threshold, weight, xp.full_like(weight, noise_weight))

@@ -42,22 +42,35 @@ def pixels(student_logits: Array, teacher_logits: Array, target: Array, valid: A
 
     dtype = accumulation_dtype(xp, student_logits, teacher_logits)
     mask = None if valid is None else validity(valid, dtype, xp)
+    teacher_margin = stop_gradient(margin(teacher_logits, mask, dtype, xp))
+    if is_concrete(teacher_margin) and not bool(xp.all(xp.isfinite(teacher_margin))):
+        raise ValueError(
+            "teacher_logits: expected finite values, got NaN or infinity; "
+            "for a teacher given as saliency maps use logits_from_probabilities, which clips them"
+        )
     return Pixels(
         margin(student_logits, mask, dtype, xp),
-        stop_gradient(margin(teacher_logits, mask, dtype, xp)),
+        teacher_margin,
         unit_map("target", target, mask, dtype, xp),
         mask,
     )
 
 
+def _check_array(name: str, array: Any) -> None:
+    if not hasattr(array, "dtype"):
+        raise TypeError(f"{name}: expected an array, got {array!r} ({type(array).__name__})")
+
+
 def check_floating(name: str, array: Array, xp: Namespace) -> None:
     """Raise unless the array holds real floating-point numbers."""
+    _check_array(name, array)
     if not xp.isdtype(array.dtype, "real floating"):
         raise TypeError(f"{name}: expected real floating-point values, got {array.dtype}; cast it, say to float32")
 
 
 def plane_shape(name: str, array: Array, *, channels: tuple[int, ...] = (1,)) -> tuple[int, ...]:
     """Return (B, H, W) of a (B, H, W) or (B, C, H, W) array; raise on any other shape and on an empty one."""
+    _check_array(name, array)
     shape = tuple(array.shape)
     if len(shape) not in (3, 4):
         allowed = "".join(f"(B, {count}, H, W), " for count in channels)
@@ -135,15 +148,29 @@ def unit_map(name: str, array: Array, valid: Array | None, dtype: Any, xp: Names
     return values
 
 
-def check_unit_range(name: str, values: Array, xp: Namespace) -> None:
+def check_unit_range(name: str, values: Array, xp: Namespace, *, allow_nan: bool = False) -> None:
     """Raise unless all values lie in [0, 1]; traced values and those on an accelerator are not looked at."""
     if not is_concrete(values):
         return
     seen = stop_gradient(values)
-    if not bool(xp.all((seen >= 0) & (seen <= 1))):
+    inside = (seen >= 0) & (seen <= 1)
+    if not bool(xp.all(inside | xp.isnan(seen) if allow_nan else inside)):
         low, high = float(xp.min(seen)), float(xp.max(seen))
         raise ValueError(
             f"{name}: expected values in [0, 1], got values from {low:g} to {high:g}; {_range_hint(name, high)}"
+        )
+
+
+def check_unit_pair(first: tuple[str, Array], second: tuple[str, Array], xp: Namespace) -> None:
+    """Raise unless two named arrays are floating point, of one shape, and lie in [0, 1] or are NaN (of NaN logits)."""
+    for name, array in (first, second):
+        check_floating(name, array, xp)
+        check_unit_range(name, array, xp, allow_nan=True)
+    (name, array), (other_name, other) = first, second
+    if array.shape != other.shape:
+        raise ValueError(
+            f"{name} and {other_name}: expected equal shapes, got {tuple(array.shape)} and {tuple(other.shape)}; "
+            f"take both at one granularity"
         )
 
 

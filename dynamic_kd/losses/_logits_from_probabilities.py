@@ -18,7 +18,7 @@ def logits_from_probabilities(maps: Array, *, clip: float = 0.5 / 255, xp: Names
         Saliency P: floating point in [0, 1], or unsigned 8-bit integers 0 to 255 (divided by 255).
     clip : float
         Distance c from 0 and 1, in (0, 0.5). It matters: most pixels of a good teacher are exactly 0 or 255, and what
-        they teach is set by it. At T = 5 a 255 becomes .75 at c = 1/255, .80 at 1e-3 and .94 at 1e-6. Report it with
+        they teach is set by it. At T = 5 a 255 becomes .78 at the default, .80 at 1e-3 and .94 at 1e-6. Report it with
         every result. The default is half a grey level.
     xp : module, optional
         Array namespace; inferred by default.
@@ -54,6 +54,9 @@ def logits_from_probabilities(maps: Array, *, clip: float = 0.5 / 255, xp: Names
         check_unit_range("maps", probabilities, xp)
     else:
         raise TypeError(f"maps: expected floating point in [0, 1] or uint8 in 0-255, got {maps.dtype}; cast them")
+    least = float(xp.finfo(probabilities.dtype).smallest_normal)
+    if clip < least:
+        raise ValueError(f"clip: expected at least {least:.3g} for {probabilities.dtype} maps, got {clip!r}")
     # The complement is clipped by itself: for a tiny clip 1 - c rounds to 1, whose own complement would be 0.
     salient, background = (xp.clip(m, clip, 1 - clip) for m in (probabilities, 1 - probabilities))
     return xp.log(salient) - xp.log(background)

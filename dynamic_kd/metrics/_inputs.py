@@ -63,10 +63,10 @@ def as_pairs(
 
 def _check_shapes(pred: tuple[int, ...], target: tuple[int, ...]) -> None:
     for name, shape in (("pred", pred), ("target", target)):
-        if len(shape) == 3 and shape[-1] in (3, 4):
+        if len(shape) == 3 and shape[-1] in (1, 3, 4):
             raise ValueError(
-                f"{name}: expected (H, W), (B, H, W) or (B, 1, H, W), got {shape}, which looks like a colour image; "
-                f"read it as greyscale, or pass a batch this narrow as (B, 1, H, W)"
+                f"{name}: expected (H, W), (B, H, W) or (B, 1, H, W), got {shape}, which looks like one image with "
+                f"channels last; read it as greyscale (H, W), or pass a batch this narrow as (B, 1, H, W)"
             )
         if len(shape) not in (2, 3, 4) or (len(shape) == 4 and shape[1] != 1):
             raise ValueError(f"{name}: expected shape (H, W), (B, H, W) or (B, 1, H, W), got {shape}")

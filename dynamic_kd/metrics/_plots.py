@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from dynamic_kd._extras import require
 from dynamic_kd.metrics._report import MetricReport
+from dynamic_kd.metrics._tables import check_reports
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,10 +35,10 @@ def plot_curves(reports: Mapping[str, MetricReport]) -> Figure:
     ValueError
         No report.
     """
+    require("matplotlib", extra="eval")
     from matplotlib.figure import Figure
 
-    if not reports:
-        raise ValueError("reports: expected at least one, got none")
+    check_reports(reports)
     figure = Figure(figsize=(9, 4.2), layout="constrained", dpi=150)
     left, right = figure.subplots(1, 2)
     for index, (name, report) in enumerate(reports.items()):

@@ -66,6 +66,10 @@ class MetricReport(Mapping[str, float]):
     def __len__(self) -> int:
         return len(self.scores)
 
+    def __repr__(self) -> str:
+        scores = ", ".join(f"{name}={self.scores[name]:.4f}" for name in PER_IMAGE)
+        return f"MetricReport({self.counts['images']} images: {scores})"
+
     @cached_property
     def per_image(self) -> list[dict[str, Any]]:
         """One dictionary for each image: its name and its own scores."""

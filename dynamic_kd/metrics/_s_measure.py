@@ -96,11 +96,11 @@ def _region(statistics: Statistics) -> Array:
 
 
 def _ssim(statistics: Statistics, moments: Moments) -> Array:
-    """Structural similarity; where both parts of the fraction vanish, exactly, it is 1."""
+    """Structural similarity; 1 where the denominator, and with it the numerator, is exactly 0."""
     xp = statistics.xp
     x, g = moments.mean_x, moments.mean_g
     freedom = xp.maximum(moments.count - 1, xp.ones_like(x))
     numerator = 4 * x * g * moments.products / freedom
     denominator = (x * x + g * g) * (moments.squares_x + moments.squares_g) / freedom
     value = numerator / (denominator + EPSILON)
-    return xp.where((numerator == 0) & (denominator == 0), xp.ones_like(value), value)
+    return xp.where(denominator == 0, xp.ones_like(value), value)

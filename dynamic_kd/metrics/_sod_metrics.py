@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
 
-from dynamic_kd import __version__
 from dynamic_kd._array import Array, to_host
 from dynamic_kd._checks import check_choice, check_flag
+from dynamic_kd._version import __version__
 from dynamic_kd.metrics._e_measure import e_values
 from dynamic_kd.metrics._exact_sum import ExactSum
 from dynamic_kd.metrics._f_measure import BETA_SQUARED, f_values, precision_recall
@@ -91,11 +91,14 @@ class SODMetrics:
         self._counts = dict.fromkeys(COUNTS, 0)
         self._backends: set[str] = set()
 
+    def __repr__(self) -> str:
+        return f"SODMetrics({len(self)} images, strict={self._strict}, empty_target={self._empty_target!r})"
+
     def __len__(self) -> int:
         """Images scored so far."""
         return len(self._names)
 
-    def update(self, pred: Array, target: Array, names: Sequence[str] | None = None) -> None:
+    def update(self, pred: Array, target: Array, names: Iterable[str] | None = None) -> None:
         """Score a batch and keep its numbers.
 
         Parameters
@@ -140,12 +143,15 @@ class SODMetrics:
         for name, flags in found.items():
             self._counts[name] += int(np.count_nonzero(flags))
 
-    def _checked_names(self, names: Sequence[str] | None, size: int) -> list[str]:
+    def _checked_names(self, names: Iterable[str] | None, size: int) -> list[str]:
         if names is None:
             first = len(self._names) + self._counts["skipped"]
             return [str(first + image) for image in range(size)]
         if isinstance(names, str):
             names = [names]
+        if not isinstance(names, Iterable):
+            raise TypeError(f"names: expected one string for each image, got {names!r} ({type(names).__name__})")
+        names = list(names)
         if len(names) != size:
             raise ValueError(f"names: expected one for each of {size} images, got {len(names)}")
         return [str(name) for name in names]
@@ -217,6 +223,11 @@ class SODMetrics:
             No image has been scored.
         """
         images = len(self._names)
+        if images == 0 and self._counts["skipped"]:
+            raise ValueError(
+                f"compute: expected at least one scored image, got {self._counts['skipped']} skipped for their empty "
+                f"targets; check the masks, or choose empty_target='count'"
+            )
         if images == 0:
             raise ValueError("compute: expected at least one scored image, got none; call update first")
         rows = np.frombuffer(self._scores, np.float64).reshape(images, -1).copy()

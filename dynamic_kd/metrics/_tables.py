@@ -10,7 +10,10 @@ from dynamic_kd._checks import check_choice
 from dynamic_kd.metrics._report import PER_IMAGE, MetricReport
 
 STYLES = ("markdown", "csv", "latex")
-_LATEX_ESCAPES = str.maketrans({char: "\\" + char for char in "&%$#_{}"})
+_LATEX_ESCAPES = str.maketrans(
+    {char: "\\" + char for char in "&%$#_{}"}
+    | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
+)
 
 
 def table(reports: Mapping[str, MetricReport], style: str = "markdown", *, scores: Sequence[str] = PER_IMAGE) -> str:
@@ -47,13 +50,21 @@ def table(reports: Mapping[str, MetricReport], style: str = "markdown", *, score
     | ours | .000 | 1.000 |
     """
     check_choice("style", style, STYLES)
-    if not reports:
-        raise ValueError("reports: expected at least one, got none")
+    check_reports(reports)
     for name in scores:
         check_choice("scores", name, tuple(next(iter(reports.values()))))
     rows = [[name, *(report[score] for score in scores)] for name, report in reports.items()]
     header = ["method", *scores]
     return {"markdown": _markdown, "csv": _csv, "latex": _latex}[style](header, rows)
+
+
+def check_reports(reports: object) -> None:
+    """Raise unless ``reports`` maps names to reports; a single report, itself a mapping, is an easy slip."""
+    if isinstance(reports, MetricReport) or not isinstance(reports, Mapping):
+        kind = type(reports).__name__
+        raise TypeError(f"reports: expected a mapping of names to reports, got {kind}; pass {{'name': report}}")
+    if not reports:
+        raise ValueError("reports: expected at least one, got none")
 
 
 def rounded(score: float) -> str:
@@ -64,7 +75,7 @@ def rounded(score: float) -> str:
 
 def _markdown(header: list[str], rows: list[list[object]]) -> str:
     lines = [header, ["---"] * len(header)]
-    lines += [[str(name).replace("|", "\\|"), *_cells(scores)] for name, *scores in rows]
+    lines += [[" ".join(str(name).split()).replace("|", "\\|"), *_cells(scores)] for name, *scores in rows]
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 

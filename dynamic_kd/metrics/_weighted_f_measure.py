@@ -79,5 +79,5 @@ def weighted_f_values(statistics: Statistics, *, beta_squared: float = 1.0) -> A
     recall = 1 - foreground / xp.maximum(salient, xp.ones_like(salient))
     hits = salient - foreground
     precision = hits / (hits + background + EPSILON)
-    value = (1 + beta_squared) * recall * precision / (recall + beta_squared * precision + EPSILON)
-    return xp.where(salient > 0, value, xp.zeros_like(value))
+    # An empty target has no hits, hence precision and value 0.
+    return (1 + beta_squared) * recall * precision / (recall + beta_squared * precision + EPSILON)

@@ -49,6 +49,8 @@ def align_teacher(teacher_logits: Tensor, size: tuple[int, int]) -> Tensor:
     tensor([4., 0., 4.])
     """
     height, width = _size(size)
+    if not isinstance(teacher_logits, Tensor):
+        raise TypeError(f"teacher_logits: expected a torch tensor, got {type(teacher_logits).__name__}")
     shape = tuple(teacher_logits.shape)
     if not teacher_logits.is_floating_point():
         raise TypeError(f"teacher_logits: expected floating point, got {teacher_logits.dtype}; cast them")

@@ -160,6 +160,25 @@ def test_nan_logits_propagate_where_valid():
     assert np.isnan(losses).tolist() == [True, False, False]
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_teacher_that_is_not_finite_is_refused(value):
+    student, teacher, target, valid = random_batch()
+    teacher[0, 0, 0] = value
+    with pytest.raises(ValueError, match=r"teacher_logits: expected finite values.*use logits_from_probabilities"):
+        DynamicKDLoss()(student, teacher, target)
+    valid = np.ones_like(target)
+    valid[0, 0, 0] = 0
+    assert np.isfinite(DynamicKDLoss()(student, teacher, target, valid))
+
+
+@pytest.mark.parametrize("name", ["student_logits", "teacher_logits", "target"])
+def test_missing_arrays_are_named(name):
+    student, teacher, target, _ = random_batch()
+    arrays = {"student_logits": student, "teacher_logits": teacher, "target": target, name: None}
+    with pytest.raises(TypeError, match=f"{name}: expected an array, got None"):
+        DynamicKDLoss()(**arrays)
+
+
 @pytest.mark.parametrize("prediction", [-1000.0, 0.0, 5.0])
 def test_an_empty_target_drops_the_teacher(prediction):
     student, teacher = np.zeros((1, 3, 3)), np.full((1, 3, 3), prediction)
@@ -244,7 +263,7 @@ def test_defaults_are_the_papers():
     [
         ({"p": 1.2}, ValueError, r"p: expected a number in \[0, 1\], got 1.2"),
         ({"p": "0.7"}, TypeError, r"p: expected a number in \[0, 1\], got '0.7' \(str\)"),
-        ({"temperature": 0}, ValueError, r"temperature: expected a number in \(0, inf\), got 0"),
+        ({"temperature": 0}, ValueError, r"temperature: expected a number in \[0.001, 1e\+06\], got 0"),
         ({"temperature": True}, TypeError, "temperature: expected a number"),
         ({"noise_threshold": -0.5}, ValueError, r"noise_threshold: expected a number in \[0, 1\], got -0.5"),
         ({"noise_weight": math.nan}, ValueError, r"noise_weight: expected a number in \[0, 1\], got nan"),

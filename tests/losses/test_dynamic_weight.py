@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -87,6 +88,33 @@ def test_noise_settings_out_of_range(name):
 def test_integers_are_refused(alpha, beta, name):
     with pytest.raises(TypeError, match=f"{name}: expected real floating-point values"):
         dynamic_weight(np.asarray([alpha]), np.asarray([beta]))
+
+
+BAD_PAIRS = [
+    ([0.5, 1.5], [0.5, 0.5], "{0}: expected values in [0, 1], got values from 0.5 to 1.5"),
+    ([0.5, 0.5], [-0.5, 0.5], "{1}: expected values in [0, 1], got values from -0.5 to 0.5"),
+    (
+        [0.5, 0.5, 0.5],
+        [0.5, 0.5],
+        "{0} and {1}: expected equal shapes, got (3,) and (2,); take both at one granularity",
+    ),
+]
+
+
+@pytest.mark.parametrize(("first", "second", "message"), BAD_PAIRS)
+def test_values_and_shapes_are_checked(first, second, message):
+    first, second = np.array(first), np.array(second)
+    for function, names in (
+        (dynamic_weight, ("teacher_iou", "student_error")),
+        (eliminate_noise, ("weight", "teacher_iou")),
+    ):
+        with pytest.raises(ValueError, match=re.escape(message.format(*names))):
+            function(first, second)
+
+
+def test_integer_weights_would_lose_the_noise_weight():
+    with pytest.raises(TypeError, match="weight: expected real floating-point values, got int64"):
+        eliminate_noise(np.array([1, 1]), np.array([0.2, 0.9]))
 
 
 def test_plain_numbers_are_refused():

@@ -54,6 +54,11 @@ def test_clip_out_of_range(clip):
         logits_from_probabilities(np.ones(1), clip=clip)
 
 
+def test_a_clip_below_the_dtypes_range():
+    with pytest.raises(ValueError, match=r"clip: expected at least 1.18e-38 for float32 maps, got 1e-50"):
+        logits_from_probabilities(np.ones(1, np.float32), clip=1e-50)
+
+
 @pytest.mark.parametrize("dtype", [np.int64, bool, np.uint16])
 def test_other_dtypes_are_refused(dtype):
     with pytest.raises(TypeError, match=r"maps: expected floating point in \[0, 1\] or uint8 in 0-255, got"):

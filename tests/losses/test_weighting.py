@@ -74,6 +74,13 @@ def test_a_function_gets_the_three_quantities(granularity):
     np.testing.assert_array_equal(terms.weight, 0.5 * terms.teacher_iou)
 
 
+def test_a_functions_weights_lie_in_the_unit_interval():
+    student, teacher, target, _ = random_batch()
+    loss = DynamicKDLoss(weighting=lambda alpha, beta, ce: 2 + alpha)
+    with pytest.raises(ValueError, match=r"weighting's values: expected values in .0, 1., got values from 2"):
+        loss(student, teacher, target)
+
+
 @pytest.mark.parametrize(("result", "got"), [(np.ones(()), r"\(\)"), (np.ones((3, 1)), r"\(3, 1\)"), (0.5, "float")])
 def test_a_function_must_return_one_weight_for_each(result, got):
     with pytest.raises(ValueError, match=rf"weighting: .* array of shape \(3,\), as its arguments, got {got}; return"):

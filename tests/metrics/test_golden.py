@@ -48,6 +48,15 @@ def test_scores_equal_the_originals(golden, backend, case):
 
 
 @pytest.mark.parametrize("case", range(22))
+def test_scores_under_jax_jit_equal_the_originals(golden, jax, case):
+    """A compiler that divides by multiplying with the reciprocal would put levels on the wrong side of thresholds."""
+    _, pred, target, expected = golden[case]
+    for function, curve in ((f_measure, "F_curve"), (e_measure, "E_ge_curve")):
+        compiled = np.asarray(jax.jit(function)(pred, target))
+        assert np.max(np.abs(compiled[::-1] - np.array(expected[curve], dtype=float))) < 1e-11, curve
+
+
+@pytest.mark.parametrize("case", range(22))
 def test_curves_equal_the_originals(golden, backend, case):
     name, pred, target, expected = golden[case]
     pred, target = backend(pred), backend(target)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dynamic_kd.metrics import SODMetrics
+from dynamic_kd.metrics import SODMetrics, s_measure
 
 
 @pytest.fixture
@@ -40,15 +40,33 @@ def test_narrow_floats_are_widened_first(functions, batch, dtype):
         np.testing.assert_array_equal(value.numpy(), function(narrow.double().numpy(), target))
 
 
-def test_jax_without_64_bits(functions, batch):
+def test_jax_without_64_bits_is_exact_on_the_cpu(functions, batch):
     jnp = pytest.importorskip("jax.numpy")
     pred, target = batch
     for name, function in functions.items():
         value = function(jnp.asarray(pred), jnp.asarray(target))
         assert value.dtype == jnp.float32
-        # A level that rounds across a threshold moves one pixel of 714.
-        np.testing.assert_allclose(value, function(pred, target), atol=5e-3, err_msg=name)
-        assert np.median(np.abs(np.asarray(value) - function(pred, target))) < 1e-5
+        np.testing.assert_array_equal(value, np.float32(function(pred, target)), err_msg=name)
+        narrow = jnp.asarray(pred / 255, jnp.bfloat16)
+        wide = np.asarray(narrow.astype(jnp.float32))
+        np.testing.assert_array_equal(function(narrow, jnp.asarray(target)), np.float32(function(wide, target)))
+
+
+def test_jax_without_64_bits_is_close_when_compiled(functions, batch):
+    jax = pytest.importorskip("jax")
+    pred, target = batch
+    for name, function in functions.items():
+        value = np.asarray(jax.jit(function)(pred, target))
+        # In float32 a level may round across a threshold, which moves its pixels.
+        assert np.median(np.abs(value - function(pred, target))) < 1e-5, name
+
+
+def test_jax_without_64_bits_finds_the_centroid_of_a_large_mask():
+    jax = pytest.importorskip("jax")
+    rows, columns = np.indices((1500, 1500))
+    target = np.hypot(rows - 800, columns - 740) < 690
+    pred = np.where(target, 200, (rows // 8) % 100).astype(np.uint8)
+    assert float(jax.jit(s_measure)(pred, target)) == pytest.approx(s_measure(pred, target), abs=1e-4)
 
 
 def test_jax_transformations(functions, batch, jax):

@@ -102,6 +102,50 @@ def test_quantize_scores_floats_as_the_saved_map(functions, random_pair):
     assert functions["MAE"](pred, target) != functions["MAE"](saved, target)
 
 
+def test_quantize_widens_half_precision_first():
+    pred = np.linspace(0, 1, 4096).astype(np.float16).reshape(64, 64)
+    target = np.eye(64, dtype=bool)
+    saved = np.floor(pred.astype(float) * 255 + 0.5).astype(np.uint8)
+    assert (np.floor(pred * np.float16(255) + np.float16(0.5)).astype(np.uint8) != saved).any()
+    np.testing.assert_array_equal(f_measure(pred, target, quantize=True), f_measure(saved, target))
+
+
+def test_a_float_mask_is_salient_above_one_half(functions):
+    pred = np.linspace(0, 1, 16).reshape(4, 4)
+    for function in functions.values():
+        half = function(pred, np.where(np.eye(4) > 0, 0.5, 0.0))
+        np.testing.assert_array_equal(half, function(pred, np.zeros((4, 4), bool)))
+        above = function(pred, np.where(np.eye(4) > 0, np.nextafter(0.5, 1), 0.0))
+        np.testing.assert_array_equal(above, function(pred, np.eye(4, dtype=bool)))
+
+
+def test_large_images_leave_opencvs_float32_distances(functions, monkeypatch):
+    """Beyond 2 ** 22 a squared float32 distance may miss its integer; SciPy's float64 does not."""
+    from dynamic_kd.metrics._statistics import _numpy
+
+    target = np.zeros((1500, 1500), bool)
+    target[3, 5] = True
+    rows, columns = np.indices(target.shape)
+    np.testing.assert_array_equal(_numpy._squared_distance(target), (rows - 3) ** 2 + (columns - 5) ** 2)
+
+
+def test_sums_are_exact_to_2_to_the_minus_60():
+    from fractions import Fraction
+
+    from dynamic_kd.metrics._exact_sum import ExactSum
+
+    generator = np.random.default_rng(0)
+    values = generator.random((1000, 3)) * 2
+    total = ExactSum(3)
+    total.add(values)
+    for column, summed in zip(values.T, total.total(), strict=True):
+        exact = sum(map(Fraction, column))
+        assert abs(Fraction(float(summed)) - exact) <= 1000 * Fraction(1, 2**61) + Fraction(exact) / 2**52
+    tiny = ExactSum(1)
+    tiny.add(np.full((3, 1), 2.0**-60))
+    assert tiny.total()[0] == 3 * 2.0**-60
+
+
 def test_reductions_are_those_of_the_curve(random_pair):
     pred, target = random_pair(np.random.default_rng(5), 30, 20)
     curve = f_measure(pred, target)

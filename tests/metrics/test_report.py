@@ -91,6 +91,24 @@ def test_bad_tables(report):
         table({"ours": report}, scores=["AUC"])
     with pytest.raises(ValueError, match="reports: expected at least one, got none"):
         table({})
+    for function in (table, plot_curves):
+        with pytest.raises(TypeError, match="reports: expected a mapping of names to reports, got MetricReport; pass"):
+            function(report)
+
+
+def test_names_are_escaped(report):
+    assert r"a\textasciitilde{}b\textasciicircum{}c\textbackslash{}d\&" in table({"a~b^c\\d&": report}, "latex")
+    assert table({"two\nlines": report}).splitlines()[2].startswith("| two lines |")
+
+
+def test_without_matplotlib_the_extra_is_named(report, monkeypatch):
+    from dynamic_kd import _extras
+
+    monkeypatch.setattr(_extras, "find_spec", lambda name: None)
+    with pytest.raises(
+        ModuleNotFoundError, match=r"matplotlib is not installed; get it with: pip install 'dynamic-kd\[eval\]'"
+    ):
+        plot_curves({"ours": report})
 
 
 def test_curves_are_drawn_without_pyplot(report, tmp_path):

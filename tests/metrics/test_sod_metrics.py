@@ -120,6 +120,37 @@ def test_counts():
     assert counts == {"images": 3, "empty_target": 1, "full_target": 1, "constant_prediction": 1, "skipped": 0}
 
 
+def test_counts_are_those_of_scored_images():
+    metrics = SODMetrics(empty_target="skip")
+    metrics.update(np.stack([CONSTANT, np.eye(5), CONSTANT]), np.stack([EMPTY, ~EMPTY, ~EMPTY]))
+    counts = metrics.compute().counts
+    assert counts == {"images": 2, "empty_target": 1, "full_target": 2, "constant_prediction": 1, "skipped": 1}
+
+
+def test_a_stream_of_skipped_images_says_so():
+    metrics = SODMetrics(empty_target="skip")
+    metrics.update(np.eye(5), EMPTY)
+    with pytest.raises(ValueError, match="got 1 skipped for their empty targets; check the masks"):
+        metrics.compute()
+
+
+def test_merge_remembers_every_backend():
+    strict = pytest.importorskip("array_api_strict")
+    left, right = SODMetrics(), SODMetrics()
+    left.update(np.eye(5), MASK)
+    right.update(strict.asarray(np.eye(5)), strict.asarray(MASK))
+    left.merge(right)
+    assert left.compute().settings["backend"] in (
+        "generic (array_api_strict) + numba",
+        "generic (array_api_strict) + numpy",
+    )
+
+
+def test_a_short_representation(images):
+    assert repr(stream(images)) == "SODMetrics(12 images, strict=False, empty_target='count')"
+    assert repr(stream(images).compute()).startswith("MetricReport(12 images: MAE=0.")
+
+
 def test_empty_targets_are_counted_by_default_skipped_or_refused():
     pred, target = np.stack([np.eye(5), np.eye(5)]), np.stack([EMPTY, MASK])
     skipping = SODMetrics(empty_target="skip")
@@ -148,6 +179,18 @@ def test_default_names_are_positions_in_the_stream():
 def test_names_must_be_one_for_each_image(names):
     with pytest.raises(ValueError, match=f"names: expected one for each of 1 images, got {len(names)}"):
         SODMetrics().update(np.eye(5), MASK, names=names)
+
+
+@pytest.mark.parametrize("names", [1, 1.5])
+def test_names_must_be_strings(names):
+    with pytest.raises(TypeError, match="names: expected one string for each image, got 1"):
+        SODMetrics().update(np.eye(5), MASK, names=names)
+
+
+def test_names_may_come_from_a_generator():
+    metrics = SODMetrics()
+    metrics.update(np.stack([np.eye(5)] * 2), np.stack([MASK] * 2), names=(f"{k}" for k in "ab"))
+    assert metrics.compute().names == ("a", "b")
 
 
 def test_one_name_may_come_as_a_string():

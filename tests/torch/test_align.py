@@ -22,6 +22,12 @@ def test_probabilities_are_what_is_interpolated(logits, size):
     torch.testing.assert_close(torch.sigmoid(aligned), expected)
 
 
+def test_pixel_centres_keep_their_places():
+    """Twice the size puts new pixels at a quarter and three quarters between old ones, as align_corners=False does."""
+    resized = torch.sigmoid(align_teacher(torch.logit(torch.tensor([[[0.2, 0.8]]])), (1, 4)))
+    torch.testing.assert_close(resized, torch.tensor([[[0.2, 0.35, 0.65, 0.8]]]))
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 @pytest.mark.parametrize("level", [-60.0, -1.0, 0.0, 20.0, 80.0])
 def test_a_constant_map_stays_what_it_is(dtype, level):
@@ -66,6 +72,11 @@ def test_wrong_shapes(shape):
         ValueError, match=r"teacher_logits: expected shape \(B, 1, H, W\), \(B, 2, H, W\) or \(B, H, W\)"
     ):
         align_teacher(torch.zeros(shape), (8, 8))
+
+
+def test_other_libraries_are_refused():
+    with pytest.raises(TypeError, match="teacher_logits: expected a torch tensor, got list"):
+        align_teacher([[[0.0]]], (2, 2))
 
 
 def test_integers_are_refused():

@@ -34,20 +34,21 @@ class CPUStatistics:
         self._kernels = kernels()
         self.backend = self._kernels.NAME
         self.pixels = pred.shape[1] * pred.shape[2]
-        self._target = np.ascontiguousarray(target)
+        self._target = _frozen(target)
         low, high = pred.min(axis=(1, 2)), pred.max(axis=(1, 2))
         self.constant = low == high
         self._has_levels = pred.dtype == np.uint8
         # Pixels are 8-bit levels with a table of their normalised values, or normalised values already.
         self._table = np.tile(np.arange(THRESHOLDS) / 255, (len(pred), 1))
         if self._has_levels:
-            self._pixels = np.ascontiguousarray(pred)
+            self._pixels = _frozen(pred)
             if normalize:
                 self._table = _stretch(self._table, low / 255, high / 255)
         else:
-            self._pixels = np.ascontiguousarray(pred, np.float64)
-            if normalize:
-                self._pixels = _stretch(self._pixels, low.astype(np.float64), high.astype(np.float64))
+            wide = np.ascontiguousarray(pred, np.float64)
+            self._pixels = _frozen(
+                _stretch(wide, low.astype(np.float64), high.astype(np.float64)) if normalize else wide
+            )
 
     def _each(self, kernel: Callable[..., Any], *arrays: Any) -> npt.NDArray[Any]:
         """Apply a kernel image by image and stack what it returns."""
@@ -131,6 +132,13 @@ class CPUStatistics:
         for image in np.flatnonzero(self._foreground):
             errors[image] = self._kernels.weighted_errors(self._pixels[image], self._table[image], self._target[image])
         return WeightedErrors(errors[:, 0], errors[:, 1])
+
+
+def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return a contiguous, read-only view; numba would compile its loops once more for writable arrays."""
+    view = np.ascontiguousarray(array).view()
+    view.flags.writeable = False
+    return view
 
 
 def _stretch(values: Floats, low: Floats, high: Floats) -> Floats:

@@ -37,8 +37,10 @@ class GenericStatistics:
         low, high = xp.min(x, axis=(1, 2), keepdims=True), xp.max(x, axis=(1, 2), keepdims=True)
         self.constant = xp.reshape(low == high, (-1,))
         if pairs.normalize:
-            varies = high > low
-            x = xp.where(varies, (x - low) / xp.where(varies, high - low, xp.ones_like(low)), x)
+            # A divisor for each pixel, though all are equal: a compiler would replace one for the whole image by its
+            # reciprocal, and the product rounds some levels to the other side of a threshold.
+            span = xp.maximum(xp.where(high > low, high - low, xp.ones_like(low)), x - low)
+            x = xp.where(high > low, (x - low) / span, x)
         self._x = x
 
     def _from_levels(self, levels: Array) -> Array:
@@ -103,7 +105,8 @@ class GenericStatistics:
         xp = self.xp
         integer = xp.int64 if self._dtype == xp.float64 else xp.int32
         profile = xp.sum(xp.astype(self._target, integer), axis=3 - axis)
-        position = xp.astype(self._arange(profile.shape[1]), integer)
+        middle = profile.shape[1] // 2  # from where positions are counted, which keeps sums in 32 bits small
+        position = xp.astype(self._arange(profile.shape[1]), integer) - middle
         count = xp.sum(profile, axis=1)
         count = xp.where(count > 0, count, xp.ones_like(count))
         split = (2 * xp.sum(profile * position, axis=1) + 3 * count) // (2 * count)

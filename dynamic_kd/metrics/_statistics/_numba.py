@@ -277,6 +277,8 @@ def warm_up() -> None:
     """Compile (or load from the cache) every kernel, so that threads do not do it one by one."""
     x, target = np.linspace(0, 1, 64).reshape(8, 8), np.eye(8, dtype=bool)
     levels, table = (x * 255).astype(np.uint8), np.arange(256) / 255
+    for array in (x, levels, target):  # as `CPUStatistics` passes them
+        array.flags.writeable = False
     level_counts(levels, target)
     class_moments(x, table, target)
     for pixels in (x, levels):

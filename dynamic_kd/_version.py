@@ -1,0 +1,3 @@
+"""The version, where the build finds it and every module may."""
+
+__version__ = "0.1.0.dev0"

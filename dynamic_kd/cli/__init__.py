@@ -1,0 +1,53 @@
+"""The command ``dynamic-kd``: parse, call the library, print."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from dynamic_kd import __version__
+from dynamic_kd.cli import demo, evaluate
+
+_DESCRIPTION = """\
+Dynamic knowledge distillation with noise elimination for RGB-D salient object
+detection: score saliency maps as papers do, and see the method at work."""
+
+_EPILOG = """\
+Start with:
+  dynamic-kd demo
+  dynamic-kd evaluate --pred maps/ours --target DES/GT
+
+Set DYNAMIC_KD_DEBUG=1 to see the traceback of an error."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command and its subcommands."""
+    top = argparse.ArgumentParser(
+        prog="dynamic-kd",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    top.add_argument("--version", action="version", version=f"dynamic-kd {__version__}")
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    evaluate.add_parser(commands)
+    demo.add_parser(commands)
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; a user's mistake is one line on standard error and status 2."""
+    arguments = parser().parse_args(argv)
+    try:
+        return int(arguments.run(arguments))
+    except (ValueError, OSError, ModuleNotFoundError) as error:
+        if os.environ.get("DYNAMIC_KD_DEBUG"):
+            raise
+        print(f"dynamic-kd: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("dynamic-kd: interrupted", file=sys.stderr)
+        return 130

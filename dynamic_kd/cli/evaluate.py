@@ -1,0 +1,177 @@
+"""``dynamic-kd evaluate``: scores of a folder of maps."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from dynamic_kd._extras import require
+from dynamic_kd.metrics import MetricReport, plot_curves, table
+from dynamic_kd.metrics._report import PER_IMAGE
+from dynamic_kd.metrics._sod_metrics import EMPTY_TARGET
+from dynamic_kd.metrics._tables import rounded
+
+_DESCRIPTION = """\
+Score saliency maps against their masks with the numbers papers print: MAE,
+F-measure (max, mean, adaptive), weighted F-measure, S-measure and E-measure
+(max, mean, adaptive).
+
+Files are paired by stem, whatever their suffix: maps/0001.png with
+masks/0001.bmp. Each map is min-max normalised; in masks, more than 128 is
+salient. max and mean are those of the data set's mean curve."""
+
+# What the nine columns of the table take.
+_TABLE_WIDTH = 68
+_EPILOG = """\
+Example:
+  dynamic-kd evaluate --pred maps/ours --target DES/GT --curves curves.png \\
+      --json ours.json"""
+
+
+def add_parser(commands: Any) -> None:
+    """Add the subcommand to the command's parser."""
+    parser = commands.add_parser(
+        "evaluate",
+        help="score a folder of saliency maps against a folder of masks",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.set_defaults(run=run)
+    parser.add_argument("--pred", required=True, metavar="DIR", help="folder of saliency maps")
+    parser.add_argument("--target", "--gt", required=True, metavar="DIR", help="folder of masks")
+    parser.add_argument("--name", help="name of the table's row (default: the folder of maps)")
+
+    pairing = parser.add_argument_group("what is scored")
+    pairing.add_argument("--allow-missing", action="store_true", help="score the pairs there are; say what is missing")
+    pairing.add_argument("--strict-size", action="store_true", help="refuse maps of another size than their mask")
+    pairing.add_argument("--workers", type=int, default=os.cpu_count() or 1, metavar="N", help="threads (default: all)")
+
+    conventions = parser.add_argument_group("conventions")
+    conventions.add_argument("--strict", action="store_true", help="cut maps with > in the E-measure, as MATLAB's code")
+    conventions.add_argument("--no-normalize", action="store_true", help="take maps as they are, without stretching")
+    conventions.add_argument(
+        "--empty-target", choices=EMPTY_TARGET, default="count", help="masks without a salient pixel"
+    )
+
+    files = parser.add_argument_group("files to write")
+    files.add_argument("--json", metavar="FILE", help="scores, counts, settings, curves and per-image rows")
+    files.add_argument("--csv", metavar="FILE", help="the table, every digit")
+    files.add_argument("--markdown", metavar="FILE", help="the table for a README")
+    files.add_argument("--latex", metavar="FILE", help="the table for a paper (booktabs)")
+    files.add_argument("--per-image", metavar="FILE", help="scores of each image as CSV")
+    files.add_argument("--curves", metavar="FILE.png", help="precision-recall and F-measure curves (.png, .pdf, .svg)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Evaluate, print the table, write the files."""
+    from dynamic_kd.evaluation import evaluate_folders
+
+    _check_files(arguments)
+    name = arguments.name or Path(arguments.pred).resolve().name
+    with _progress() as progress:
+        report = evaluate_folders(
+            arguments.pred,
+            arguments.target,
+            strict_size=arguments.strict_size,
+            allow_missing=arguments.allow_missing,
+            workers=arguments.workers,
+            progress=progress,
+            strict=arguments.strict,
+            normalize=not arguments.no_normalize,
+            empty_target=arguments.empty_target,
+        )
+    _write(arguments, name, report)  # first: whatever happens to the terminal, the results are safe
+    _print(name, report)
+    for path in filter(None, (getattr(arguments, option) for option in _FILES)):
+        print(f"wrote {path}")
+    return 0
+
+
+_WRITERS: dict[str, Callable[[str, MetricReport], str]] = {
+    "json": lambda name, report: report.to_json(),
+    "csv": lambda name, report: table({name: report}, "csv"),
+    "markdown": lambda name, report: table({name: report}, "markdown"),
+    "latex": lambda name, report: table({name: report}, "latex"),
+    "per_image": lambda name, report: report.per_image_csv(),
+}
+_FILES = (*_WRITERS, "curves")
+
+
+def _check_files(arguments: argparse.Namespace) -> None:
+    """Find out before the work, not after it, whether its results can be written."""
+    flags: dict[Path, str] = {}
+    for option in _FILES:
+        path = getattr(arguments, option)
+        flag = f"--{option.replace('_', '-')}"
+        if path is None:
+            continue
+        other = flags.setdefault(Path(path).resolve(), flag)
+        if other != flag:
+            raise ValueError(f"{flag} {path}: expected a file of its own, got that of {other}; name another")
+        if not Path(path).resolve().parent.is_dir():
+            raise ValueError(f"{flag} {path}: expected a file in a folder that exists; make {Path(path).parent} first")
+        if Path(path).is_dir():
+            raise ValueError(f"{flag} {path}: expected a file to write, got a folder")
+    if arguments.curves:
+        require("matplotlib", extra="eval")
+    if arguments.curves and Path(arguments.curves).suffix.lower() not in (".png", ".pdf", ".svg"):
+        raise ValueError(f"--curves {arguments.curves}: expected a name ending in .png, .pdf or .svg")
+
+
+def _write(arguments: argparse.Namespace, name: str, report: MetricReport) -> None:
+    for option, text in _WRITERS.items():
+        path = getattr(arguments, option)
+        if path is not None:
+            Path(path).write_text(text(name, report), encoding="utf-8")
+    if arguments.curves:
+        plot_curves({name: report}).savefig(arguments.curves)
+
+
+def _print(name: str, report: MetricReport) -> None:
+    """Print the table, then what a reader of the numbers should know of the images."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False, markup=False)
+    if console.width >= _TABLE_WIDTH:
+        console.print(f"{name} against {report.settings['target']}")
+        sheet = Table(*PER_IMAGE)
+        sheet.add_row(*(rounded(report[score]) for score in PER_IMAGE))
+        console.print(sheet)
+    else:
+        console.print(*(f"{score:<5} {rounded(report[score])}" for score in PER_IMAGE), sep="\n")
+    sentences = {
+        "resized": "resized to their masks",
+        "missing_pred": "left out: no map for the mask",
+        "missing_target": "left out: no mask for the map",
+        "empty_target": "with an empty mask",
+        "full_target": "with a full mask",
+        "constant_prediction": "with a constant map",
+        "grey_target": "with a mask of greys, cut at 128 (is it a mask?)",
+        "skipped": "skipped",
+    }
+    notes = [f"{report.counts[key]} {words}" for key, words in sentences.items() if report.counts[key]]
+    cut = ">" if report.settings["strict"] else ">="
+    console.print(f"{report.counts['images']} images" + "".join(f"; {note}" for note in notes))
+    stretch = "min-max normalised" if report.settings["normalize"] else "not normalised"
+    console.print(f"maps {stretch}; E-measure cut with {cut}; backend {report.settings['backend']}", style="dim")
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int], None]]:
+    """Show a progress bar that takes (done, total), and is gone when the work is."""
+    require("rich", extra="eval")
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    columns = ("scoring", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("scoring", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

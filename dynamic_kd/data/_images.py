@@ -1,0 +1,142 @@
+"""Reading image files, with one clear line for a file that is missing, empty, truncated or no image."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dynamic_kd._extras import require
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# OpenCV's IMREAD_* flags, written out so that importing this module does not import OpenCV.
+_GRAY, _COLOUR, _ANY_DEPTH, _IGNORE_ORIENTATION = 0, 1, 2, 128
+
+
+def read_gray(path: str | Path) -> NDArray[np.uint8]:
+    """Read a mask or a saliency map as 8-bit levels.
+
+    One-bit images become 0 and 255, colour images their luma, 16-bit images their high byte; these are
+    OpenCV's own conversions, so the numbers are those of ``cv2.imread(path, cv2.IMREAD_GRAYSCALE)``.
+
+    Parameters
+    ----------
+    path : str or Path
+        A file in any format OpenCV reads. Its content decides the format, not its suffix.
+
+    Returns
+    -------
+    ndarray
+        Shape (H, W), uint8, 0 to 255.
+
+    Raises
+    ------
+    ValueError
+        If the file is missing, empty, truncated or not an image, if it holds floats, or if it is a 16-bit
+        image whose values all lie in 0 to 255, of which the high byte would keep nothing.
+    """
+    image = _decode(path, _GRAY | _ANY_DEPTH | _IGNORE_ORIENTATION)
+    if image.dtype == np.uint8:
+        return image
+    if image.dtype != np.uint16:
+        raise ValueError(f"{path}: expected an 8-bit or 16-bit image, got {image.dtype}; save it with 8 bits")
+    if 0 < image.max() <= 255:
+        raise ValueError(
+            f"{path}: expected 16-bit values up to 65535, got a maximum of {image.max()}; save it with 8 bits"
+        )
+    return (image >> 8).astype(np.uint8)
+
+
+def read_rgb(path: str | Path) -> NDArray[np.uint8]:
+    """Read a colour image as (H, W, 3) uint8, in the order red, green, blue; grey images are repeated.
+
+    Raises
+    ------
+    ValueError
+        If the file is missing, empty, truncated or not an image.
+    """
+    return np.ascontiguousarray(_decode(path, _COLOUR | _IGNORE_ORIENTATION)[..., ::-1])
+
+
+def read_depth(path: str | Path) -> NDArray[np.float32]:
+    """Read a depth map of 8, 16 or 32 bits and stretch it to [0, 1], with the polarity it is stored with.
+
+    Sensors share no unit, so each map is stretched from its minimum and maximum; a constant one becomes 0.
+
+    Returns
+    -------
+    ndarray
+        Shape (H, W), float32, 0 to 1.
+
+    Raises
+    ------
+    ValueError
+        If the file is missing, empty, truncated or not an image, or if it holds NaN or infinities.
+    """
+    depth = _decode(path, _GRAY | _ANY_DEPTH | _IGNORE_ORIENTATION).astype(np.float64)
+    low, high = depth.min(), depth.max()
+    if not np.isfinite(high - low):
+        raise ValueError(f"{path}: expected finite depth values, got NaN or infinities; fill the holes first")
+    return np.asarray((depth - low) / ((high - low) or 1), dtype=np.float32)
+
+
+def _decode(path: str | Path, flags: int) -> NDArray[Any]:
+    try:
+        content = Path(path).read_bytes()
+    except FileNotFoundError:
+        raise ValueError(f"{path}: expected an image file, got no such file") from None
+    except OSError as error:
+        raise ValueError(f"{path}: expected a readable image file, got: {error.strerror}") from None
+    if not content:
+        raise ValueError(f"{path}: expected an image file, got an empty one")
+    if _is_truncated(content):
+        raise ValueError(f"{path}: expected a whole image, got a truncated or damaged one; copy it again")
+    cv2 = _opencv()
+    try:
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+    except cv2.error:
+        image = None
+    if image is None:
+        raise ValueError(f"{path}: expected an image OpenCV can read, got a truncated or mislabelled file")
+    return np.asarray(image)
+
+
+def _opencv() -> Any:
+    require("cv2", extra="eval")
+    import cv2
+
+    return cv2
+
+
+def _is_truncated(content: bytes) -> bool:
+    """Whether the end is missing, which OpenCV covers with grey or black pixels instead of reporting it."""
+    if content.startswith(b"\x89PNG\r\n\x1a\n"):
+        return not _png_is_whole(content)
+    if content.startswith(b"\xff\xd8\xff"):  # JPEG: the end marker follows the last start of scan
+        return content.rfind(b"\xff\xd9") <= content.rfind(b"\xff\xda")
+    if content.startswith(b"BM") and len(content) >= 6:
+        (size,) = struct.unpack_from("<I", content, 2)
+        return len(content) < int(size)
+    return False
+
+
+def _png_is_whole(content: bytes) -> bool:
+    """Walk the chunks to IEND; the checksums of the critical ones (upper-case names) must agree."""
+    position = 8
+    while position + 12 <= len(content):
+        length, name = struct.unpack_from(">I4s", content, position)
+        end = position + 12 + length
+        if end > len(content):
+            return False
+        (checksum,) = struct.unpack_from(">I", content, end - 4)
+        if name[:1].isupper() and zlib.crc32(memoryview(content)[position + 4 : end - 4]) != checksum:
+            return False
+        if name == b"IEND":
+            return True
+        position = end
+    return False

@@ -1,0 +1,104 @@
+"""Files of several folders that belong together because they share a stem."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+_LISTED = 20
+
+
+class Matching(NamedTuple):
+    """What `match_by_stem` found.
+
+    Attributes
+    ----------
+    files : dict
+        Stem -> folder's name -> path, in the stems' order, for every stem that all folders hold.
+    missing : dict
+        Folder's name -> stems that another folder holds and this one lacks; only folders that lack some.
+    """
+
+    files: dict[str, dict[str, Path]]
+    missing: dict[str, list[str]]
+
+
+def images_by_stem(folder: str | Path) -> dict[str, Path]:
+    """Index the images of one folder by stem; hidden files, other files and sub-folders are left out.
+
+    Raises
+    ------
+    ValueError
+        If the folder does not exist, or if two of its images share a stem, naming both.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ValueError(
+            f"{folder}: expected a folder of images, got {'a file' if folder.exists() else 'nothing there'}"
+        )
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or path.suffix.lower() not in IMAGE_SUFFIXES or not path.is_file():
+            continue
+        if path.stem in found:
+            both = f"{found[path.stem].name} and {path.name}"
+            raise ValueError(f"{folder}: expected one image per stem, got {both}; remove one of them")
+        found[path.stem] = path
+    return found
+
+
+def match_by_stem(*, allow_missing: bool = False, **folders: str | Path) -> Matching:
+    """Match the images of several folders by stem, whatever their suffixes.
+
+    Parameters
+    ----------
+    allow_missing : bool
+        Return what is unmatched in `Matching.missing` instead of raising.
+    **folders : str or Path
+        The folders, each under the name that errors and the result use, such as ``pred=`` and ``target=``.
+
+    Returns
+    -------
+    Matching
+        The matched files by stem, and the stems each folder lacks.
+
+    Raises
+    ------
+    ValueError
+        If a folder is missing, holds two images with one stem, or lacks a stem that another folder has
+        (unless ``allow_missing``), listing them; and if nothing matches at all.
+
+    Examples
+    --------
+    >>> match_by_stem(pred="maps", target="masks")  # doctest: +SKIP
+    Matching(files={'0001': {'pred': Path('maps/0001.png'), 'target': Path('masks/0001.bmp')}}, missing={})
+    """
+    indexed = {name: images_by_stem(folder) for name, folder in folders.items()}
+    stems = sorted(set().union(*indexed.values()))
+    lacking = {name: [stem for stem in stems if stem not in found] for name, found in indexed.items()}
+    missing = {name: absent for name, absent in lacking.items() if absent}
+    where = ", ".join(f"{name} {folder}" for name, folder in folders.items())
+    if missing and not allow_missing:
+        lists = "; ".join(f"{len(absent)} missing in {name}: {_listing(absent)}" for name, absent in missing.items())
+        raise ValueError(
+            f"expected the same file stems in every folder ({where}), got {lists}; "
+            f"add them, or go on without them by allow_missing=True (--allow-missing)"
+        )
+    files = {
+        stem: {name: found[stem] for name, found in indexed.items()}
+        for stem in stems
+        if all(stem in found for found in indexed.values())
+    }
+    if not files:
+        counts = ", ".join(f"{len(found)} in {name}" for name, found in indexed.items())
+        raise ValueError(
+            f"expected images with the same stems ({where}), got no match among {counts}; "
+            f"the suffixes read are {', '.join(IMAGE_SUFFIXES)}"
+        )
+    return Matching(files, missing)
+
+
+def _listing(stems: list[str]) -> str:
+    rest = len(stems) - _LISTED
+    return ", ".join(stems[:_LISTED]) + (f" and {rest} more" if rest > 0 else "")

@@ -1,0 +1,100 @@
+"""``dynamic-kd demo`` as its users call it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+
+from dynamic_kd.cli import main  # noqa: E402
+from dynamic_kd.training import _demo  # noqa: E402
+
+MINI = Path(__file__).parents[3] / "shared" / "data" / "rgbd-sod-mini"
+
+
+@pytest.fixture
+def demo(monkeypatch, tmp_path):
+    """Run the command in an empty folder on a few small samples."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(_demo.DemoSettings.__init__, "__kwdefaults__", _small_defaults())
+
+    def run(*arguments):
+        return main(["demo", "--size", "32", "--epochs", "1", "--threads", "1", *arguments])
+
+    return run
+
+
+def _small_defaults():
+    return dict(_demo.DemoSettings.__init__.__kwdefaults__) | {"train_count": 12, "test_count": 6}
+
+
+def test_the_default_run_folder_and_what_is_printed(demo, tmp_path, capsys):
+    assert demo() == 0
+    out = capsys.readouterr().out
+    assert "dynamic + noise elimination" in out
+    assert "12 training and 6 test samples, 32 pixels wide." in out
+    assert "precision of the flags" in out
+    assert "recall" in out
+    assert "table.md" in out
+    content = json.loads((tmp_path / "runs" / "demo-seed0" / "results.json").read_text())
+    assert content["settings"]["recipe"]["epochs"] == 1
+    assert content["settings"]["recipe"]["teacher_epochs"] == 2
+
+
+def test_the_table_fits_eighty_columns(demo, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    demo()
+    table = [line for line in capsys.readouterr().out.splitlines() if line.startswith("dynamic + noise elimination ")]
+    assert len(table) == 1
+    assert "…" not in table[0]
+    assert len(table[0].split()) == 4 + 7
+
+
+def test_the_seed_is_passed_on_and_names_the_folder(demo, tmp_path):
+    assert demo("--seed", "5") == 0
+    assert json.loads((tmp_path / "runs/demo-seed5/results.json").read_text())["settings"]["recipe"]["seed"] == 5
+
+
+def test_the_number_of_threads_is_set_back(demo):
+    before = torch.get_num_threads()
+    demo("--threads", "3")
+    assert torch.get_num_threads() == before
+
+
+def test_a_filled_run_folder_is_refused_before_any_work_and_replaced_on_demand(demo, tmp_path, capsys):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "table.md").write_text("old")
+    assert demo("--out", "out") == 2
+    error = capsys.readouterr().err
+    assert error.startswith("dynamic-kd: error: out: expected a new or empty folder, got a filled one")
+    assert error.count("\n") == 1
+    assert demo("--out", "out", "--overwrite") == 0
+    assert "teacher" in (tmp_path / "out" / "table.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--data", "nowhere"], "nowhere: expected a folder, got nothing there"),
+        (["--epochs", "0"], "epochs: expected a number in [1, inf), got 0"),
+        (["--size", "16"], "size: expected a number in [32, inf), got 16"),
+        (["--seed", "-1"], "seed: expected a number in [0, inf), got -1"),
+        (["--threads", "0"], "--threads: expected a whole number of at least 1, got 0"),
+    ],
+)
+def test_mistakes_are_one_line_and_status_2(demo, tmp_path, capsys, arguments, message):
+    assert demo(*arguments) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not any((tmp_path / "runs").glob("*/*"))
+
+
+@pytest.mark.skipif(not MINI.is_dir(), reason=f"{MINI.name} is not beside the project")
+def test_real_images(demo, tmp_path, capsys):
+    assert demo("--data", str(MINI)) == 0
+    out = capsys.readouterr().out
+    assert "Near is dark in the depth files of DES." in out
+    assert "precision" not in out
+    assert (tmp_path / "runs" / f"demo-{MINI.name}-seed0" / "pictures.png").is_file()

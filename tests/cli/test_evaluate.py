@@ -1,0 +1,187 @@
+"""``dynamic-kd evaluate`` as its users call it."""
+
+import csv
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from dynamic_kd.cli import main
+
+
+@pytest.fixture
+def folders(tmp_path):
+    for folder, level in (("pred", 180), ("target", 255)):
+        (tmp_path / folder).mkdir()
+        for index in range(3):
+            image = np.full((24, 32), 20 if folder == "pred" else 0, np.uint8)
+            image[4 + index : 18, 6:20] = level
+            cv2.imwrite(str(tmp_path / folder / f"{index}.png"), image)
+    return ["--pred", str(tmp_path / "pred"), "--target", str(tmp_path / "target")]
+
+
+def test_the_table_fits_80_columns(folders, capsys):
+    assert main(["evaluate", *folders]) == 0
+    out = capsys.readouterr().out
+    for name in ("MAE", "maxF", "meanF", "adpF", "wF", "Sm", "maxE", "meanE", "adpE"):
+        assert name in out
+    assert "1.000" in out
+    assert "3 images" in out
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_every_file_is_written(folders, tmp_path, capsys):
+    files = {name: tmp_path / f"out.{name}" for name in ("json", "csv", "markdown", "latex")}
+    options = [f"--{name}={path}" for name, path in files.items()]
+    per_image, curves = tmp_path / "images.csv", tmp_path / "curves.png"
+    extra = [f"--per-image={per_image}", f"--curves={curves}", "--name", "ours", "--workers", "2"]
+    assert main(["evaluate", *folders, *options, *extra]) == 0
+    scores = json.loads(files["json"].read_text())["scores"]
+    row = next(csv.DictReader(files["csv"].read_text().splitlines()))
+    assert (row["method"], float(row["Sm"])) == ("ours", scores["Sm"])
+    assert files["markdown"].read_text().splitlines()[2].startswith("| ours | ")
+    assert r"\bottomrule" in files["latex"].read_text()
+    assert [row["name"] for row in csv.DictReader(per_image.read_text().splitlines())] == ["0", "1", "2"]
+    assert cv2.imread(str(curves)).shape[0] > 400
+    out = capsys.readouterr().out
+    assert all(f"wrote {path}" in out for path in (*files.values(), per_image, curves))
+
+
+def test_gt_is_an_alias_of_target(folders):
+    assert main(["evaluate", *folders[:2], "--gt", folders[3]]) == 0
+
+
+def test_what_was_done_to_images_is_said(folders, tmp_path, capsys):
+    cv2.imwrite(str(tmp_path / "pred" / "0.png"), np.zeros((12, 16), np.uint8))
+    cv2.imwrite(str(tmp_path / "target" / "1.png"), np.zeros((24, 32), np.uint8))
+    (tmp_path / "pred" / "2.png").unlink()
+    assert main(["evaluate", *folders, "--allow-missing", "--strict"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "2 images; 1 resized to their masks; 1 left out: no map for the mask; 1 with an empty mask" in out
+    assert "1 with a constant map" in out
+    assert "E-measure cut with >;" in out
+
+
+MISTAKES = [
+    (["--strict-size"], "expected the size of its mask, 32 x 24, got 16 x 12"),
+    (["--workers", "0"], "workers: expected a whole number of at least 1, got 0"),
+    (
+        ["--json", "nowhere/out.json"],
+        "--json nowhere/out.json: expected a file in a folder that exists; make nowhere first",
+    ),
+    (["--csv", "."], "--csv .: expected a file to write, got a folder"),
+    (["--curves", "curves.txt"], "--curves curves.txt: expected a name ending in .png, .pdf or .svg"),
+    (["--empty-target", "refuse"], "expected salient pixels in every mask, got none in 1"),
+]
+
+
+@pytest.mark.parametrize(("options", "message"), MISTAKES)
+def test_a_mistake_is_one_line_and_status_2(folders, tmp_path, capsys, options, message):
+    cv2.imwrite(str(tmp_path / "pred" / "0.png"), np.zeros((12, 16), np.uint8))
+    cv2.imwrite(str(tmp_path / "target" / "1.png"), np.zeros((24, 32), np.uint8))
+    assert main(["evaluate", *folders, *options]) == 2
+    error = capsys.readouterr().err.strip()
+    assert error.startswith("dynamic-kd: error: ")
+    assert message in error
+    assert "\n" not in error
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "expected an image file, got an empty one"),
+        (b"hello", "expected an image OpenCV can read"),
+        (None, "1 missing in pred: 0"),
+    ],
+)
+def test_bad_files(folders, tmp_path, capsys, content, message):
+    path = tmp_path / "pred" / "0.png"
+    if content is None:
+        path.unlink()
+    else:
+        path.write_bytes(content)
+    assert main(["evaluate", *folders]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_a_truncated_file(folders, tmp_path, capsys):
+    path = tmp_path / "pred" / "0.png"
+    path.write_bytes(path.read_bytes()[:60])
+    assert main(["evaluate", *folders]) == 2
+    assert f"{path}: expected a whole image, got a truncated or damaged one" in capsys.readouterr().err
+
+
+def test_files_of_other_kinds_are_named(tmp_path, capsys):
+    (tmp_path / "maps.npy").touch()
+    assert main(["evaluate", "--pred", str(tmp_path), "--target", str(tmp_path)]) == 2
+    assert "the suffixes read are .png, .jpg" in capsys.readouterr().err
+
+
+def test_two_options_may_not_share_a_file(folders, tmp_path, capsys):
+    path = str(tmp_path / "out")
+    assert main(["evaluate", *folders, "--json", path, "--csv", path]) == 2
+    assert f"--csv {path}: expected a file of its own, got that of --json; name another" in capsys.readouterr().err
+
+
+def test_names_are_printed_as_they_are(folders, capsys):
+    assert main(["evaluate", *folders, "--name", "x[/red] [bold]y"]) == 0
+    assert "x[/red] [bold]y against" in capsys.readouterr().out
+
+
+def test_narrow_terminals_get_a_line_for_each_score(folders, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    assert main(["evaluate", *folders]) == 0
+    assert "maxF  1.000" in capsys.readouterr().out.splitlines()
+
+
+def test_masks_of_greys_are_pointed_out(folders, tmp_path, capsys):
+    photograph = np.tile(np.arange(0, 256, 8, dtype=np.uint8), (24, 1))
+    cv2.imwrite(str(tmp_path / "target" / "0.png"), photograph)
+    assert main(["evaluate", *folders]) == 0
+    assert "1 with a mask of greys, cut at 128 (is it a mask?)" in " ".join(capsys.readouterr().out.split())
+
+
+def test_results_are_written_even_if_they_cannot_be_printed(folders, tmp_path, monkeypatch):
+    def broken(*_):
+        raise BrokenPipeError
+
+    monkeypatch.setattr("dynamic_kd.cli.evaluate._print", broken)
+    assert main(["evaluate", *folders, "--json", str(tmp_path / "out.json")]) == 2
+    assert json.loads((tmp_path / "out.json").read_text())["counts"]["images"] == 3
+
+
+def test_folders_that_are_not_there(tmp_path, capsys):
+    assert main(["evaluate", "--pred", str(tmp_path / "no"), "--target", str(tmp_path)]) == 2
+    assert "expected a folder of images, got nothing there" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [[], ["evaluate"], ["evaluate", "--pred", "x"], ["score"]])
+def test_incomplete_commands_exit_with_2(arguments, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    assert "dynamic-kd" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [[], ["evaluate"], ["demo"]])
+def test_help_reads_well_at_80_columns(command, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit) as stop:
+        main([*command, "--help"])
+    assert stop.value.code == 0
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
+
+
+def test_the_traceback_is_there_for_who_asks(monkeypatch, tmp_path):
+    monkeypatch.setenv("DYNAMIC_KD_DEBUG", "1")
+    with pytest.raises(ValueError, match="expected a folder of images"):
+        main(["evaluate", "--pred", str(tmp_path / "no"), "--target", str(tmp_path)])
+
+
+def test_without_the_extra_the_fix_is_named(folders, capsys, monkeypatch):
+    monkeypatch.setattr("dynamic_kd._extras.find_spec", lambda name: None)
+    assert main(["evaluate", *folders]) == 2
+    assert "rich is not installed; get it with: pip install 'dynamic-kd[eval]'" in capsys.readouterr().err

@@ -1,0 +1,113 @@
+"""Student and teacher: sizes, shapes, gradients, and the paper's numbers of parameters."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+
+from dynamic_kd.models import FPNStudent, ReceptiveFieldBlock, RFBTeacher  # noqa: E402
+
+MODELS = [FPNStudent, RFBTeacher]
+
+
+def parameters(module):
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+@pytest.mark.parametrize(("backbone", "mebibytes"), [("vgg16", 57.9), ("vgg19", 78.2)])
+def test_the_student_has_the_size_the_paper_prints(backbone, mebibytes):
+    student = FPNStudent(backbone)
+    assert abs(parameters(student) * 4 / 2**20 - mebibytes) < 0.05
+    assert 461_600 <= parameters(student) - parameters(student.backbone) <= 475_900
+
+
+@pytest.mark.parametrize(("backbone", "last"), [("vgg16", 28), ("vgg19", 34)])
+def test_the_trunks_of_vgg_have_the_keys_of_torchvision(backbone, last):
+    shapes = {key: tuple(value.shape) for key, value in FPNStudent(backbone, 3).backbone.state_dict().items()}
+    assert shapes["features.0.weight"] == (64, 3, 3, 3)
+    assert shapes["features.5.weight"] == (128, 64, 3, 3)
+    assert shapes[f"features.{last}.weight"] == (512, 512, 3, 3)
+    assert len(shapes) == 2 * (13 if backbone == "vgg16" else 16)
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize("size", [(32, 32), (33, 47), (96, 80)])
+def test_one_logit_per_pixel_at_any_size(model, channels, size):
+    logits = model("tiny", channels)(torch.rand(2, channels, *size))
+    assert logits.shape == (2, 1, *size)
+    assert logits.isfinite().all()
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_vgg_runs_at_an_odd_size(model):
+    with torch.no_grad():
+        assert model("vgg16")(torch.rand(1, 4, 37, 50)).shape == (1, 1, 37, 50)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_gradient_reaches_every_parameter(model):
+    torch.manual_seed(0)
+    network = model("tiny")
+    network(torch.rand(2, 4, 64, 64)).square().sum().backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_an_image_does_not_depend_on_its_batch_or_on_training_mode(model):
+    torch.manual_seed(0)
+    network, images = model("tiny"), torch.rand(3, 4, 48, 48)
+    with torch.no_grad():
+        together = network(images)
+        apart = torch.cat([network.eval()(image[None]) for image in images])
+    torch.testing.assert_close(together, apart, rtol=1e-4, atol=1e-5)
+
+
+def test_the_teacher_is_the_students_trunk_with_four_receptive_field_blocks():
+    for backbone in ("vgg16", "vgg19", "tiny"):
+        student, teacher = FPNStudent(backbone), RFBTeacher(backbone)
+        assert sum(isinstance(module, ReceptiveFieldBlock) for module in teacher.modules()) == 4
+        assert parameters(student.backbone) == parameters(teacher.backbone)
+        assert parameters(student) < parameters(teacher)
+
+
+def test_a_receptive_field_block_sees_fifteen_pixels():
+    torch.manual_seed(0)
+    image = torch.rand(1, 2, 41, 41, requires_grad=True)
+    ReceptiveFieldBlock(2, 3)(image)[0, :, 20, 20].sum().backward()
+    rows, columns = torch.nonzero(image.grad[0].abs().sum(0), as_tuple=True)
+    for seen in (rows, columns):
+        assert (int(seen.min()), int(seen.max())) == (20 - 7, 20 + 7)
+
+
+@pytest.mark.parametrize("model", MODELS)
+class TestErrors:
+    def test_backbone(self, model):
+        with pytest.raises(ValueError, match="backbone: expected one of 'vgg16', 'vgg19', 'tiny', got 'resnet50'"):
+            model("resnet50")
+
+    def test_channels(self, model):
+        with pytest.raises(ValueError, match=r"in_channels: expected 3 \(colour\) or 4 \(colour and depth\), got 1"):
+            model("tiny", 1)
+
+    @pytest.mark.parametrize("shape", [(4, 32, 32), (1, 3, 32, 32), (1, 4, 31, 32), (1, 4, 32, 31)])
+    def test_input(self, model, shape):
+        with pytest.raises(ValueError, match=r"images: expected shape \(B, 4, H, W\) with H and W at least 32, got "):
+            model("tiny")(torch.zeros(shape))
+
+
+@pytest.mark.filterwarnings("ignore:`isinstance.treespec, LeafSpec:FutureWarning")  # torch's exporter warns of torch
+def test_the_student_exports_to_onnx(tmp_path):
+    for package in ("onnx", "onnxscript"):
+        pytest.importorskip(package, reason=f"{package} is not installed")
+    runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    torch.manual_seed(0)
+    student, image = FPNStudent("tiny").eval(), torch.rand(1, 4, 64, 48)
+    torch.onnx.export(student, (image,), tmp_path / "student.onnx", input_names=["images"], dynamo=True, verbose=False)
+    session = runtime.InferenceSession(tmp_path / "student.onnx", providers=["CPUExecutionProvider"])
+    [logits] = session.run(None, {"images": image.numpy()})
+    with torch.no_grad():
+        np.testing.assert_allclose(logits, student(image).numpy(), atol=1e-4)
