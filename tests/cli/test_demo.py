@@ -96,5 +96,5 @@ def test_real_images(demo, tmp_path, capsys):
     assert demo("--data", str(MINI)) == 0
     out = capsys.readouterr().out
     assert "Near is dark in the depth files of DES." in out
-    assert "precision" not in out
+    assert "precision of the flags" not in out
     assert (tmp_path / "runs" / f"demo-{MINI.name}-seed0" / "pictures.png").is_file()

@@ -83,7 +83,9 @@ class CPUStatistics:
             bins = _bins(self._table, strict=strict)
             counts = np.stack([_regroup(*pair) for pair in zip(self._level_counts, bins, strict=True)])
         else:
-            counts = self._each(_bin_counts, _bins(self._pixels, strict=strict), self._target)
+            counts = np.stack(
+                [self._kernels.bin_counts(*pair, strict) for pair in zip(self._pixels, self._target, strict=True)]
+            )
         above = np.cumsum(counts[:, :, :0:-1], axis=-1)[:, :, ::-1].astype(float)
         return Counts(above[:, 1], above[:, 0])
 
@@ -158,12 +160,6 @@ def _regroup(level_counts: Integers, bins: Integers) -> Integers:
     """Counts by 8-bit level as counts by threshold bin."""
     bins = np.clip(bins, 0, THRESHOLDS)  # levels outside the image's own range, which no pixel has
     return np.stack([np.bincount(bins, weights, THRESHOLDS + 1) for weights in level_counts]).astype(np.int64)
-
-
-def _bin_counts(bins: Integers, target: npt.NDArray[np.bool_]) -> Integers:
-    """Joint histogram of class and threshold bin."""
-    keys = bins + (THRESHOLDS + 1) * target
-    return np.bincount(keys.ravel(), minlength=2 * (THRESHOLDS + 1)).reshape(2, -1)
 
 
 def _level_moments(level_counts: Integers, table: Floats) -> Floats:

@@ -36,6 +36,19 @@ def level_counts(levels: Any, target: Any) -> Any:
     return counts[0] + counts[1] + counts[2] + counts[3]
 
 
+@_exact
+def bin_counts(x: Any, target: Any, strict: bool) -> Any:
+    """Joint histogram of class and thresholds k / 255 reached (strict: exceeded), shape (2, 257)."""
+    counts = np.zeros((2, 257), np.int64)
+    height, width = x.shape
+    for row in range(height):
+        for column in range(width):
+            scaled = x[row, column] * 255
+            reached = math.ceil(scaled) if strict else math.floor(scaled) + 1
+            counts[nb.intp(target[row, column]), nb.intp(reached)] += 1
+    return counts
+
+
 def _value(table: Any, pixel: Any) -> Any:
     """Normalised value of a pixel: its level's table entry, or the pixel itself if it is floating already."""
     raise TypeError("compiled code only")
@@ -280,6 +293,7 @@ def warm_up() -> None:
     for array in (x, levels, target):  # as `CPUStatistics` passes them
         array.flags.writeable = False
     level_counts(levels, target)
+    bin_counts(x, target, False)
     class_moments(x, table, target)
     for pixels in (x, levels):
         quadrant_moments(pixels, table, target)

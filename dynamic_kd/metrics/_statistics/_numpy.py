@@ -31,6 +31,12 @@ def level_counts(levels: npt.NDArray[np.uint8], target: Mask) -> npt.NDArray[np.
     return np.bincount(keys.ravel(), minlength=512).reshape(2, 256)
 
 
+def bin_counts(x: Floats, target: Mask, strict: bool) -> npt.NDArray[np.int64]:
+    """Joint histogram of class and thresholds k / 255 reached (strict: exceeded), shape (2, 257)."""
+    bins = (np.ceil(x * 255) if strict else np.floor(x * 255) + 1).astype(np.int64)
+    return np.bincount((bins + 257 * target).ravel(), minlength=514).reshape(2, 257)
+
+
 def _values(pixels: npt.NDArray[Any], table: Floats) -> Floats:
     """Normalised values: table entries of 8-bit levels, or the pixels themselves if they are floating already."""
     return table[pixels] if pixels.dtype == np.uint8 else pixels
