@@ -10,19 +10,26 @@ from dynamic_kd.models import FPNStudent, ReceptiveFieldBlock, RFBTeacher  # noq
 MODELS = [FPNStudent, RFBTeacher]
 
 
+@pytest.fixture
+def weightless():
+    """Make models without memory for their weights, where only names and shapes matter."""
+    with torch.device("meta"):
+        yield
+
+
 def parameters(module):
     return sum(parameter.numel() for parameter in module.parameters())
 
 
 @pytest.mark.parametrize(("backbone", "mebibytes"), [("vgg16", 57.9), ("vgg19", 78.2)])
-def test_the_student_has_the_size_the_paper_prints(backbone, mebibytes):
+def test_the_student_has_the_size_the_paper_prints(weightless, backbone, mebibytes):
     student = FPNStudent(backbone)
     assert abs(parameters(student) * 4 / 2**20 - mebibytes) < 0.05
     assert 461_600 <= parameters(student) - parameters(student.backbone) <= 475_900
 
 
 @pytest.mark.parametrize(("backbone", "last"), [("vgg16", 28), ("vgg19", 34)])
-def test_the_trunks_of_vgg_have_the_keys_of_torchvision(backbone, last):
+def test_the_trunks_of_vgg_have_the_keys_of_torchvision(weightless, backbone, last):
     shapes = {key: tuple(value.shape) for key, value in FPNStudent(backbone, 3).backbone.state_dict().items()}
     assert shapes["features.0.weight"] == (64, 3, 3, 3)
     assert shapes["features.5.weight"] == (128, 64, 3, 3)
@@ -40,7 +47,7 @@ def test_one_logit_per_pixel_at_any_size(model, channels, size):
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_vgg_runs_at_an_odd_size(model):
+def test_vgg_runs_at_an_odd_size(weightless, model):
     with torch.no_grad():
         assert model("vgg16")(torch.rand(1, 4, 37, 50)).shape == (1, 1, 37, 50)
 
@@ -66,7 +73,7 @@ def test_an_image_does_not_depend_on_its_batch_or_on_training_mode(model):
     torch.testing.assert_close(together, apart, rtol=1e-4, atol=1e-5)
 
 
-def test_the_teacher_is_the_students_trunk_with_four_receptive_field_blocks():
+def test_the_teacher_is_the_students_trunk_with_four_receptive_field_blocks(weightless):
     for backbone in ("vgg16", "vgg19", "tiny"):
         student, teacher = FPNStudent(backbone), RFBTeacher(backbone)
         assert sum(isinstance(module, ReceptiveFieldBlock) for module in teacher.modules()) == 4
