@@ -162,4 +162,4 @@ def test_without_opencv_the_error_says_what_to_install(tmp_path):
         f"read_gray({str(tmp_path / 'a.png')!r})"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert "OpenCV reads the images; install it with: pip install 'dynamic-kd[eval]'" in run.stderr
+    assert "cv2 is not installed; get it with: pip install 'dynamic-kd[eval]'" in run.stderr
