@@ -13,12 +13,9 @@ The set and the recipe were chosen on seeds from 100 on, not on these three.
 
 import argparse
 import csv
-import os
 import statistics
 import time
 from pathlib import Path
-
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in dynamic_kd/cli/demo.py
 
 import torch
 from _environment import environment
@@ -73,7 +70,7 @@ def measure(settings):
         "half spoilt": max_f(on_half, half_test),
         "half spoilt, tested on clean": max_f(on_half, clean_test),
     }
-    result = run_demo(settings)
+    result = run_demo(settings, workers=2)
     row |= {f"demo: {name}": report["maxF"] for name, report in result.reports.items()}
     row |= {f"demo on clean depth: {name}": parts["clean"]["maxF"] for name, parts in result.by_depth.items()}
     noise = result.noise.summary()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -64,21 +63,21 @@ def add_parser(commands: Any) -> None:
         "what amounts to as many steps)",
     )
     parser.add_argument("--size", type=int, default=96, metavar="N", help="pixels across (default: 96)")
-    parser.add_argument("--threads", type=int, default=2, metavar="N", help="threads of the training (default: 2)")
+    parser.add_argument(
+        "--workers", type=int, default=2, metavar="N", help="networks trained at once, each on one core (default: 2)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Train, print the table, write the run folder."""
-    # Threads that spin while they wait slow small networks down many times over when other programs want the cores.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # torch reads it when it is first imported
     from dynamic_kd.training import run_demo
     from dynamic_kd.training._run_folder import prepare, write
 
     settings = _settings(arguments)
     folder = Path(arguments.out or _default_folder(arguments))
     prepare(folder, overwrite=arguments.overwrite)
-    with _threads(arguments.threads), _progress() as progress:
-        result = run_demo(settings, progress)
+    with _progress() as progress:
+        result = run_demo(settings, progress, workers=arguments.workers)
     write(folder, result)
     _print(result, folder)
     return 0
@@ -98,21 +97,6 @@ def _settings(arguments: argparse.Namespace) -> DemoSettings:
 def _default_folder(arguments: argparse.Namespace) -> str:
     source = f"-{Path(arguments.data).resolve().name}" if arguments.data else ""
     return f"runs/demo{source}-seed{arguments.seed}"
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """Train with so many threads; more of them would not speed up networks this small."""
-    import torch
-
-    if count < 1:
-        raise ValueError(f"--threads: expected a whole number of at least 1, got {count}")
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @contextmanager

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -122,7 +124,9 @@ class DemoResult:
         return self.settings.data is None
 
 
-def run_demo(settings: DemoSettings, progress: Progress = lambda step, done, total: None) -> DemoResult:
+def run_demo(
+    settings: DemoSettings, progress: Progress = lambda step, done, total: None, *, workers: int = 1
+) -> DemoResult:
     """Make or read the data, train teacher and students, score them; nothing is written.
 
     Parameters
@@ -130,13 +134,20 @@ def run_demo(settings: DemoSettings, progress: Progress = lambda step, done, tot
     settings : DemoSettings
         What to run on.
     progress : callable
-        Called with the name of a step, how much of it is done, and how much there is.
+        Called with the name of a step, how much of it is done, and how much there is; by several threads if there
+        are several workers.
+    workers : int
+        Networks trained at once, each with one thread; the result does not depend on it.
 
     Raises
     ------
-    ValueError
-        If the folders of ``data`` cannot be read, or hold fewer than four samples.
+    TypeError, ValueError
+        If ``workers`` is not a whole number of at least 1, if the folders of ``data`` cannot be read, or if they hold
+        fewer than four samples.
     """
+    check_number("workers", workers, low=1)
+    if not isinstance(workers, int):
+        raise TypeError(f"workers: expected a whole number, got {workers!r}")
     seconds: dict[str, float] = {}
     with _timed(seconds, "data"):
         train, test, near = _samples(settings)
@@ -144,17 +155,13 @@ def run_demo(settings: DemoSettings, progress: Progress = lambda step, done, tot
     if settings.fit_epochs:
         fitting = round(settings.recipe.epochs * settings.train_count / len(train))
         settings = replace(settings, recipe=settings.recipe.with_epochs(min(max(fitting, 4), 60)))
-    models = _trained(data, settings.recipe, progress, seconds)
-    known = settings.data is None
-    with _timed(seconds, "evaluation"):
-        threshold = settings.recipe.noise_threshold
-        noise = noise_report(models[TEACHER], train, data, threshold, truth_known=known)
-        maps, reports, by_depth = {}, {}, {}
-        for done, (name, model) in enumerate(models.items()):
-            progress("evaluation", done, len(models))
-            maps[name] = np.rint(255 * saliency(model, held_out)).astype(np.uint8)
-            reports[name], by_depth[name] = _scores(maps[name], test)
-        progress("evaluation", len(models), len(models))
+    with _one_thread():
+        models = _trained(data, settings.recipe, progress, seconds, workers)
+        with _timed(seconds, "evaluation"):
+            known, threshold = settings.data is None, settings.recipe.noise_threshold
+            noise = noise_report(models[TEACHER], train, data, threshold, truth_known=known)
+            maps = _maps(models, held_out, progress)
+            scores = {name: _scores(each, test) for name, each in maps.items()}
     return DemoResult(
         settings=settings,
         train=train,
@@ -162,8 +169,8 @@ def run_demo(settings: DemoSettings, progress: Progress = lambda step, done, tot
         near=near,
         models=models,
         maps=maps,
-        reports=reports,
-        by_depth=by_depth if known else {},
+        reports={name: whole for name, (whole, _) in scores.items()},
+        by_depth={name: parts for name, (_, parts) in scores.items()} if known else {},
         noise=noise,
         seconds=seconds,
     )
@@ -186,26 +193,58 @@ def _samples(settings: DemoSettings) -> tuple[list[Sample], list[Sample], dict[s
     return [samples[i] for i in train], [samples[i] for i in test], {each.name: each.near for each in sets}
 
 
-def _trained(data: Tensors, recipe: Recipe, progress: Progress, seconds: dict[str, float]) -> dict[str, nn.Module]:
-    models: dict[str, nn.Module] = {}
-    steps: dict[str, Weighting] = {TEACHER: "none", **STUDENTS}
-    for name, weighting in steps.items():
+def _trained(
+    data: Tensors, recipe: Recipe, progress: Progress, seconds: dict[str, float], workers: int
+) -> dict[str, nn.Module]:
+    """Train the teacher and the student that needs none, then the others, so many at once, each with one thread."""
+    models = _untrained(recipe)
+    stop = threading.Event()
+
+    def train(name: str) -> None:
         title = name if name == TEACHER else f"student: {name}"
 
-        def advance(done: int, total: int, title: str = title) -> None:
+        def advance(done: int, total: int) -> None:
+            if stop.is_set():
+                raise RuntimeError("another network failed, or the user interrupted")
             progress(title, done, total)
 
-        with torch.random.fork_rng(devices=[]), _timed(seconds, title):
-            torch.manual_seed(recipe.seed)  # so that all students start from the same weights
-            model = RFBTeacher(recipe.backbone) if name == TEACHER else FPNStudent(recipe.backbone)
+        with _timed(seconds, title):
             if name == TEACHER:
-                train_alone(model, data, replace(recipe, epochs=recipe.teacher_epochs), advance)
-            elif weighting == "none":
-                train_alone(model, data, recipe, advance)
+                train_alone(models[name], data, replace(recipe, epochs=recipe.teacher_epochs), advance)
+            elif STUDENTS[name] == "none":
+                train_alone(models[name], data, recipe, advance)
             else:
-                distil(model, models[TEACHER], data, recipe, weighting=weighting, advance=advance)
-        models[name] = model
+                distil(models[name], models[TEACHER], data, recipe, weighting=STUDENTS[name], advance=advance)
+
+    alone = [name for name, weighting in STUDENTS.items() if weighting == "none"]
+    taught = [name for name, weighting in STUDENTS.items() if weighting != "none"]
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            teacher, *others = (pool.submit(train, name) for name in (TEACHER, *alone))
+            teacher.result()
+            for future in (*others, *[pool.submit(train, name) for name in taught]):
+                future.result()
+        finally:
+            stop.set()
     return models
+
+
+def _untrained(recipe: Recipe) -> dict[str, nn.Module]:
+    """Make the networks; all students start from the same weights."""
+    models: dict[str, nn.Module] = {}
+    with torch.random.fork_rng(devices=[]):
+        for name in (TEACHER, *STUDENTS):
+            torch.manual_seed(recipe.seed)
+            models[name] = (RFBTeacher if name == TEACHER else FPNStudent)(recipe.backbone)
+    return models
+
+
+def _maps(models: dict[str, nn.Module], data: Tensors, progress: Progress) -> dict[str, NDArray[np.uint8]]:
+    maps = {}
+    for done, (name, model) in enumerate(models.items(), start=1):
+        maps[name] = np.rint(255 * saliency(model, data)).astype(np.uint8)
+        progress("maps", done, len(models))
+    return maps
 
 
 def _scores(maps: NDArray[np.uint8], samples: list[Sample]) -> tuple[MetricReport, dict[str, MetricReport]]:
@@ -218,6 +257,17 @@ def _scores(maps: NDArray[np.uint8], samples: list[Sample]) -> tuple[MetricRepor
     for part in parts.values():
         whole.merge(part)
     return whole.compute(), {depth: part.compute() for depth, part in parts.items() if len(part)}
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let torch compute with one thread: on networks this small, several mostly wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager

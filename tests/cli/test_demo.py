@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="torch is not installed")
+pytest.importorskip("torch", reason="torch is not installed")
 
-from dynamic_kd.cli import main  # noqa: E402
-from dynamic_kd.training import _demo  # noqa: E402
+from dynamic_kd.cli import main
+from dynamic_kd.training import _demo
 
 MINI = Path(__file__).parents[3] / "shared" / "data" / "rgbd-sod-mini"
 
@@ -20,7 +20,7 @@ def demo(monkeypatch, tmp_path):
     monkeypatch.setattr(_demo.DemoSettings.__init__, "__kwdefaults__", _small_defaults())
 
     def run(*arguments):
-        return main(["demo", "--size", "32", "--epochs", "1", "--threads", "1", *arguments])
+        return main(["demo", "--size", "32", "--epochs", "1", *arguments])
 
     return run
 
@@ -56,12 +56,6 @@ def test_the_seed_is_passed_on_and_names_the_folder(demo, tmp_path):
     assert json.loads((tmp_path / "runs/demo-seed5/results.json").read_text())["settings"]["recipe"]["seed"] == 5
 
 
-def test_the_number_of_threads_is_set_back(demo):
-    before = torch.get_num_threads()
-    demo("--threads", "3")
-    assert torch.get_num_threads() == before
-
-
 def test_a_filled_run_folder_is_refused_before_any_work_and_replaced_on_demand(demo, tmp_path, capsys):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "table.md").write_text("old")
@@ -80,7 +74,7 @@ def test_a_filled_run_folder_is_refused_before_any_work_and_replaced_on_demand(d
         (["--epochs", "0"], "epochs: expected a number in [1, inf), got 0"),
         (["--size", "16"], "size: expected a number in [32, inf), got 16"),
         (["--seed", "-1"], "seed: expected a number in [0, inf), got -1"),
-        (["--threads", "0"], "--threads: expected a whole number of at least 1, got 0"),
+        (["--workers", "0"], "workers: expected a number in [1, inf), got 0"),
     ],
 )
 def test_mistakes_are_one_line_and_status_2(demo, tmp_path, capsys, arguments, message):

@@ -79,9 +79,41 @@ def test_every_step_is_reported_and_timed(small_settings):
     result = run_demo(
         small_settings(train_count=8, test_count=4), lambda step, done, total: steps.update({step: (done, total)})
     )
-    assert list(steps) == ["teacher", *(f"student: {name}" for name in STUDENTS), "evaluation"]
+    networks = ["teacher", *(f"student: {name}" for name in STUDENTS)]
+    assert list(steps) == [*networks, "maps"]
     assert all(done == total for done, total in steps.values())
-    assert set(result.seconds) == {"data", *steps}
+    assert set(result.seconds) == {"data", *networks, "evaluation"}
+
+
+def test_the_numbers_do_not_depend_on_the_workers_nor_torchs_threads_on_the_demo(small_run, small_settings):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    parallel = run_demo(small_settings(), workers=3)
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(threads)
+    for name, maps in small_run.maps.items():
+        np.testing.assert_array_equal(parallel.maps[name], maps)
+
+
+def test_a_failure_in_one_network_stops_the_others(small_settings):
+    def fail(step, done, total):
+        if step == "student: dynamic weight":
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        run_demo(small_settings(), fail, workers=4)
+
+
+@pytest.mark.parametrize(
+    ("workers", "error", "message"),
+    [
+        (0, ValueError, r"workers: expected a number in \[1, inf\), got 0"),
+        (1.5, TypeError, r"workers: expected a whole number, got 1\.5"),
+    ],
+)
+def test_workers_out_of_range(small_settings, workers, error, message):
+    with pytest.raises(error, match=message):
+        run_demo(small_settings(), workers=workers)
 
 
 class TestRunFolder:
