@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -222,7 +222,8 @@ def _trained(
         try:
             teacher, *others = (pool.submit(train, name) for name in (TEACHER, *alone))
             teacher.result()
-            for future in (*others, *[pool.submit(train, name) for name in taught]):
+            others += [pool.submit(train, name) for name in taught]
+            for future in wait(others, return_when=FIRST_EXCEPTION).done:
                 future.result()
         finally:
             stop.set()

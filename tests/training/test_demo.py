@@ -96,12 +96,18 @@ def test_the_numbers_do_not_depend_on_the_workers_nor_torchs_threads_on_the_demo
 
 
 def test_a_failure_in_one_network_stops_the_others(small_settings):
+    steps = {}
+
     def fail(step, done, total):
+        steps[step] = (done, total)
         if step == "student: dynamic weight":
             raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
-        run_demo(small_settings(), fail, workers=4)
+        run_demo(small_settings(recipe=Recipe(epochs=100, teacher_epochs=1)), fail, workers=4)
+    for name in ("fixed weight 0.5", "dynamic + noise elimination"):
+        done, total = steps.get(f"student: {name}", (0, 300))
+        assert done < total
 
 
 @pytest.mark.parametrize(

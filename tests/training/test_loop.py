@@ -57,7 +57,7 @@ def test_without_rotation_half_of_the_images_are_mirrored(data):
     assert set(kinds) == {(True, False), (False, True)}
 
 
-def test_a_rotation_keeps_shapes_round_and_stays_within_its_limit():
+def test_a_rotation_stays_within_its_limit():
     rows, _ = torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="ij")
     bar = ((rows - 31.5).abs() < 3)[None, None].float()
     moved = augmented(Tensors(bar.repeat(60, 4, 1, 1), bar.repeat(60, 1, 1, 1)), torch.Generator().manual_seed(2), 30.0)
@@ -67,6 +67,15 @@ def test_a_rotation_keeps_shapes_round_and_stays_within_its_limit():
     assert degrees.min() < -20
     assert degrees.max() > 20
     assert degrees.abs().max() < 31
+
+
+def test_a_rotation_leaves_a_disc_as_it_is():
+    rows, columns = torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="ij")
+    disc = ((rows - 31.5) ** 2 + (columns - 31.5) ** 2 < 20**2)[None, None].float()
+    moved = augmented(
+        Tensors(disc.repeat(20, 4, 1, 1), disc.repeat(20, 1, 1, 1)), torch.Generator().manual_seed(0), 45.0
+    )
+    assert (moved.targets - disc).abs().mean() < 0.01
 
 
 def test_the_learning_rate_rises_then_falls_to_zero():
