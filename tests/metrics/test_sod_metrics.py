@@ -230,6 +230,16 @@ def test_bad_settings(setting, error, message):
         SODMetrics(**setting)
 
 
+@pytest.mark.parametrize("strict", [False, True])
+def test_thresholds_are_counted_once_for_each_cut(images, monkeypatch, strict):
+    from dynamic_kd.metrics._statistics import _cpu
+
+    calls = []
+    monkeypatch.setattr(_cpu, "_regroup", lambda *pair, regroup=_cpu._regroup: calls.append(1) or regroup(*pair))
+    stream(images[:1], strict=strict)
+    assert len(calls) == 1 + strict
+
+
 def test_a_long_stream_keeps_little_of_an_image():
     metrics = SODMetrics()
     metrics.update(

@@ -9,7 +9,8 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from dynamic_kd.metrics._statistics._interface import THRESHOLDS, Counts, Moments, WeightedErrors
+from dynamic_kd.metrics._statistics._interface import THRESHOLDS, Counts, Moments, WeightedErrors, remembered
+from dynamic_kd.metrics._statistics._numpy import thresholds_reached
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -77,10 +78,11 @@ class CPUStatistics:
             return cast(Floats, (self._level_counts.sum(axis=1) * self._table).sum(axis=-1) / self.pixels)
         return cast(Floats, self._pixels.mean(axis=(1, 2)))
 
+    @remembered
     def threshold_counts(self, *, strict: bool = False) -> Counts:
         """Reverse cumulative sums of the joint histogram of class and threshold."""
         if self._has_levels:
-            bins = _bins(self._table, strict=strict)
+            bins = thresholds_reached(self._table, strict)
             counts = np.stack([_regroup(*pair) for pair in zip(self._level_counts, bins, strict=True)])
         else:
             counts = np.stack(
@@ -115,6 +117,7 @@ class CPUStatistics:
             mean[image] = self._table[image][self._pixels[image]].mean()
         return mean
 
+    @remembered
     def class_moments(self) -> Moments:
         """Moments of x over background and foreground."""
         if not self._has_levels:
@@ -149,11 +152,6 @@ def _stretch(values: Floats, low: Floats, high: Floats) -> Floats:
     span = np.where(high > low, high - low, 1).reshape(shape)
     low = np.where(high > low, low, 0).reshape(shape)
     return cast(Floats, (values - low) / span)
-
-
-def _bins(x: Floats, *, strict: bool) -> Integers:
-    """Thresholds k / 255 that x reaches (strict: exceeds), counted: 0 to 256."""
-    return (np.ceil(x * 255) if strict else np.floor(x * 255) + 1).astype(np.int64)
 
 
 def _regroup(level_counts: Integers, bins: Integers) -> Integers:

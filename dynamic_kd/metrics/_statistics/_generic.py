@@ -16,6 +16,7 @@ from dynamic_kd.metrics._statistics._interface import (
     Counts,
     Moments,
     WeightedErrors,
+    remembered,
 )
 
 # Elements of the largest temporary in the brute-force distance transform (64 MiB of int32).
@@ -65,6 +66,7 @@ class GenericStatistics:
         """Mean normalised prediction."""
         return self.xp.mean(self._x, axis=(1, 2))
 
+    @remembered
     def threshold_counts(self, *, strict: bool = False) -> Counts:
         """Sort each pixel's (image, class, level) key, then find where each key's run begins."""
         xp = self.xp
@@ -89,6 +91,7 @@ class GenericStatistics:
         salient = self._x > threshold if strict else self._x >= threshold
         return Counts(self._sum(salient & self._target), self._sum(salient & ~self._target))
 
+    @remembered
     def class_moments(self) -> Moments:
         """Moments of x over background and foreground."""
         return self._moments(self.xp.stack([~self._target, self._target], axis=1))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
 from dynamic_kd._array import Array, Namespace
 
@@ -13,6 +15,23 @@ GAUSSIAN_SIGMA = 5.0
 HALF_DISTANCE = 5.0
 # MATLAB's eps, which the original adds to denominators.
 EPSILON = 2.0**-52
+
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def remembered(method: Method) -> Method:
+    """Compute a statistic once for each batch and setting: several scores need it."""
+
+    @wraps(method)
+    def once(self: Any, *, strict: bool = False) -> Any:
+        memory = self.__dict__.setdefault("_remembered", {})
+        key = method.__name__, strict
+        if key not in memory:
+            memory[key] = method(self, strict=True) if strict else method(self)
+        return memory[key]
+
+    return cast(Method, once)
 
 
 class Counts(NamedTuple):

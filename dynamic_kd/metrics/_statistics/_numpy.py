@@ -31,10 +31,14 @@ def level_counts(levels: npt.NDArray[np.uint8], target: Mask) -> npt.NDArray[np.
     return np.bincount(keys.ravel(), minlength=512).reshape(2, 256)
 
 
+def thresholds_reached(x: Floats, strict: bool) -> npt.NDArray[np.int64]:
+    """How many of the thresholds k / 255 each value reaches (strict: exceeds), 0 to 256."""
+    return (np.ceil(x * 255) if strict else np.floor(x * 255) + 1).astype(np.int64)
+
+
 def bin_counts(x: Floats, target: Mask, strict: bool) -> npt.NDArray[np.int64]:
     """Joint histogram of class and thresholds k / 255 reached (strict: exceeded), shape (2, 257)."""
-    bins = (np.ceil(x * 255) if strict else np.floor(x * 255) + 1).astype(np.int64)
-    return np.bincount((bins + 257 * target).ravel(), minlength=514).reshape(2, 257)
+    return np.bincount((thresholds_reached(x, strict) + 257 * target).ravel(), minlength=514).reshape(2, 257)
 
 
 def _values(pixels: npt.NDArray[Any], table: Floats) -> Floats:
