@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from importlib.util import find_spec
 from typing import Any
 
 import array_api_compat as compat
@@ -86,6 +88,14 @@ def is_concrete(array: Array) -> bool:
     if is_torch(array):
         return bool(array.device.type == "cpu")
     return not compat.is_jax_array(array) or all(d.platform == "cpu" for d in array.devices())
+
+
+def runs_triton(array: Array) -> bool:
+    """Whether Triton kernels can read the array: torch's on an NVIDIA GPU, or on the CPU under Triton's interpreter."""
+    if not is_torch(array) or is_traced(array) or array.is_sparse:
+        return False
+    interpreted = array.device.type == "cpu" and os.environ.get("TRITON_INTERPRET") == "1"
+    return (array.device.type == "cuda" or interpreted) and find_spec("triton") is not None
 
 
 def accumulation_dtype(xp: Namespace, *arrays: Array) -> Any:

@@ -97,7 +97,7 @@ def _alignment(statistics: Statistics, counts: Counts) -> Array:
     )
     total = xp.where(salient == 0, cut, total)
     total = xp.where(salient == pixels, kept, total)
-    return total / max(pixels - 1, 1)
+    return total / (pixels - 1 + (pixels == 1))
 
 
 def _enhanced(p: Array, g: Array) -> Array:

@@ -11,6 +11,14 @@ Floats = npt.NDArray[np.float64]
 _UNIT = 2.0**30
 
 
+def exact_words(values: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """Sum the rows of ``values``, shape (B, size), as the words of an `ExactSum`, shape (2, size)."""
+    scaled = values.astype(np.float64) * _UNIT
+    high = np.floor(scaled)
+    low = np.rint((scaled - high) * _UNIT)
+    return np.asarray(np.stack([high, low]).sum(axis=1).astype(np.int64))
+
+
 class ExactSum:
     """Sum of vectors with entries in [0, 4), kept as integers: high words in units of 2^-30, low words of 2^-60.
 
@@ -22,10 +30,7 @@ class ExactSum:
 
     def add(self, values: npt.NDArray[Any]) -> None:
         """Add the rows of ``values``, shape (B, size)."""
-        scaled = values.astype(np.float64) * _UNIT
-        high = np.floor(scaled)
-        low = np.rint((scaled - high) * _UNIT)
-        self.words += np.stack([high, low]).sum(axis=1).astype(np.int64)
+        self.words += exact_words(values)
 
     def merge(self, other: ExactSum) -> None:
         """Add another sum."""

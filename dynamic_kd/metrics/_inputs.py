@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dynamic_kd._array import Array, Namespace, array_namespace, is_traced, stop_gradient, widest_float
+from dynamic_kd._array import Array, Namespace, array_namespace, is_traced, runs_triton, stop_gradient, widest_float
 from dynamic_kd._checks import check_choice, check_flag
 
 CHECKS = ("auto", "off")
+
+# Beyond these sizes the integers of the CUDA kernels would overflow, and the generic path takes over.
+LARGEST_SIDE = 1 << 14
+MOST_PIXELS = 11_900_000
 
 
 @dataclass(frozen=True)
@@ -19,17 +23,23 @@ class Pairs:
     pred
         Shape (B, H, W), uint8 levels or floating values in [0, 1], as given (not normalised yet).
     target
-        Shape (B, H, W), bool.
+        Shape (B, H, W), bool; for `on_kernels` as it was given.
     normalize
         Whether each prediction is stretched to [0, 1] before it is scored.
     single
         Whether one image came without a batch axis, so that results lose theirs.
+    on_kernels
+        Whether CUDA kernels score the batch. They look at the values too, so that nobody waits for the device here.
+    unchecked
+        The prediction, before it was quantized, whose values (and the target's) the kernels have to check.
     """
 
     pred: Array
     target: Array
     normalize: bool
     single: bool
+    on_kernels: bool = False
+    unchecked: Array | None = None
 
 
 def as_pairs(
@@ -44,21 +54,31 @@ def as_pairs(
     _check_shapes(tuple(pred.shape), tuple(target.shape))
     _check_pred_dtype(xp, pred)
     _check_target_dtype(xp, target)
-    if check == "auto" and not (is_traced(pred) or is_traced(target)):
-        _check_pred_values(xp, pred)
-        _check_target_values(xp, target)
+    height, width = pred.shape[-2:]
+    on_kernels = runs_triton(pred) and max(height, width) <= LARGEST_SIDE and height * width <= MOST_PIXELS
+    if check == "auto" and not (on_kernels or is_traced(pred) or is_traced(target)):
+        check_values(pred, target)
+    given = pred
     if quantize and xp.isdtype(pred.dtype, "real floating"):
         # Rounded half up, as image writers do; bfloat16 and float16 would round the product first.
         wide = xp.astype(pred, widest_float(xp, pred))
         pred = xp.astype(xp.floor(wide * 255 + 0.5), xp.uint8)
     single = pred.ndim == 2
-    height, width = pred.shape[-2:]
     return Pairs(
         pred=xp.reshape(pred, (-1, height, width)),
-        target=xp.reshape(_binary(xp, target), (-1, height, width)),
+        target=xp.reshape(target if on_kernels else _binary(xp, target), (-1, height, width)),
         normalize=normalize,
         single=single,
+        on_kernels=on_kernels,
+        unchecked=xp.reshape(given, (-1, height, width)) if on_kernels and check == "auto" else None,
     )
+
+
+def check_values(pred: Array, target: Array) -> None:
+    """Raise unless the values are what the dtypes promise."""
+    xp = array_namespace(pred, target)
+    _check_pred_values(xp, pred)
+    _check_target_values(xp, target)
 
 
 def _check_shapes(pred: tuple[int, ...], target: tuple[int, ...]) -> None:

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from dynamic_kd._array import Array, to_host
 from dynamic_kd._checks import check_choice, check_flag
 from dynamic_kd._version import __version__
-from dynamic_kd.metrics._e_measure import e_values
-from dynamic_kd.metrics._exact_sum import ExactSum
-from dynamic_kd.metrics._f_measure import BETA_SQUARED, f_values, precision_recall
+from dynamic_kd.metrics._exact_sum import ExactSum, exact_words
+from dynamic_kd.metrics._f_measure import BETA_SQUARED
 from dynamic_kd.metrics._inputs import CHECKS, as_pairs
-from dynamic_kd.metrics._mean_absolute_error import mean_absolute_error_values
+from dynamic_kd.metrics._measure import Scores, measure, measure_strictly
 from dynamic_kd.metrics._report import CURVES, PER_IMAGE, MetricReport
-from dynamic_kd.metrics._s_measure import s_values
-from dynamic_kd.metrics._statistics import Statistics, statistics
+from dynamic_kd.metrics._statistics import DeferredStatistics, Evaluated, Statistics, refuse_faults, statistics
 from dynamic_kd.metrics._statistics._interface import THRESHOLDS
-from dynamic_kd.metrics._weighted_f_measure import weighted_f_values
 
 EMPTY_TARGET = ("count", "skip", "refuse")
+# Batches on the GPU that may be on their way before `update` waits for the oldest.
+BACKLOG = 8
 COUNTS = ("images", "empty_target", "full_target", "constant_prediction", "skipped")
 
 
@@ -90,13 +90,20 @@ class SODMetrics:
         self._curves = ExactSum(len(CURVES) * THRESHOLDS)
         self._counts = dict.fromkeys(COUNTS, 0)
         self._backends: set[str] = set()
+        self._seen = 0
+        self._pending: deque[tuple[Callable[[], Evaluated], list[str], int, str]] = deque()
 
     def __repr__(self) -> str:
         return f"SODMetrics({len(self)} images, strict={self._strict}, empty_target={self._empty_target!r})"
 
     def __len__(self) -> int:
         """Images scored so far."""
+        self._settle()
         return len(self._names)
+
+    def __getstate__(self) -> dict[str, Any]:
+        self._settle()
+        return self.__dict__.copy()
 
     def update(self, pred: Array, target: Array, names: Iterable[str] | None = None) -> None:
         """Score a batch and keep its numbers.
@@ -115,12 +122,37 @@ class SODMetrics:
         ValueError, TypeError
             As for `mean_absolute_error`; a wrong number of names; an empty target under ``empty_target="refuse"``.
             Nothing of the batch is kept then.
+
+        Notes
+        -----
+        On an NVIDIA GPU nobody waits for the device: bad values and refused targets, with the names of their images,
+        raise from a later call, `compute` at the latest, and nothing of their batch is kept.
         """
         pairs = as_pairs(pred, target, **self._inputs)  # type: ignore[arg-type]
+        listed = self._checked_names(names, pairs.pred.shape[0])
         measured = statistics(pairs)
-        salient = to_host(measured.foreground)
-        names = self._checked_names(names, len(salient))
-        empty = salient == 0
+        formula = measure_strictly if self._strict else measure
+        skip_empty = self._empty_target == "skip"
+        if isinstance(measured, DeferredStatistics):
+            wait = measured.evaluate(formula, skip_empty=skip_empty)
+            self._pending.append((wait, listed, measured.pixels, measured.backend))
+        else:
+            self._keep(_evaluate(measured, formula, skip_empty=skip_empty), listed, measured.pixels, measured.backend)
+        self._seen += len(listed)
+        self._settle(backlog=BACKLOG)
+
+    def _settle(self, *, backlog: int = 0) -> None:
+        """Keep the numbers of all batches on their way but the newest ``backlog``."""
+        while len(self._pending) > backlog:
+            wait, names, pixels, backend = self._pending.popleft()
+            batch = wait()
+            if self._inputs["check"] == "auto":
+                refuse_faults(batch.flags, names)
+            self._keep(batch, names, pixels, backend)
+
+    def _keep(self, batch: Evaluated, names: list[str], pixels: int, backend: str) -> None:
+        """Keep the numbers of a batch."""
+        empty = batch.foreground == 0
         if self._empty_target == "refuse" and empty.any():
             listed = ", ".join(names[image] for image in np.flatnonzero(empty))
             raise ValueError(
@@ -128,16 +160,15 @@ class SODMetrics:
                 f"fix the masks, or choose empty_target='count' or 'skip'"
             )
         keep = ~empty if self._empty_target == "skip" else np.ones_like(empty)
-        curves, scores = self._measure(measured)
-        self._curves.add(curves[keep])
-        self._scores.extend(scores[keep].ravel())
+        self._curves.words += batch.words
+        self._scores.extend(batch.numbers[keep].ravel())
         self._names += [name for name, kept in zip(names, keep, strict=True) if kept]
-        self._backends.add(measured.backend)
+        self._backends.add(backend)
         found = {
             "images": keep,
             "empty_target": empty,
-            "full_target": salient == measured.pixels,
-            "constant_prediction": to_host(measured.constant) & keep,
+            "full_target": batch.foreground == pixels,
+            "constant_prediction": batch.constant & keep,
             "skipped": ~keep,
         }
         for name, flags in found.items():
@@ -145,8 +176,7 @@ class SODMetrics:
 
     def _checked_names(self, names: Iterable[str] | None, size: int) -> list[str]:
         if names is None:
-            first = len(self._names) + self._counts["skipped"]
-            return [str(first + image) for image in range(size)]
+            return [str(self._seen + image) for image in range(size)]
         if isinstance(names, str):
             names = [names]
         if not isinstance(names, Iterable):
@@ -155,28 +185,6 @@ class SODMetrics:
         if len(names) != size:
             raise ValueError(f"names: expected one for each of {size} images, got {len(names)}")
         return [str(name) for name in names]
-
-    def _measure(self, measured: Statistics) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """Curves of shape (B, 4 * 256) and scores of shape (B, 9)."""
-        precision, recall = (to_host(curve) for curve in precision_recall(measured, measured.threshold_counts()))
-        f_curve = to_host(f_values(measured, "curve"))
-        e_curve = to_host(e_values(measured, "curve", strict=self._strict))
-        scores = {
-            "MAE": mean_absolute_error_values(measured),
-            "maxF": f_curve.max(axis=1),
-            "meanF": f_curve.mean(axis=1),
-            "adpF": f_values(measured, "adaptive"),
-            "wF": weighted_f_values(measured),
-            "Sm": s_values(measured),
-            "maxE": e_curve.max(axis=1),
-            "meanE": e_curve.mean(axis=1),
-            "adpE": e_values(measured, "adaptive", strict=self._strict),
-        }
-        curves = {"precision": precision, "recall": recall, "f_measure": f_curve, "e_measure": e_curve}
-        return (
-            np.concatenate([curves[name] for name in CURVES], axis=1),
-            np.stack([to_host(scores[name]) for name in PER_IMAGE], axis=1).astype(np.float64),
-        )
 
     def merge(self, other: SODMetrics) -> None:
         """Add what another accumulator, with the same settings, has seen.
@@ -202,6 +210,9 @@ class SODMetrics:
         if differing:
             listed = ", ".join(f"{name}={mine[name]!r} and {theirs[name]!r}" for name in differing)
             raise ValueError(f"other: expected the same settings, got {listed}; their scores do not mix")
+        self._settle()
+        other._settle()
+        self._seen += other._seen
         self._names += other._names
         self._scores.extend(other._scores)
         self._curves.merge(other._curves)
@@ -222,7 +233,7 @@ class SODMetrics:
         ValueError
             No image has been scored.
         """
-        images = len(self._names)
+        images = len(self)
         if images == 0 and self._counts["skipped"]:
             raise ValueError(
                 f"compute: expected at least one scored image, got {self._counts['skipped']} skipped for their empty "
@@ -264,3 +275,17 @@ class SODMetrics:
             "wf_beta_squared": 1.0,
             "s_alpha": 0.5,
         }
+
+
+def _evaluate(measured: Statistics, formula: Callable[[Statistics], Scores], *, skip_empty: bool) -> Evaluated:
+    """Curves and scores of a batch, on the host, at once."""
+    foreground = to_host(measured.foreground)
+    curves, scores = ([to_host(value) for value in values] for values in formula(measured))
+    kept = foreground > 0 if skip_empty else slice(None)
+    return Evaluated(
+        words=exact_words(np.concatenate(curves, axis=1)[kept]),
+        numbers=np.stack(scores, axis=1).astype(np.float64),
+        foreground=foreground,
+        flags=np.zeros(len(foreground)),
+        constant=to_host(measured.constant),
+    )

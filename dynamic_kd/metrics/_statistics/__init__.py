@@ -7,10 +7,15 @@ from dynamic_kd.metrics._inputs import Pairs
 from dynamic_kd.metrics._statistics._cpu import CPUStatistics, kernels
 from dynamic_kd.metrics._statistics._generic import GenericStatistics
 from dynamic_kd.metrics._statistics._interface import Counts, Moments, Statistics, WeightedErrors
+from dynamic_kd.metrics._statistics._recorded import DeferredStatistics, Evaluated, refuse_faults
 
 
 def statistics(pairs: Pairs) -> Statistics:
-    """Statistics of a batch on its own device: compiled for arrays in the CPU's memory, else generic."""
+    """Statistics of a batch on its own device: CUDA kernels, compiled loops in the CPU's memory, else generic."""
+    if pairs.on_kernels:
+        from dynamic_kd.metrics._statistics._cuda import CUDAStatistics
+
+        return CUDAStatistics(pairs)
     pred, target = as_numpy(pairs.pred), as_numpy(pairs.target)
     if pred is None or target is None:
         return GenericStatistics(pairs)
@@ -22,4 +27,14 @@ def warm_up() -> None:
     kernels().warm_up()
 
 
-__all__ = ["Counts", "Moments", "Statistics", "WeightedErrors", "statistics", "warm_up"]
+__all__ = [
+    "Counts",
+    "DeferredStatistics",
+    "Evaluated",
+    "Moments",
+    "Statistics",
+    "WeightedErrors",
+    "refuse_faults",
+    "statistics",
+    "warm_up",
+]

@@ -1,0 +1,188 @@
+"""Formulas over statistics as one kernel, so that each is written once and still costs a single launch.
+
+A formula runs once, over symbols instead of arrays; what it does to them is written down as the lines of a kernel that
+does the same for one image: numbers of shape (B,) become scalars, rows of shape (B, N) vectors.
+"""
+
+from __future__ import annotations
+
+import linecache
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+import triton
+import triton.language as tl
+
+from dynamic_kd.metrics._statistics._recorded import FLAGS, SIZE, RecordedStatistics
+
+Formula = Callable[[RecordedStatistics], tuple[Sequence[Any], Sequence[Any]]]
+
+
+class Symbol:
+    """A value of one image in the kernel: a name, and how many numbers it stands for (1: a scalar)."""
+
+    def __init__(self, lines: list[str], expression: str, width: int = 1) -> None:
+        self.lines = lines
+        self.width = width
+        self.name = f"v{len(lines)}"
+        lines.append(f"{self.name} = {expression}")
+
+    def apply(self, template: str, *others: Any, width: int | None = None) -> Symbol:
+        """Return the symbol of an expression over this one (``{0}``) and others."""
+        width = width or max([self.width, *(other.width for other in others if isinstance(other, Symbol))])
+        return Symbol(self.lines, template.format(self, *others), width)
+
+    def __format__(self, _: str) -> str:
+        return self.name
+
+    def __getitem__(self, key: Any) -> Symbol:
+        """Element of a row (``[:, i]``), or a number as a column (``[:, None]``), which broadcasts anyway."""
+        _, index = key
+        if index is None or self.width == 1:
+            return self
+        return self.apply(f"tl.sum(tl.where(tl.arange(0, {self.width}) == {index}, {{0}}, 0.0))", width=1)
+
+    def __pow__(self, power: int) -> Symbol:
+        return self.apply(" * ".join(["{0}"] * power))
+
+
+def _operator(template: str) -> Callable[[Symbol, Any], Symbol]:
+    return lambda self, other: self.apply(template, other)
+
+
+for _name, _sign in {"add": "+", "sub": "-", "mul": "*", "truediv": "/"}.items():
+    setattr(Symbol, f"__{_name}__", _operator(f"{{0}} {_sign} {{1}}"))
+    setattr(Symbol, f"__r{_name}__", _operator(f"{{1}} {_sign} {{0}}"))
+for _name, _sign in {
+    "eq": "==",
+    "ne": "!=",
+    "lt": "<",
+    "le": "<=",
+    "gt": ">",
+    "ge": ">=",
+    "and": "&",
+    "or": "|",
+}.items():
+    setattr(Symbol, f"__{_name}__", _operator(f"({{0}}) {_sign} ({{1}})"))
+Symbol.__neg__ = lambda self: self.apply("-{0}")  # type: ignore[attr-defined]
+
+
+class SymbolNamespace:
+    """What of the Array API the formulas use."""
+
+    def where(self, condition: Symbol, x: Any, y: Any) -> Symbol:
+        return condition.apply("tl.where({0}, {1}, {2})", x, y)
+
+    def maximum(self, x: Symbol, y: Any) -> Symbol:
+        return x.apply("tl.maximum({0}, {1})", y)
+
+    def minimum(self, x: Symbol, y: Any) -> Symbol:
+        return x.apply("tl.minimum({0}, {1})", y)
+
+    def zeros_like(self, _: Symbol) -> float:
+        return 0.0
+
+    def ones_like(self, _: Symbol) -> float:
+        return 1.0
+
+    def sqrt(self, x: Symbol) -> Symbol:
+        return x.apply("tl.sqrt({0})")
+
+    def sum(self, x: Symbol, *, axis: int) -> Symbol:
+        return x.apply("tl.sum({0})", width=1)
+
+    def max(self, x: Symbol, *, axis: int) -> Symbol:
+        return x.apply("tl.max({0})", width=1)
+
+    def mean(self, x: Symbol, *, axis: int) -> Symbol:
+        return x.apply(f"tl.sum({{0}}) / {x.width}", width=1)
+
+    def stack(self, values: Sequence[Symbol], *, axis: int) -> Symbol:
+        first, second = values
+        return first.apply("tl.where(tl.arange(0, 2) == 0, {0}, {1})", second, width=2)
+
+
+class SymbolRecords:
+    """The records, which load what is read of them."""
+
+    def __init__(self, lines: list[str]) -> None:
+        self.lines = lines
+        self.read: set[int] = set()
+
+    def __getitem__(self, key: Any) -> Symbol:
+        """Load a number (``[:, i]``) or a row (``[:, i:j]``)."""
+        _, part = key
+        if isinstance(part, slice):
+            self.read.add(part.start)
+            width = part.stop - part.start
+            return Symbol(self.lines, f"tl.load(record + {part.start} + tl.arange(0, {width}))", width)
+        self.read.add(part)
+        return Symbol(self.lines, f"tl.load(record + {part})")
+
+
+class FormulaKernel:
+    """A formula's kernel: rows are summed exactly over the images, numbers are written for each.
+
+    Attributes
+    ----------
+    kernel
+        ``kernel(records, words, numbers, pixels, SKIP)``: adds to the rows' words (see `ExactSum`), shape
+        (2, rows * width), int64, leaving images without foreground out if SKIP, and writes (B, numbers), float64.
+    read
+        Where in the records it reads.
+    """
+
+    def __init__(self, formula: Formula) -> None:
+        lines: list[str] = []
+        records = SymbolRecords(lines)
+        pixels = Symbol(lines, "pixels")
+        statistics = RecordedStatistics(SymbolNamespace(), records, pixels=pixels, backend="symbols")  # type: ignore[arg-type]
+        rows, numbers = formula(statistics)
+        extra = (statistics.foreground, records[:, FLAGS], statistics.constant)
+        self.read = frozenset(records.read)
+        self.rows = sum(row.width for row in rows)
+        self.numbers = len(numbers) + len(extra)
+        offsets = [sum(row.width for row in rows[:index]) for index in range(len(rows))]
+        lines.append(f"weight = tl.where({extra[0]} > 0, 1.0, 0.0 if SKIP else 1.0)")
+        for row, offset in zip(rows, offsets, strict=True):
+            lines.append(f"add_exactly(words + {offset} + tl.arange(0, {row.width}), {self.rows}, {row}, weight)")
+        lines += [f"tl.store(numbers + {index}, {each})" for index, each in enumerate((*numbers, *extra))]
+        self.kernel = _compiled(lines, self.numbers)
+
+
+@cache
+def formula_kernel(formula: Formula) -> FormulaKernel:
+    """Return the kernel of a formula, made once."""
+    return FormulaKernel(formula)
+
+
+UNIT = tl.constexpr(2.0**30)
+
+
+@triton.jit
+def add_exactly(words, rows, values, weight):
+    """Add values in [0, 4), or nothing, as integers: high words in units of 2^-30, low words of 2^-60."""
+    scaled = values * UNIT
+    high = tl.floor(scaled)
+    low = tl.floor((scaled - high) * UNIT + 0.5)
+    tl.atomic_add(words, (high * weight).to(tl.int64), sem="relaxed")
+    tl.atomic_add(words + rows, (low * weight).to(tl.int64), sem="relaxed")
+
+
+def _compiled(lines: Sequence[str], numbers: int) -> Any:
+    """Return the lines as a kernel; Triton reads its source, which is kept where tracebacks find it."""
+    source = "\n    ".join(
+        [
+            "def formulas(records, words, numbers, pixels, SKIP: tl.constexpr):",
+            "image = tl.program_id(0).to(tl.int64)",
+            f"record = records + image * {SIZE}",
+            f"numbers += image * {numbers}",
+            *lines,
+        ]
+    )
+    name = f"<dynamic_kd formulas {hash(source):x}>"
+    linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
+    scope = {"tl": tl, "add_exactly": add_exactly, "__name__": __name__}
+    exec(compile(source, name, "exec"), scope)
+    return triton.jit(scope["formulas"])

@@ -1,0 +1,270 @@
+"""The CUDA kernels against the CPU's statistics: on a GPU where there is one, else interpreted on the CPU."""
+
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dynamic_kd.metrics import SODMetrics, f_measure, mean_absolute_error, weighted_f_measure
+from dynamic_kd.metrics._inputs import as_pairs
+from dynamic_kd.metrics._statistics import statistics
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("triton")
+
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+GPU = torch.cuda.is_available() and not INTERPRETED
+DEVICE = "cuda" if GPU else "cpu"
+# What lies in memory that no kernel has written yet may be no number, which the interpreter's NumPy remarks on.
+pytestmark = pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")
+runs_kernels = pytest.mark.skipif(not (GPU or INTERPRETED), reason="needs a CUDA device, or Triton's interpreter")
+needs_gpu = pytest.mark.skipif(not GPU, reason="needs a CUDA device")
+
+# The interpreter takes a second for each image, whatever its size.
+SHAPES = [(1, 1), (13, 39)] + ([(1, 9), (7, 300), (300, 7), (480, 640), (1031, 517)] if GPU else [])
+
+
+@pytest.mark.skipif(GPU or INTERPRETED, reason="the kernels run in this process")
+def test_the_kernels_under_tritons_interpreter():
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__]
+    environment = {**os.environ, "TRITON_INTERPRET": "1"}
+    root = Path(__file__).parents[2]
+    result = subprocess.run(command, env=environment, cwd=root, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "passed" in result.stdout
+
+
+def tensor(array):
+    return torch.as_tensor(np.ascontiguousarray(array)).to(DEVICE)
+
+
+def masks(generator, shape):
+    """A disc, scattered pixels, none, and all."""
+    rows, columns = np.indices(shape)
+    disc = np.hypot(rows - 0.3 * shape[0], columns - 0.6 * shape[1]) < 0.3 * min(shape) + 1
+    return [disc, generator.random(shape) < 0.1, np.zeros(shape, bool), np.ones(shape, bool)]
+
+
+def assert_equal(pred, target, *, mask=None, normalize=True):
+    """Compare the kernels on tensors with the CPU's loops on arrays: integers exactly, floats within 1e-9."""
+    on_device = tensor(target if mask is None else mask)
+    ours = statistics(as_pairs(pred[:, None], on_device[:, None], normalize=normalize))
+    assert ours.backend == "triton"
+    levels = pred.dtype == torch.uint8
+    array = pred.cpu().numpy() if levels else pred.double().cpu().numpy()
+    theirs = statistics(as_pairs(array[:, None], target[:, None], normalize=normalize))
+
+    def equal(value, expected, tolerance=0.0):
+        np.testing.assert_allclose(value.cpu().numpy(), expected, rtol=tolerance, atol=tolerance)
+
+    equal(ours.foreground, theirs.foreground)
+    equal(ours.constant, theirs.constant)
+    equal(ours.mean, theirs.mean, 1e-14 if levels else 0)  # of floating values, the bits of NumPy's own sum
+    for strict in (False, True):
+        for value, expected in zip(
+            (*ours.threshold_counts(strict=strict), *ours.adaptive_counts(strict=strict)),
+            (*theirs.threshold_counts(strict=strict), *theirs.adaptive_counts(strict=strict)),
+            strict=True,
+        ):
+            equal(value, expected)
+    for name in ("class_moments", "quadrant_moments"):
+        mine, other = getattr(ours, name)(), getattr(theirs, name)()
+        equal(mine.count, other.count)
+        filled = other.count > 0  # the CPU leaves 1 as the mean of an empty foreground
+        for value, expected in zip(mine, other, strict=True):
+            equal(value * tensor(filled), expected * filled, 1e-9)
+        for square in ("squares_x", "squares_g", "products"):  # exactly 0 where the CPU's are
+            assert not getattr(mine, square).cpu().numpy()[getattr(other, square) == 0].any(), (name, square)
+    for value, expected in zip(ours.weighted_errors(), theirs.weighted_errors(), strict=True):
+        equal(value, expected, 1e-9)
+
+
+@runs_kernels
+@pytest.mark.parametrize("shape", SHAPES)
+def test_levels(shape):
+    generator = np.random.default_rng(0)
+    target = np.stack(masks(generator, shape))
+    # Few levels make pixels tie with the adaptive threshold, where only NumPy's order of additions decides right.
+    few = generator.choice([0, 64, 128, 255], target.shape).astype(np.uint8)
+    few[1] = generator.integers(0, 256, shape)
+    few[2] = 7
+    assert_equal(tensor(few), target)
+    assert_equal(tensor(few // 2 + 20), target, normalize=False)
+
+
+@runs_kernels
+@pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16", "float16"])
+def test_floating_values(dtype):
+    generator = np.random.default_rng(1)
+    for shape in SHAPES[-1:] if not GPU else SHAPES:
+        target = np.stack(masks(generator, shape))
+        pred = generator.choice([0, 0.25, 0.5, 1], target.shape)
+        pred[1] = generator.random(shape)
+        pred[2] = 0.3
+        pred[3] = -0.0
+        assert_equal(tensor(pred).to(getattr(torch, dtype)), target, normalize=dtype != "float16")
+
+
+@runs_kernels
+@pytest.mark.parametrize(
+    "mask",
+    [
+        lambda target: target.astype(np.uint8) * 255,
+        lambda target: target.astype(np.int64) * 29 + 100,
+        lambda target: target.astype(np.float32) * 0.5 + 0.4,
+        lambda target: np.asfortranarray(target.astype(np.int16) * 200),
+    ],
+)
+def test_masks_are_read_as_they_are(mask):
+    generator = np.random.default_rng(2)
+    target = np.stack(masks(generator, (9, 14))[:2])
+    pred = generator.integers(0, 256, target.shape).astype(np.uint8)
+    assert_equal(tensor(pred), target, mask=mask(target))
+
+
+@runs_kernels
+def test_ties_between_nearest_foreground_pixels():
+    target = np.zeros((2, 11, 11), bool)
+    target[0, [1, 1, 9, 9, 5], [1, 9, 1, 9, 5]] = True
+    target[1, [0, 10, 5, 5], [5, 5, 0, 10]] = True
+    pred = np.arange(242).reshape(target.shape).astype(np.uint8)  # every pixel has another error
+    assert_equal(tensor(pred), target)
+
+
+def batch(size=3, shape=(12, 21)):
+    generator = np.random.default_rng(3)
+    target = generator.random((size, *shape)) < 0.3
+    return np.clip(150 * target + generator.integers(0, 106, target.shape), 0, 255).astype(np.uint8), target
+
+
+@runs_kernels
+def test_scores_of_a_stream_equal_the_cpus():
+    pred, target = batch()
+    target[1] = False
+    for settings in ({}, {"strict": True, "empty_target": "skip"}, {"quantize": True, "normalize": False}):
+        ours, theirs = SODMetrics(**settings), SODMetrics(**settings)
+        given = pred / 255 if settings.get("quantize") else pred
+        for part in (slice(0, 2), slice(2, 3)):
+            ours.update(tensor(given[part]), tensor(target[part]))
+            theirs.update(given[part], target[part])
+        report, expected = ours.compute(), theirs.compute()
+        assert report.settings["backend"] == "triton"
+        assert report.as_dict() == pytest.approx(expected.as_dict(), abs=1e-9)
+        assert report.counts == expected.counts
+        assert report.names == expected.names
+        for name, curve in expected.curves.items():
+            np.testing.assert_allclose(report.curves[name], curve, rtol=0, atol=1e-9)
+        np.testing.assert_allclose(report.rows, expected.rows, rtol=0, atol=1e-9)
+
+
+@runs_kernels
+def test_results_do_not_depend_on_batches_or_runs():
+    pred, target = batch()
+    together, apart, again = SODMetrics(), SODMetrics(), SODMetrics()
+    together.update(tensor(pred), tensor(target))
+    again.update(tensor(pred), tensor(target))
+    for image in range(3):
+        apart.update(tensor(pred[image]), tensor(target[image]))
+    first, *others = together.compute(), apart.compute(), again.compute()
+    for report in others:
+        assert report.as_dict() == first.as_dict()
+        assert (report.rows == first.rows).all()
+        assert all((report.curves[name] == curve).all() for name, curve in first.curves.items())
+
+
+@runs_kernels
+def test_a_stream_in_flight_merges_pickles_and_resets():
+    pred, target = batch()
+    ours, other, expected = SODMetrics(), SODMetrics(), SODMetrics()
+    ours.update(tensor(pred[:2]), tensor(target[:2]), names=["a", "b"])
+    other.update(tensor(pred[2:]), tensor(target[2:]), names=["c"])
+    ours.merge(pickle.loads(pickle.dumps(other)))
+    expected.update(pred, target, names=["a", "b", "c"])
+    assert ours.compute().as_dict() == pytest.approx(expected.compute().as_dict(), abs=1e-9)
+    ours.update(tensor(pred), tensor(target))
+    ours.reset()
+    assert len(ours) == 0
+
+
+BAD = [
+    (lambda x: x * np.nan, lambda g: g, "pred: expected finite values in [0, 1], got NaN or infinity in b"),
+    (lambda x: x * 255, lambda g: g, "pred: expected values in [0, 1], got others in b; pass probabilities"),
+    (lambda x: x, lambda g: g * 1, "got a largest value from 1 to 128 in b, which would count as empty"),
+    (lambda x: x, lambda g: g.astype(np.int8), "got a largest value from 1 to 128 in b, which would count as empty"),
+    (lambda x: x, lambda g: g * 300, "target: expected integers from 0 to 255 or floating values in [0, 1], got"),
+    (lambda x: x, lambda g: g * np.inf, "target: expected finite values in [0, 1], got NaN or infinity in b"),
+    (lambda x: x, lambda g: g * -0.5, "target: expected integers from 0 to 255 or floating values in [0, 1], got"),
+]
+
+
+@runs_kernels
+@pytest.mark.parametrize(("spoil", "mask", "message"), BAD)
+def test_bad_values_are_refused_by_name_when_scores_are_read(spoil, mask, message):
+    pred, target = batch(2, (4, 6))
+    values, spoilt = pred / 255, mask(np.ones_like(target))
+    values[1] = spoil(values[1])
+    spoilt[0] = 0
+    metrics = SODMetrics(quantize=True)
+    metrics.update(tensor(pred), tensor(target), names=["x", "y"])
+    metrics.update(tensor(values), tensor(spoilt), names=["a", "b"])
+    with pytest.raises(ValueError) as caught:  # noqa: PT011  (the whole message is looked at)
+        metrics.compute()
+    assert message in str(caught.value)
+    assert len(metrics) == 2
+    with pytest.raises(ValueError, match="expected"):
+        mean_absolute_error(tensor(values), tensor(spoilt))
+    trusting = SODMetrics(check="off")
+    trusting.update(tensor(pred), tensor(target.astype(np.uint8)))
+    assert trusting.compute().counts["empty_target"] == 2
+
+
+@runs_kernels
+def test_refused_empty_targets_are_named():
+    pred, target = batch(2, (4, 6))
+    metrics = SODMetrics(empty_target="refuse")
+    metrics.update(tensor(pred), tensor(target & np.array([True, False])[:, None, None]), names=["a", "b"])
+    with pytest.raises(ValueError, match="got none in b"):
+        metrics.compute()
+
+
+@runs_kernels
+def test_functions_return_tensors():
+    pred, target = batch(1, (6, 7))
+    for function in (mean_absolute_error, f_measure, weighted_f_measure):
+        value = function(tensor(pred[0]), tensor(target[0]))
+        assert isinstance(value, torch.Tensor)
+        assert value.device.type == DEVICE
+        np.testing.assert_allclose(value.cpu().numpy(), function(pred[0], target[0]), rtol=0, atol=1e-9)
+
+
+@needs_gpu
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype")
+def test_nobody_waits_for_the_device_before_scores_are_read():
+    pred, target = (tensor(each) for each in batch())
+    metrics = SODMetrics()
+    metrics.update(pred, target)
+    f_measure(pred, target, check="off")
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        metrics.update(pred, target)
+        metrics.update(pred.double() / 255, target)
+        f_measure(pred, target, check="off")
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert len(metrics) == 9
+
+
+@needs_gpu
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.float64])
+def test_working_memory_is_at_most_24_bytes_a_pixel(dtype):
+    pred, target = (tensor(each) for each in batch(4, (480, 640)))
+    pred = pred if dtype == torch.uint8 else (pred / 255).to(dtype)
+    SODMetrics().update(pred, target)
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    SODMetrics().update(pred, target)
+    assert torch.cuda.max_memory_allocated() - before <= 24 * pred.numel()
