@@ -126,11 +126,11 @@ def smooth(
         slope = 1 / (255 * span) if LEVELS else 1 / span
         mass = _mass(column, width)
         above3 = tl.zeros((WIDE,), tl.float64)
-        above2 = above3
-        above1 = above3
-        center = above3
-        below1 = above3
-        below2 = above3
+        above2 = tl.zeros((WIDE,), tl.float64)
+        above1 = tl.zeros((WIDE,), tl.float64)
+        center = tl.zeros((WIDE,), tl.float64)
+        below1 = tl.zeros((WIDE,), tl.float64)
+        below2 = tl.zeros((WIDE,), tl.float64)
         for step in range(tl.minimum(TALL, height - top) + 2 * MARGIN):
             row = tl.zeros((WIDE,), tl.int32) + top + step - MARGIN
             below3 = _across(spread, row, column, height, width)
@@ -141,7 +141,12 @@ def smooth(
             sums = _gaussian(above3 + below3, above2 + below2, above1 + below1, center)
             around = best * (mass * _mass(row - MARGIN, height)) - slope * sums
             total += tl.where(g, tl.minimum(error, around), 0.0)
-            above3, above2, above1, center, below1, below2 = above2, above1, center, below1, below2, below3
+            above3 = above2
+            above2 = above1
+            above1 = center
+            center = below1
+            below1 = below2
+            below2 = below3
     tl.store(partials + image * tl.num_programs(1) + tl.program_id(1), tl.sum(total))
 
 
