@@ -63,8 +63,8 @@ def check(pred, target):
 
 def waited(pred, target):
     """Seconds of one update and the wait for its scores."""
-    start = time.perf_counter()
     metrics = SODMetrics()
+    start = time.perf_counter()
     metrics.update(pred, target)
     len(metrics)
     return time.perf_counter() - start
@@ -72,8 +72,8 @@ def waited(pred, target):
 
 def streamed(pred, target, updates=20):
     """Seconds of one update among many in flight."""
-    start = time.perf_counter()
     metrics = SODMetrics()
+    start = time.perf_counter()
     for _ in range(updates):
         metrics.update(pred, target)
     len(metrics)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
@@ -94,8 +95,13 @@ def runs_triton(array: Array) -> bool:
     """Whether Triton kernels can read the array: torch's on an NVIDIA GPU, or on the CPU under Triton's interpreter."""
     if not is_torch(array) or is_traced(array) or array.is_sparse:
         return False
-    interpreted = array.device.type == "cpu" and os.environ.get("TRITON_INTERPRET") == "1"
-    return (array.device.type == "cuda" or interpreted) and find_spec("triton") is not None
+    kind = array.device.type
+    return (kind == "cuda" or (kind == "cpu" and os.environ.get("TRITON_INTERPRET") == "1")) and _has_triton()
+
+
+@cache
+def _has_triton() -> bool:
+    return find_spec("triton") is not None
 
 
 def accumulation_dtype(xp: Namespace, *arrays: Array) -> Any:

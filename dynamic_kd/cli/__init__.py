@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from dynamic_kd import __version__
-from dynamic_kd.cli import demo, evaluate
+from dynamic_kd.cli import compare, demo, evaluate
 
 _DESCRIPTION = """\
 Dynamic knowledge distillation with noise elimination for RGB-D salient object
@@ -18,6 +18,7 @@ _EPILOG = """\
 Start with:
   dynamic-kd demo
   dynamic-kd evaluate --pred maps/ours --target DES/GT
+  dynamic-kd compare DIR
 
 Set DYNAMIC_KD_DEBUG=1 to see the traceback of an error."""
 
@@ -34,6 +35,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"dynamic-kd {__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     evaluate.add_parser(commands)
+    compare.add_parser(commands)
     demo.add_parser(commands)
     return top
 

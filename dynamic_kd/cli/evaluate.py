@@ -11,7 +11,8 @@ from typing import Any
 
 from dynamic_kd._extras import require
 from dynamic_kd.metrics import MetricReport, plot_curves, table
-from dynamic_kd.metrics._report import PER_IMAGE
+from dynamic_kd.metrics._host_measures import HOST_MEASURES
+from dynamic_kd.metrics._measures import DEFAULT, MEASURES
 from dynamic_kd.metrics._sod_metrics import EMPTY_TARGET
 from dynamic_kd.metrics._tables import rounded
 
@@ -24,8 +25,6 @@ Files are paired by stem, whatever their suffix: maps/0001.png with
 masks/0001.bmp. Each map is min-max normalised; in masks, more than 128 is
 salient. max and mean are those of the data set's mean curve."""
 
-# What the nine columns of the table take.
-_TABLE_WIDTH = 68
 _EPILOG = """\
 Example:
   dynamic-kd evaluate --pred maps/ours --target DES/GT --curves curves.png \\
@@ -51,6 +50,15 @@ def add_parser(commands: Any) -> None:
     pairing.add_argument("--allow-missing", action="store_true", help="score the pairs there are; say what is missing")
     pairing.add_argument("--strict-size", action="store_true", help="refuse maps of another size than their mask")
     pairing.add_argument("--workers", type=int, default=os.cpu_count() or 1, metavar="N", help="threads (default: all)")
+
+    pairing.add_argument(
+        "--metrics",
+        type=lambda names: names.split(","),
+        default=list(DEFAULT),
+        metavar="NAMES",
+        help=f"what is measured, separated by commas (default: {','.join(DEFAULT)}); also "
+        f"{', '.join(name for name in (*MEASURES, *HOST_MEASURES) if name not in DEFAULT)}",
+    )
 
     conventions = parser.add_argument_group("conventions")
     conventions.add_argument("--strict", action="store_true", help="cut maps with > in the E-measure, as MATLAB's code")
@@ -82,6 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
             allow_missing=arguments.allow_missing,
             workers=arguments.workers,
             progress=progress,
+            metrics=arguments.metrics,
             strict=arguments.strict,
             normalize=not arguments.no_normalize,
             empty_target=arguments.empty_target,
@@ -120,6 +129,8 @@ def _check_files(arguments: argparse.Namespace) -> None:
             raise ValueError(f"{flag} {path}: expected a file to write, got a folder")
     if arguments.curves:
         require("matplotlib", extra="eval")
+    if arguments.curves and "F" not in arguments.metrics:
+        raise ValueError("--curves: expected F among --metrics, whose curves are drawn; add it")
     if arguments.curves and Path(arguments.curves).suffix.lower() not in (".png", ".pdf", ".svg"):
         raise ValueError(f"--curves {arguments.curves}: expected a name ending in .png, .pdf or .svg")
 
@@ -138,27 +149,19 @@ def _print(name: str, report: MetricReport) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from dynamic_kd.evaluation._notes import image_notes
+
     console = Console(highlight=False, markup=False)
-    if console.width >= _TABLE_WIDTH:
+    widest = max(map(len, report.columns))
+    if console.width > sum(max(len(column), 5) + 3 for column in report.columns):
         console.print(f"{name} against {report.settings['target']}")
-        sheet = Table(*PER_IMAGE)
-        sheet.add_row(*(rounded(report[score]) for score in PER_IMAGE))
+        sheet = Table(*report.columns)
+        sheet.add_row(*(rounded(report[score]) for score in report.columns))
         console.print(sheet)
     else:
-        console.print(*(f"{score:<5} {rounded(report[score])}" for score in PER_IMAGE), sep="\n")
-    sentences = {
-        "resized": "resized to their masks",
-        "missing_pred": "left out: no map for the mask",
-        "missing_target": "left out: no mask for the map",
-        "empty_target": "with an empty mask",
-        "full_target": "with a full mask",
-        "constant_prediction": "with a constant map",
-        "grey_target": "with a mask of greys, cut at 128 (is it a mask?)",
-        "skipped": "skipped",
-    }
-    notes = [f"{report.counts[key]} {words}" for key, words in sentences.items() if report.counts[key]]
+        console.print(*(f"{score:<{widest}} {rounded(report[score])}" for score in report.columns), sep="\n")
+    console.print(image_notes(report.counts))
     cut = ">" if report.settings["strict"] else ">="
-    console.print(f"{report.counts['images']} images" + "".join(f"; {note}" for note in notes))
     stretch = "min-max normalised" if report.settings["normalize"] else "not normalised"
     console.print(f"maps {stretch}; E-measure cut with {cut}; backend {report.settings['backend']}", style="dim")
 

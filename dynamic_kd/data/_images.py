@@ -40,7 +40,12 @@ def read_gray(path: str | Path) -> NDArray[np.uint8]:
         If the file is missing, empty, truncated or not an image, if it holds floats, or if it is a 16-bit
         image whose values all lie in 0 to 255, of which the high byte would keep nothing.
     """
-    image = _decode(path, _GRAY | _ANY_DEPTH | _IGNORE_ORIENTATION)
+    return gray_levels(file_content(path), path)
+
+
+def gray_levels(content: bytes, path: str | Path) -> NDArray[np.uint8]:
+    """Decode a mask or a saliency map, as `read_gray`, from its file's bytes; errors name the path."""
+    image = _decode(content, path, _GRAY | _ANY_DEPTH | _IGNORE_ORIENTATION)
     if image.dtype == np.uint8:
         return image
     if image.dtype != np.uint16:
@@ -60,7 +65,7 @@ def read_rgb(path: str | Path) -> NDArray[np.uint8]:
     ValueError
         If the file is missing, empty, truncated or not an image.
     """
-    return np.ascontiguousarray(_decode(path, _COLOUR | _IGNORE_ORIENTATION)[..., ::-1])
+    return np.ascontiguousarray(_decode(file_content(path), path, _COLOUR | _IGNORE_ORIENTATION)[..., ::-1])
 
 
 def read_depth(path: str | Path) -> NDArray[np.float32]:
@@ -78,25 +83,35 @@ def read_depth(path: str | Path) -> NDArray[np.float32]:
     ValueError
         If the file is missing, empty, truncated or not an image, or if it holds NaN or infinities.
     """
-    depth = _decode(path, _GRAY | _ANY_DEPTH | _IGNORE_ORIENTATION).astype(np.float64)
+    depth = _decode(file_content(path), path, _GRAY | _ANY_DEPTH | _IGNORE_ORIENTATION).astype(np.float64)
     low, high = depth.min(), depth.max()
     if not np.isfinite(high - low):
         raise ValueError(f"{path}: expected finite depth values, got NaN or infinities; fill the holes first")
     return np.asarray((depth - low) / ((high - low) or 1), dtype=np.float32)
 
 
-def _decode(path: str | Path, flags: int) -> NDArray[Any]:
+def file_content(path: str | Path) -> bytes:
+    """Return the bytes of an image file.
+
+    Raises
+    ------
+    ValueError
+        If the file is missing or cannot be read.
+    """
     try:
-        content = Path(path).read_bytes()
+        return Path(path).read_bytes()
     except FileNotFoundError:
         raise ValueError(f"{path}: expected an image file, got no such file") from None
     except OSError as error:
         raise ValueError(f"{path}: expected a readable image file, got: {error.strerror}") from None
+
+
+def _decode(content: bytes, path: str | Path, flags: int) -> NDArray[Any]:
     if not content:
         raise ValueError(f"{path}: expected an image file, got an empty one")
     if _is_truncated(content):
         raise ValueError(f"{path}: expected a whole image, got a truncated or damaged one; copy it again")
-    cv2 = _opencv()
+    cv2 = opencv()
     try:
         image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
     except cv2.error:
@@ -106,7 +121,8 @@ def _decode(path: str | Path, flags: int) -> NDArray[Any]:
     return np.asarray(image)
 
 
-def _opencv() -> Any:
+def opencv() -> Any:
+    """Return OpenCV, or say how to get it."""
     require("cv2", extra="eval")
     import cv2
 

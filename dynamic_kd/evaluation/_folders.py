@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
 from dynamic_kd.data import match_by_stem, read_gray
-from dynamic_kd.metrics import MetricReport, SODMetrics
+from dynamic_kd.data._images import opencv
+from dynamic_kd.evaluation._fit import fitted, looks_grey
+from dynamic_kd.evaluation._threads import in_order, thread_pool
+from dynamic_kd.metrics import MetricReport, Records, SODMetrics
 from dynamic_kd.metrics._statistics import warm_up
 
-# A mask with a larger share of middle greys is counted: a photograph or a saliency map by mistake, perhaps.
-_GREY_SHARE = 0.1
+# Images scored together.
+_BATCH = 64
 
 
-class _Scored(NamedTuple):
-    metrics: SODMetrics
+class _Measured(NamedTuple):
+    stem: str
+    records: Records
     resized: bool
     grey: bool
 
@@ -70,62 +70,57 @@ def evaluate_folders(
     >>> report["maxF"], report.counts["resized"]  # doctest: +SKIP
     (0.928, 0)
     """
-    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
-        raise ValueError(f"workers: expected a whole number of at least 1, got {workers!r}")
-    total = SODMetrics(**settings)
+    check_workers(workers)
+    metrics = SODMetrics(**settings)
     matching = match_by_stem(pred=pred, target=target, allow_missing=allow_missing)
     warm_up()
+    opencv()  # here, because its import is not made for several threads
 
-    def score(item: tuple[str, dict[str, Path]]) -> _Scored:
-        return _score(*item, strict_size=strict_size, settings=settings)
+    def measure(item: tuple[str, dict[str, Path]]) -> _Measured:
+        return _measure(*item, metrics=metrics, strict_size=strict_size)
 
-    resized = grey = 0
-    with ThreadPoolExecutor(workers) as pool:
-        try:
-            for done, scored in enumerate(pool.map(score, matching.files.items()), start=1):
-                total.merge(scored.metrics)
-                resized += scored.resized
-                grey += scored.grey
-                if progress is not None:
-                    progress(done, len(matching.files))
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-    report = total.compute()
+    counts = {"grey_target": 0, "resized": 0}
+    batch: list[_Measured] = []
+    with thread_pool(workers) as pool:
+        images = in_order(pool, measure, matching.files.items(), ahead=4 * workers)
+        for done, measured in enumerate(images, start=1):
+            batch.append(measured)
+            counts["resized"] += measured.resized
+            counts["grey_target"] += measured.grey
+            if len(batch) == _BATCH or done == len(matching.files):
+                _score(batch, metrics, target)
+                batch = []
+            if progress is not None:
+                progress(done, len(matching.files))
+    report = metrics.compute()
     missing = {f"missing_{name}": len(matching.missing.get(name, ())) for name in ("pred", "target")}
     return replace(
         report,
-        counts={**report.counts, "grey_target": grey, "resized": resized, **missing},
+        counts={**report.counts, **counts, **missing},
         settings={**report.settings, "pred": str(pred), "target": str(target), "resize": "bilinear"},
     )
 
 
-def _score(stem: str, files: dict[str, Path], *, strict_size: bool, settings: dict[str, Any]) -> _Scored:
-    """Score one pair; what is wrong with it is said with its file's name."""
+def check_workers(workers: object) -> None:
+    """Raise unless ``workers`` is a number of threads."""
+    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
+        raise ValueError(f"workers: expected a whole number of at least 1, got {workers!r}")
+
+
+def _measure(stem: str, files: dict[str, Path], *, metrics: SODMetrics, strict_size: bool) -> _Measured:
+    """Measure one pair; what is wrong with it is said with its file's name."""
     pred, target = read_gray(files["pred"]), read_gray(files["target"])
-    resized = pred.shape != target.shape
-    if resized and strict_size:
-        raise ValueError(
-            f"{files['pred']}: expected the size of its mask, {_size(target)}, got {_size(pred)}; "
-            f"save predictions at the masks' size, or evaluate without --strict-size (strict_size=False)"
-        )
-    if resized:
-        pred = _resize(pred, target.shape)
-    metrics = SODMetrics(**settings)
+    pred, resized = fitted(pred, target, files["pred"], strict_size=strict_size)
     try:
-        metrics.update(pred, target, names=[stem])
+        records = metrics.measure(pred, target)
     except ValueError as error:
         raise ValueError(f"{files['target']}: {error}") from None
-    greys = np.count_nonzero((target > 25) & (target < 230))
-    return _Scored(metrics, resized, bool(greys > _GREY_SHARE * target.size))
+    return _Measured(stem, records, resized, looks_grey(target))
 
 
-def _resize(image: npt.NDArray[np.uint8], shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
-    import cv2
-
-    return np.asarray(cv2.resize(image, shape[::-1], interpolation=cv2.INTER_LINEAR), np.uint8)
-
-
-def _size(image: npt.NDArray[Any]) -> str:
-    height, width = image.shape
-    return f"{width} x {height}"
+def _score(batch: list[_Measured], metrics: SODMetrics, target: str | Path) -> None:
+    """Score images together, which takes little longer than one."""
+    try:
+        metrics.update_records(Records.join([each.records for each in batch]), [each.stem for each in batch])
+    except ValueError as error:
+        raise ValueError(f"{target}: {error}") from None

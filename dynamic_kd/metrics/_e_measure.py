@@ -7,7 +7,7 @@ from dynamic_kd._checks import check_flag
 from dynamic_kd.metrics._functional import scored
 from dynamic_kd.metrics._reduce import check_reduce, reduced
 from dynamic_kd.metrics._statistics import Counts, Statistics
-from dynamic_kd.metrics._statistics._interface import EPSILON
+from dynamic_kd.metrics._statistics._interface import EPSILON, column
 
 
 def e_measure(
@@ -32,8 +32,9 @@ def e_measure(
     pred, target, normalize, quantize, check
         As for `mean_absolute_error`.
     reduce
-        ``"curve"`` for the thresholds k / 255, k = 0 to 255 ascending, ``"max"`` or ``"mean"`` over each image's own
-        curve, ``"adaptive"`` for the single threshold min(2 · mean(pred), 1).
+        ``"curve"`` for the thresholds k / 255, k = 0 to 255 ascending, ``"max"``, ``"min"`` or ``"mean"`` over each
+        image's own curve, ``"adaptive"`` for the single threshold min(2 · mean(pred), 1), ``"binary"`` for the pixels
+        above one half.
     strict
         Cut with ``>`` as the original MATLAB code does, instead of ``>=`` as PySODMetrics does; this moves the mean
         E-measure by about 1e-3.
@@ -82,7 +83,7 @@ def e_values(statistics: Statistics, reduce: str, *, strict: bool = False) -> Ar
 def _alignment(statistics: Statistics, counts: Counts) -> Array:
     """Sum the enhanced alignment over the four combinations of cut and mask."""
     xp = statistics.xp
-    pixels = statistics.pixels
+    pixels = column(statistics.pixels)
     salient = statistics.foreground[:, None]
     hits, alarms = counts
     kept = hits + alarms

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from dynamic_kd._array import Array
 from dynamic_kd._checks import check_number
 from dynamic_kd.metrics._functional import scored
-from dynamic_kd.metrics._reduce import check_reduce, reduced
+from dynamic_kd.metrics._rates import BETA_SQUARED as BETA_SQUARED
+from dynamic_kd.metrics._rates import RATES, f_rate, rate_values
+from dynamic_kd.metrics._reduce import check_reduce
 from dynamic_kd.metrics._statistics import Counts, Statistics
-
-BETA_SQUARED = 0.3
+from dynamic_kd.metrics._statistics._interface import column
 
 
 def f_measure(
@@ -34,8 +37,8 @@ def f_measure(
     pred, target, normalize, quantize, check
         As for `mean_absolute_error`.
     reduce
-        ``"curve"`` for all thresholds, ``"max"`` or ``"mean"`` over each image's own curve, ``"adaptive"`` for the
-        single threshold min(2 · mean(pred), 1).
+        ``"curve"`` for all thresholds, ``"max"``, ``"min"`` or ``"mean"`` over each image's own curve, ``"adaptive"``
+        for the single threshold min(2 · mean(pred), 1), ``"binary"`` for the pixels above one half.
     beta_squared
         Weight of precision against recall, above 0; papers use 0.3.
 
@@ -78,21 +81,10 @@ def f_measure(
 
 def f_values(statistics: Statistics, reduce: str, *, beta_squared: float = BETA_SQUARED) -> Array:
     """F-measure from statistics."""
-
-    def value(statistics: Statistics, counts: Counts) -> Array:
-        xp = statistics.xp
-        precision, recall = precision_recall(statistics, counts)
-        weighted = beta_squared * precision + recall
-        return (1 + beta_squared) * precision * recall / xp.where(weighted > 0, weighted, xp.ones_like(weighted))
-
-    return reduced(statistics, value, reduce)
+    return rate_values(statistics, partial(f_rate, beta_squared=beta_squared), reduce)
 
 
 def precision_recall(statistics: Statistics, counts: Counts) -> tuple[Array, Array]:
     """Precision and recall at each threshold; 0 where nothing is predicted, or nothing is salient."""
-    xp = statistics.xp
-    predicted = counts.true_positives + counts.false_positives
-    salient = statistics.foreground[:, None]
-    one = xp.ones_like(salient)
-    precision = counts.true_positives / xp.maximum(predicted, xp.ones_like(predicted))
-    return precision, counts.true_positives / xp.maximum(salient, one)
+    every = (*counts, statistics.foreground[:, None], column(statistics.pixels))
+    return RATES["precision"](statistics.xp, *every), RATES["recall"](statistics.xp, *every)

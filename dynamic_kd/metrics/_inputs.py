@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from dynamic_kd._array import Array, Namespace, array_namespace, is_traced, runs_triton, stop_gradient, widest_float
 from dynamic_kd._checks import check_choice, check_flag
@@ -30,8 +31,10 @@ class Pairs:
         Whether one image came without a batch axis, so that results lose theirs.
     on_kernels
         Whether CUDA kernels score the batch. They look at the values too, so that nobody waits for the device here.
-    unchecked
-        The prediction, before it was quantized, whose values (and the target's) the kernels have to check.
+    check
+        Whether the kernels have to check the values.
+    unquantized
+        The prediction as it was given, if the kernels have to check it and `pred` was made from it.
     """
 
     pred: Array
@@ -39,7 +42,25 @@ class Pairs:
     normalize: bool
     single: bool
     on_kernels: bool = False
-    unchecked: Array | None = None
+    check: bool = False
+    unquantized: Array | None = None
+
+    def __len__(self) -> int:
+        return int(self.pred.shape[0])
+
+    @property
+    def mask(self) -> Array:
+        """The target, bool."""
+        return _binary(array_namespace(self.target), self.target)
+
+    def select(self, images: Sequence[int]) -> Pairs:
+        """Return some of the images as a batch of their own."""
+
+        def chosen(batch: Array) -> Array:
+            return array_namespace(batch).stack([batch[image, ...] for image in images])
+
+        unquantized = None if self.unquantized is None else chosen(self.unquantized)
+        return replace(self, pred=chosen(self.pred), target=chosen(self.target), unquantized=unquantized)
 
 
 def as_pairs(
@@ -51,7 +72,7 @@ def as_pairs(
     check_choice("check", check, CHECKS)
     xp = array_namespace(pred, target)
     pred, target = stop_gradient(pred), stop_gradient(target)  # scores are steps of their inputs: no gradient
-    _check_shapes(tuple(pred.shape), tuple(target.shape))
+    check_shapes(tuple(pred.shape), tuple(target.shape))
     _check_pred_dtype(xp, pred)
     _check_target_dtype(xp, target)
     height, width = pred.shape[-2:]
@@ -70,7 +91,8 @@ def as_pairs(
         normalize=normalize,
         single=single,
         on_kernels=on_kernels,
-        unchecked=xp.reshape(given, (-1, height, width)) if on_kernels and check == "auto" else None,
+        check=(unchecked := on_kernels and check == "auto"),
+        unquantized=xp.reshape(given, (-1, height, width)) if unchecked and given is not pred else None,
     )
 
 
@@ -81,7 +103,8 @@ def check_values(pred: Array, target: Array) -> None:
     _check_target_values(xp, target)
 
 
-def _check_shapes(pred: tuple[int, ...], target: tuple[int, ...]) -> None:
+def check_shapes(pred: tuple[int, ...], target: tuple[int, ...]) -> None:
+    """Raise unless these are the shapes of a batch and its targets."""
     for name, shape in (("pred", pred), ("target", target)):
         if len(shape) == 3 and shape[-1] in (1, 3, 4):
             raise ValueError(

@@ -6,15 +6,12 @@ import csv
 import io
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
-PER_IMAGE = ("MAE", "maxF", "meanF", "adpF", "wF", "Sm", "maxE", "meanE", "adpE")
-CURVES = ("precision", "recall", "f_measure", "e_measure")
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +22,8 @@ class MetricReport(Mapping[str, float]):
     ----------
     scores
         MAE, maxF, meanF, adpF, wF, Sm, maxE, meanE and adpE, where max and mean are taken over the data set's mean
-        curve; and maxF_per_image and maxE_per_image, means of each image's own maximum.
+        curve; and maxF_per_image and maxE_per_image, means of each image's own maximum. Other metrics' scores in
+        the same way.
     counts
         Images scored, skipped, with an empty or a full target, or with a constant prediction; after an evaluation of
         folders also those resized or missing.
@@ -37,7 +35,13 @@ class MetricReport(Mapping[str, float]):
     names
         The images, in the order they were scored.
     rows
-        Float64, shape (images, 9): each image's own MAE, maxF, ..., adpE.
+        Float64, shape (images, 9): each image's own MAE, maxF, ..., adpE, or what else was measured.
+    columns
+        Names of the rows' columns.
+    pooled
+        Scores, such as maxF, of the counts summed over all images, as if these were one; of metrics made of counts.
+    per_image_curves
+        From a curve's name to each image's own, shape (images, 256), if the accumulator was told to keep them.
 
     Examples
     --------
@@ -56,6 +60,9 @@ class MetricReport(Mapping[str, float]):
     curves: dict[str, npt.NDArray[np.float64]]
     names: tuple[str, ...]
     rows: npt.NDArray[np.float64]
+    columns: tuple[str, ...]
+    pooled: dict[str, float] = field(default_factory=dict)
+    per_image_curves: dict[str, npt.NDArray[np.float64]] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> float:
         return self.scores[name]
@@ -67,14 +74,14 @@ class MetricReport(Mapping[str, float]):
         return len(self.scores)
 
     def __repr__(self) -> str:
-        scores = ", ".join(f"{name}={self.scores[name]:.4f}" for name in PER_IMAGE)
+        scores = ", ".join(f"{name}={self.scores[name]:.4f}" for name in self.columns)
         return f"MetricReport({self.counts['images']} images: {scores})"
 
     @cached_property
     def per_image(self) -> list[dict[str, Any]]:
         """One dictionary for each image: its name and its own scores."""
         return [
-            {"name": name, **dict(zip(PER_IMAGE, map(float, row), strict=True))}
+            {"name": name, **dict(zip(self.columns, map(float, row), strict=True))}
             for name, row in zip(self.names, self.rows, strict=True)
         ]
 
@@ -86,6 +93,7 @@ class MetricReport(Mapping[str, float]):
         """Return everything as JSON: scores, counts, settings, curves and per-image rows."""
         content = {
             "scores": self.scores,
+            "pooled": self.pooled,
             "counts": self.counts,
             "settings": self.settings,
             "curves": {name: curve.tolist() for name, curve in self.curves.items()},
@@ -97,6 +105,6 @@ class MetricReport(Mapping[str, float]):
         """Return the per-image rows as CSV, every digit kept."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["name", *PER_IMAGE])
+        writer.writerow(["name", *self.columns])
         writer.writerows([name, *map(repr, row)] for name, row in zip(self.names, self.rows.tolist(), strict=True))
         return text.getvalue()

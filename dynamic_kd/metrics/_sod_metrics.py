@@ -2,40 +2,57 @@
 
 from __future__ import annotations
 
-import math
-from array import array
 from collections import deque
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from dynamic_kd._array import Array, to_host
+from dynamic_kd._array import Array
 from dynamic_kd._checks import check_choice, check_flag
 from dynamic_kd._version import __version__
-from dynamic_kd.metrics._exact_sum import ExactSum, exact_words
-from dynamic_kd.metrics._f_measure import BETA_SQUARED
-from dynamic_kd.metrics._inputs import CHECKS, as_pairs
-from dynamic_kd.metrics._measure import Scores, measure, measure_strictly
-from dynamic_kd.metrics._report import CURVES, PER_IMAGE, MetricReport
-from dynamic_kd.metrics._statistics import DeferredStatistics, Evaluated, Statistics, refuse_faults, statistics
-from dynamic_kd.metrics._statistics._interface import THRESHOLDS
+from dynamic_kd.metrics._evaluate import evaluate_now, with_host_values
+from dynamic_kd.metrics._host_measures import host_values
+from dynamic_kd.metrics._inputs import CHECKS
+from dynamic_kd.metrics._measures import DEFAULT, plan_of
+from dynamic_kd.metrics._padding import batches
+from dynamic_kd.metrics._rates import BETA_SQUARED
+from dynamic_kd.metrics._records import Records, measure_records
+from dynamic_kd.metrics._report import MetricReport
+from dynamic_kd.metrics._statistics import (
+    DeferredStatistics,
+    Evaluated,
+    RecordedStatistics,
+    Statistics,
+    refuse_faults,
+    statistics,
+)
+from dynamic_kd.metrics._summary import summarize
+from dynamic_kd.metrics._tally import Tally
 
 EMPTY_TARGET = ("count", "skip", "refuse")
+DUPLICATES = ("refuse", "once")
 # Batches on the GPU that may be on their way before `update` waits for the oldest.
 BACKLOG = 8
-COUNTS = ("images", "empty_target", "full_target", "constant_prediction", "skipped")
+_LISTED = 5
 
 
 class SODMetrics:
-    """Streaming salient-object-detection scores: MAE, F, weighted F, S and E of any number of images.
+    """Streaming salient-object-detection scores: MAE, F, weighted F, S and E of any number of images, or others.
 
-    Batches may differ in size and come from any array library. What is kept of an image is its name and nine
-    numbers; the curves are summed exactly, so that the order of the images, and how they were shared out before
-    `merge`, do not change a bit of the result.
+    Batches may differ in size and come from any array library. What is kept of an image is its name and its numbers;
+    curves are summed exactly, so that the order of the images, and how they were shared out before `merge`, do not
+    change a bit of the result.
 
     Parameters
     ----------
+    metrics
+        What is measured: any of ``"MAE"``, ``"F"``, ``"wF"``, ``"S"``, ``"E"`` (the default is all five),
+        ``"precision"``, ``"recall"``, ``"specificity"``, ``"FPR"``, ``"IoU"``, ``"Dice"``, ``"BER"``, ``"OA"``,
+        ``"kappa"``, ``"AUC"``; and, computed from pixels in the CPU's memory, ``"MSIoU"`` (multi-scale IoU), ``"HCE"``
+        (human correction effort), ``"SI-F"`` and ``"SI-MAE"`` (size-invariant) and ``"CM"`` (context measure).
     normalize
         Stretch each prediction to [0, 1] first, as the original code does.
     quantize
@@ -45,6 +62,12 @@ class SODMetrics:
     empty_target
         Images without a salient pixel are scored like the others (``"count"``), left out and counted as skipped
         (``"skip"``), or an error (``"refuse"``).
+    duplicates
+        A name seen before is an error (``"refuse"``), or its image is left out and counted (``"once"``), as for the
+        images that a distributed sampler repeats. Images without a name are never duplicates.
+    per_image_curves
+        Keep each image's own curves for the report: 2.3 KB an image, 4.3 under ``strict``. ``duplicates="once"`` keeps
+        as much.
     check
         ``"auto"`` refuses bad values, ``"off"`` trusts them.
 
@@ -67,45 +90,55 @@ class SODMetrics:
 
     def __init__(
         self,
+        metrics: Sequence[str] = DEFAULT,
         *,
         normalize: bool = True,
         quantize: bool = False,
         strict: bool = False,
         empty_target: str = "count",
+        duplicates: str = "refuse",
+        per_image_curves: bool = False,
         check: str = "auto",
     ) -> None:
-        for name, value in (("normalize", normalize), ("quantize", quantize), ("strict", strict)):
+        flags = {
+            "normalize": normalize,
+            "quantize": quantize,
+            "strict": strict,
+            "per_image_curves": per_image_curves,
+        }
+        for name, value in flags.items():
             check_flag(name, value)
         check_choice("empty_target", empty_target, EMPTY_TARGET)
+        check_choice("duplicates", duplicates, DUPLICATES)
         check_choice("check", check, CHECKS)
         self._inputs = {"normalize": normalize, "quantize": quantize, "check": check}
-        self._strict = strict
+        self._plan = plan_of(metrics, strict=strict)
         self._empty_target = empty_target
+        self._duplicates = duplicates
+        self._per_image_curves = per_image_curves
         self.reset()
 
     def reset(self) -> None:
         """Forget every image."""
-        self._names: list[str] = []
-        self._scores = array("d")
-        self._curves = ExactSum(len(CURVES) * THRESHOLDS)
-        self._counts = dict.fromkeys(COUNTS, 0)
-        self._backends: set[str] = set()
-        self._seen = 0
-        self._pending: deque[tuple[Callable[[], Evaluated], list[str], int, str]] = deque()
+        self._tally = Tally(self._plan, keep=self._per_image_curves or self._duplicates == "once")
+        self._pending: deque[list[_Part]] = deque()
+        self._on_their_way: set[str | int] = set()
 
     def __repr__(self) -> str:
-        return f"SODMetrics({len(self)} images, strict={self._strict}, empty_target={self._empty_target!r})"
+        return f"SODMetrics({len(self)} images, strict={self._plan.strict}, empty_target={self._empty_target!r})"
 
     def __len__(self) -> int:
         """Images scored so far."""
         self._settle()
-        return len(self._names)
+        return len(self._tally)
 
     def __getstate__(self) -> dict[str, Any]:
         self._settle()
         return self.__dict__.copy()
 
-    def update(self, pred: Array, target: Array, names: Iterable[str] | None = None) -> None:
+    def update(
+        self, pred: Array, target: Array, names: Iterable[str] | None = None, valid: Array | None = None
+    ) -> None:
         """Score a batch and keep its numbers.
 
         Parameters
@@ -116,75 +149,161 @@ class SODMetrics:
             Masks of the same shape: bool, integers 0 to 255 (more than 128 is salient) or floats (more than 0.5 is).
         names
             One name for each image, for the per-image rows; by default their positions in the stream.
+        valid
+            Of the same shape, bool or 0 and 1: the pixels that are image, in a batch padded to one size. Those of an
+            image must fill a rectangle, which is scored as if it had come alone.
 
         Raises
         ------
         ValueError, TypeError
-            As for `mean_absolute_error`; a wrong number of names; an empty target under ``empty_target="refuse"``.
+            As for `mean_absolute_error`; a wrong number of names; a name seen before under ``duplicates="refuse"``; an
+            empty target under ``empty_target="refuse"``; valid pixels that fill no rectangle.
             Nothing of the batch is kept then.
 
         Notes
         -----
-        On an NVIDIA GPU nobody waits for the device: bad values and refused targets, with the names of their images,
-        raise from a later call, `compute` at the latest, and nothing of their batch is kept.
+        On an NVIDIA GPU nobody waits for the device, unless ``valid`` is given: bad values and refused targets, with
+        the names of their images, raise from a later call, `compute` at the latest, and nothing of their batch is kept.
         """
-        pairs = as_pairs(pred, target, **self._inputs)  # type: ignore[arg-type]
-        listed = self._checked_names(names, pairs.pred.shape[0])
-        measured = statistics(pairs)
-        formula = measure_strictly if self._strict else measure
-        skip_empty = self._empty_target == "skip"
+        parts = batches(pred, target, valid, **self._inputs)
+        size = sum(len(pairs) for pairs, _ in parts)
+        listed = self._checked_names(names, size)
+        fresh = self._fresh(listed)
+        batch = []
+        for pairs, images in parts:
+            wanted = [place for place, image in enumerate(images) if fresh[image]]
+            if wanted:
+                chosen = pairs if len(wanted) == len(images) else pairs.select(wanted)
+                own_names = [listed[images[place]] for place in wanted]
+                host = host_values(self._plan.host, chosen) if self._plan.host else ()
+                batch.append(self._scoring(statistics(chosen), own_names, *host))
+        self._queue(batch, size)
+
+    def measure(self, pred: Array, target: Array) -> Records:
+        """Return what the scores of images are computed from, and keep nothing: work for threads and processes.
+
+        Parameters
+        ----------
+        pred, target
+            As for `update`.
+
+        Returns
+        -------
+        Records
+            A few kilobytes for each image, for `update_records` here or in an accumulator of the same settings.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As for `mean_absolute_error`.
+        """
+        strict, host = self._plan.cuts_strictly, self._plan.host
+        return measure_records(pred, target, strict=strict, host=host, **self._inputs)  # type: ignore[arg-type]
+
+    def update_records(self, records: Records, names: Iterable[str] | None = None) -> None:
+        """Score images whose records were measured before, with this accumulator's conventions for inputs.
+
+        Parameters
+        ----------
+        records
+            From `measure`; `Records.join` makes one of many, and ``to_bytes`` and ``from_bytes`` keep them.
+        names
+            As for `update`.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As for `update`, and for records without the strict counts that ``strict=True`` needs, or without the
+            metrics from pixels that are asked for.
+        """
+        if self._plan.host != records.host:
+            missing, there = (", ".join(each) or "none" for each in (self._plan.host, records.host))
+            raise ValueError(
+                f"records: expected these metrics from pixels: {missing}, got {there}; measure the images with them"
+            )
+        if self._plan.cuts_strictly and not records.strict:
+            raise ValueError("records: expected strict cuts, got none; measure the images with strict=True")
+        listed = self._checked_names(names, len(records))
+        fresh = np.array(self._fresh(listed), bool)
+        new = records.select(fresh)
+        measured = RecordedStatistics(np, new.values, pixels=new.pixels, backend=new.backend)
+        wanted = [name for name, first in zip(listed, fresh, strict=True) if first]
+        self._queue([self._scoring(measured, wanted, new.host_curves, new.host_numbers)] if wanted else [], len(listed))
+
+    def _fresh(self, names: Sequence[str | int]) -> list[bool]:
+        """Whether each image is seen for the first time; counts those that are not, or refuses them."""
+        if all(isinstance(name, int) for name in names):
+            return [True] * len(names)
+        first = {name: image for image, name in reversed(list(enumerate(names)))}
+        fresh = [
+            first[name] == image and not self._tally.knows(name) and name not in self._on_their_way
+            for image, name in enumerate(names)
+        ]
+        again = [str(name) for name, new in zip(names, fresh, strict=True) if not new]
+        if again and self._duplicates == "refuse":
+            raise ValueError(_duplicates_message(again))
+        return fresh
+
+    def _scoring(self, measured: Statistics, names: list[str | int], *host: npt.NDArray[np.float64]) -> _Part:
+        """Start scoring a batch, whose curves and numbers from pixels are there already."""
+        skip_empty, columns = self._empty_target == "skip", self._tally.columns
         if isinstance(measured, DeferredStatistics):
-            wait = measured.evaluate(formula, skip_empty=skip_empty)
-            self._pending.append((wait, listed, measured.pixels, measured.backend))
+            wait = measured.evaluate(self._plan, skip_empty=skip_empty, keep=columns)
         else:
-            self._keep(_evaluate(measured, formula, skip_empty=skip_empty), listed, measured.pixels, measured.backend)
-        self._seen += len(listed)
-        self._settle(backlog=BACKLOG)
+            evaluated = evaluate_now(measured, self._plan, skip_empty=skip_empty, keep=columns)
+            wait = partial(lambda value: value, evaluated)
+        if self._plan.host:
+            wait = partial(_with_host_values, wait, *host, skip_empty=skip_empty)
+        return _Part(wait, names, measured.pixels, measured.backend)
+
+    def _absorb(self, batch: Evaluated, names: Sequence[str | int], pixels: Any, backend: str) -> None:
+        """Keep images that were scored elsewhere, each of its own size; sums are theirs if no name comes twice."""
+        fresh = np.array(self._fresh(names), bool)
+        rows: dict[str, Any] = {
+            name: value[fresh]
+            for name, value in batch._asdict().items()
+            if name not in ("words", "totals") and value is not None
+        }
+        wanted: list[str | int] = [name for name, new in zip(names, fresh, strict=True) if new]
+        self._queue([_Part(partial(batch._replace, **rows), wanted, pixels[fresh], backend)], len(names))
+        self._settle()
+
+    def _queue(self, parts: list[_Part], size: int) -> None:
+        """Line up the parts of a batch of ``size`` images, which are kept together or not at all."""
+        names = [name for part in parts for name in part.names]
+        self._on_their_way.update(names)
+        self._tally.counts["duplicates"] += size - len(names)
+        self._tally.seen += size
+        self._pending.append(parts)
+        self._settle(backlog=BACKLOG if any(part.backend == "triton" for part in parts) else 0)
 
     def _settle(self, *, backlog: int = 0) -> None:
         """Keep the numbers of all batches on their way but the newest ``backlog``."""
         while len(self._pending) > backlog:
-            wait, names, pixels, backend = self._pending.popleft()
-            batch = wait()
-            if self._inputs["check"] == "auto":
-                refuse_faults(batch.flags, names)
-            self._keep(batch, names, pixels, backend)
+            parts = self._pending.popleft()
+            self._on_their_way.difference_update(name for part in parts for name in part.names)
+            batches = [self._checked(part) for part in parts]
+            for part, batch in zip(parts, batches, strict=True):
+                skip_empty = self._empty_target == "skip"
+                self._tally.add(batch, part.names, part.pixels, part.backend, skip_empty=skip_empty)
 
-    def _keep(self, batch: Evaluated, names: list[str], pixels: int, backend: str) -> None:
-        """Keep the numbers of a batch."""
-        empty = batch.foreground == 0
-        if self._empty_target == "refuse" and empty.any():
-            listed = ", ".join(names[image] for image in np.flatnonzero(empty))
+    def _checked(self, part: _Part) -> Evaluated:
+        """Wait for a batch's numbers and refuse what is not to be kept."""
+        batch = part.wait()
+        if self._inputs["check"] == "auto":
+            refuse_faults(batch.flags, [str(name) for name in part.names])
+        empty = np.flatnonzero(batch.foreground == 0)
+        if self._empty_target == "refuse" and len(empty):
+            listed = ", ".join(str(part.names[image]) for image in empty)
             raise ValueError(
                 f"target: expected salient pixels in every mask, got none in {listed}; "
                 f"fix the masks, or choose empty_target='count' or 'skip'"
             )
-        keep = ~empty if self._empty_target == "skip" else np.ones_like(empty)
-        self._curves.words += batch.words
-        self._scores.extend(batch.numbers[keep].ravel())
-        self._names += [name for name, kept in zip(names, keep, strict=True) if kept]
-        self._backends.add(backend)
-        found = {
-            "images": keep,
-            "empty_target": empty,
-            "full_target": batch.foreground == pixels,
-            "constant_prediction": batch.constant & keep,
-            "skipped": ~keep,
-        }
-        for name, flags in found.items():
-            self._counts[name] += int(np.count_nonzero(flags))
+        return batch
 
-    def _checked_names(self, names: Iterable[str] | None, size: int) -> list[str]:
-        if names is None:
-            return [str(self._seen + image) for image in range(size)]
-        if isinstance(names, str):
-            names = [names]
-        if not isinstance(names, Iterable):
-            raise TypeError(f"names: expected one string for each image, got {names!r} ({type(names).__name__})")
-        names = list(names)
-        if len(names) != size:
-            raise ValueError(f"names: expected one for each of {size} images, got {len(names)}")
-        return [str(name) for name in names]
+    def _checked_names(self, names: Iterable[str] | None, size: int) -> list[str | int]:
+        listed = checked_names(names, size)
+        return [self._tally.seen + image for image in range(size)] if listed is None else [*listed]
 
     def merge(self, other: SODMetrics) -> None:
         """Add what another accumulator, with the same settings, has seen.
@@ -199,26 +318,47 @@ class SODMetrics:
         TypeError
             ``other`` is not a `SODMetrics`.
         ValueError
-            Its settings differ, or it is this very object.
+            Its settings differ, it is this very object, or it has names that were seen here, under
+            ``duplicates="refuse"``.
         """
         if not isinstance(other, SODMetrics):
             raise TypeError(f"other: expected SODMetrics, got {type(other).__qualname__}")
         if other is self:
             raise ValueError("other: expected another accumulator, got this one, whose images would count twice")
-        mine, theirs = self._settings(), other._settings()
-        differing = [name for name in mine if name != "backend" and mine[name] != theirs[name]]
-        if differing:
-            listed = ", ".join(f"{name}={mine[name]!r} and {theirs[name]!r}" for name in differing)
-            raise ValueError(f"other: expected the same settings, got {listed}; their scores do not mix")
+        self._refuse_other_settings("other", other._settings())
         self._settle()
         other._settle()
-        self._seen += other._seen
-        self._names += other._names
-        self._scores.extend(other._scores)
-        self._curves.merge(other._curves)
-        self._backends |= other._backends
-        for name, count in other._counts.items():
-            self._counts[name] += count
+        shared = self._tally.shared(other._tally)
+        if shared and self._duplicates == "refuse":
+            raise ValueError(_duplicates_message(sorted(shared)))
+        self._tally.merge(other._tally, without=shared)
+
+    def _refuse_other_settings(self, source: str, theirs: Mapping[str, object]) -> None:
+        mine = self._settings()
+        differing = [name for name in mine if name != "backend" and mine[name] != theirs.get(name)]
+        if differing:
+            listed = ", ".join(f"{name}={mine[name]!r} and {theirs.get(name)!r}" for name in differing)
+            raise ValueError(f"{source}: expected the same settings, got {listed}; their scores do not mix")
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything kept, as a dictionary of NumPy arrays, lists and settings, to be saved and loaded again."""
+        self._settle()
+        return {"settings": self._settings(), **self._tally.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` returned, instead of what was seen here.
+
+        Raises
+        ------
+        ValueError
+            The settings differ, or a part is missing.
+        """
+        missing = [name for name in ("settings", *self._tally.state_dict()) if name not in state]
+        if missing:
+            raise ValueError(f"state: expected what state_dict() returned, got nothing for {', '.join(missing)}")
+        self._refuse_other_settings("state", state["settings"])
+        self.reset()
+        self._tally.load_state_dict(state)
 
     def compute(self) -> MetricReport:
         """Scores of all images so far.
@@ -233,59 +373,63 @@ class SODMetrics:
         ValueError
             No image has been scored.
         """
-        images = len(self)
-        if images == 0 and self._counts["skipped"]:
+        images, skipped = len(self), self._tally.counts["skipped"]
+        if images == 0 and skipped:
             raise ValueError(
-                f"compute: expected at least one scored image, got {self._counts['skipped']} skipped for their empty "
+                f"compute: expected at least one scored image, got {skipped} skipped for their empty "
                 f"targets; check the masks, or choose empty_target='count'"
             )
         if images == 0:
             raise ValueError("compute: expected at least one scored image, got none; call update first")
-        rows = np.frombuffer(self._scores, np.float64).reshape(images, -1).copy()
-        sums = self._curves.total().reshape(len(CURVES), THRESHOLDS)
-        curves = dict(zip(CURVES, sums / images, strict=True))
-        means = {name: math.fsum(column) / images for name, column in zip(PER_IMAGE, rows.T, strict=True)}
-        scores = {
-            **means,
-            # What papers print: the maximum of the data set's mean curve.
-            "maxF": float(curves["f_measure"].max()),
-            "meanF": float(curves["f_measure"].mean()),
-            "maxE": float(curves["e_measure"].max()),
-            "meanE": float(curves["e_measure"].mean()),
-            "maxF_per_image": means["maxF"],
-            "maxE_per_image": means["maxE"],
-        }
-        return MetricReport(
-            scores=scores,
-            counts=dict(self._counts),
-            settings=self._settings(),
-            curves={"threshold": np.arange(THRESHOLDS) / (THRESHOLDS - 1), **curves},
-            names=tuple(self._names),
-            rows=rows,
-        )
+        return summarize(self._tally, self._settings(), per_image_curves=self._per_image_curves)
 
     def _settings(self) -> dict[str, object]:
         return {
             "version": __version__,
-            "backend": " + ".join(sorted(self._backends)),
+            "backend": " + ".join(sorted(self._tally.backends)),
+            "metrics": list(self._plan.metrics),
             **self._inputs,
-            "strict": self._strict,
+            "strict": self._plan.strict,
             "empty_target": self._empty_target,
+            "duplicates": self._duplicates,
+            "per_image_curves": self._per_image_curves,
             "f_beta_squared": BETA_SQUARED,
             "wf_beta_squared": 1.0,
             "s_alpha": 0.5,
         }
 
 
-def _evaluate(measured: Statistics, formula: Callable[[Statistics], Scores], *, skip_empty: bool) -> Evaluated:
-    """Curves and scores of a batch, on the host, at once."""
-    foreground = to_host(measured.foreground)
-    curves, scores = ([to_host(value) for value in values] for values in formula(measured))
-    kept = foreground > 0 if skip_empty else slice(None)
-    return Evaluated(
-        words=exact_words(np.concatenate(curves, axis=1)[kept]),
-        numbers=np.stack(scores, axis=1).astype(np.float64),
-        foreground=foreground,
-        flags=np.zeros(len(foreground)),
-        constant=to_host(measured.constant),
+class _Part(NamedTuple):
+    """Images on their way: a function that waits for their numbers, their names, and the pixels of each or of all."""
+
+    wait: Callable[[], Evaluated]
+    names: list[str | int]
+    pixels: Any
+    backend: str
+
+
+def _with_host_values(wait: Callable[[], Evaluated], *host: npt.NDArray[np.float64], skip_empty: bool) -> Evaluated:
+    return with_host_values(wait(), *host, skip_empty=skip_empty)
+
+
+def checked_names(names: Iterable[str] | None, size: int) -> list[str] | None:
+    """Return the names of ``size`` images, if they have names."""
+    if names is None:
+        return None
+    if isinstance(names, str):
+        names = [names]
+    if not isinstance(names, Iterable):
+        raise TypeError(f"names: expected one string for each image, got {names!r} ({type(names).__name__})")
+    names = list(names)
+    if len(names) != size:
+        raise ValueError(f"names: expected one for each of {size} images, got {len(names)}")
+    return [str(name) for name in names]
+
+
+def _duplicates_message(names: Sequence[str]) -> str:
+    rest = len(names) - _LISTED
+    listed = ", ".join(names[:_LISTED]) + (f" and {rest} more" if rest > 0 else "")
+    return (
+        f"names: expected each image once, got {listed} again; give every image its own name, "
+        f"or count repeated ones once with duplicates='once'"
     )

@@ -7,7 +7,7 @@ import io
 from collections.abc import Mapping, Sequence
 
 from dynamic_kd._checks import check_choice
-from dynamic_kd.metrics._report import PER_IMAGE, MetricReport
+from dynamic_kd.metrics._report import MetricReport
 
 STYLES = ("markdown", "csv", "latex")
 _LATEX_ESCAPES = str.maketrans(
@@ -16,7 +16,7 @@ _LATEX_ESCAPES = str.maketrans(
 )
 
 
-def table(reports: Mapping[str, MetricReport], style: str = "markdown", *, scores: Sequence[str] = PER_IMAGE) -> str:
+def table(reports: Mapping[str, MetricReport], style: str = "markdown", *, scores: Sequence[str] | None = None) -> str:
     """Return reports as a table, a row for each.
 
     Parameters
@@ -26,7 +26,7 @@ def table(reports: Mapping[str, MetricReport], style: str = "markdown", *, score
     style
         ``"markdown"`` and ``"latex"`` (booktabs) round to three decimals as papers do, ``"csv"`` keeps every digit.
     scores
-        Names of the scores, one column each.
+        Names of the scores, one column each; by default all that the first report has of each image.
 
     Returns
     -------
@@ -51,8 +51,10 @@ def table(reports: Mapping[str, MetricReport], style: str = "markdown", *, score
     """
     check_choice("style", style, STYLES)
     check_reports(reports)
+    first = next(iter(reports.values()))
+    scores = first.columns if scores is None else scores
     for name in scores:
-        check_choice("scores", name, tuple(next(iter(reports.values()))))
+        check_choice("scores", name, tuple(first))
     rows = [[name, *(report[score] for score in scores)] for name, report in reports.items()]
     header = ["method", *scores]
     return {"markdown": _markdown, "csv": _csv, "latex": _latex}[style](header, rows)

@@ -1,4 +1,9 @@
-"""The library as torch users expect it: modules and helpers on tensors."""
+"""The library as torch users expect it: modules and helpers on tensors.
+
+`SODMetric` and `SODScore` need torchmetrics (the extra ``torchmetrics``), which is imported when they are asked for.
+"""
+
+from typing import TYPE_CHECKING, Any
 
 from dynamic_kd._extras import require
 
@@ -6,3 +11,18 @@ require("torch", extra="torch")
 
 from dynamic_kd.torch._align import align_teacher as align_teacher
 from dynamic_kd.torch._loss import DynamicKDLoss as DynamicKDLoss
+
+if TYPE_CHECKING:
+    from dynamic_kd.torch._sod_metric import SODMetric as SODMetric
+    from dynamic_kd.torch._sod_metric import SODScore as SODScore
+
+__all__ = ["DynamicKDLoss", "SODMetric", "SODScore", "align_teacher"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in ("SODMetric", "SODScore"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    require("torchmetrics", extra="torchmetrics")
+    from dynamic_kd.torch import _sod_metric
+
+    return getattr(_sod_metric, name)

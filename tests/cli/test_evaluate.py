@@ -48,6 +48,19 @@ def test_every_file_is_written(folders, tmp_path, capsys):
     assert all(f"wrote {path}" in out for path in (*files.values(), per_image, curves))
 
 
+def test_other_metrics(folders, tmp_path, capsys):
+    out = tmp_path / "out.csv"
+    assert main(["evaluate", *folders, "--metrics", "IoU,HCE,MAE", f"--csv={out}"]) == 0
+    (row,) = csv.DictReader(out.read_text().splitlines())
+    assert list(row) == ["method", "maxIoU", "meanIoU", "adpIoU", "binIoU", "MAE", "HCE"]
+    assert "maxIoU" in capsys.readouterr().out
+    for option, message in (("IoU,iou", "got 'iou'"), ("MAE,MAE", "each once"), ("", "got ''")):
+        assert main(["evaluate", *folders, "--metrics", option]) == 2
+        assert message in capsys.readouterr().err
+    assert main(["evaluate", *folders, "--metrics", "MAE", f"--curves={tmp_path / 'curves.png'}"]) == 2
+    assert "--curves: expected F among --metrics" in capsys.readouterr().err
+
+
 def test_gt_is_an_alias_of_target(folders):
     assert main(["evaluate", *folders[:2], "--gt", folders[3]]) == 0
 

@@ -4,6 +4,7 @@ import os
 import pickle
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 
 from dynamic_kd.metrics import SODMetrics, f_measure, mean_absolute_error, weighted_f_measure
 from dynamic_kd.metrics._inputs import as_pairs
+from dynamic_kd.metrics._measures import MEASURES
 from dynamic_kd.metrics._statistics import statistics
 
 torch = pytest.importorskip("torch")
@@ -71,6 +73,8 @@ def assert_equal(pred, target, *, mask=None, normalize=True):
             strict=True,
         ):
             equal(value, expected)
+    for value, expected in zip(ours.binary_counts(), theirs.binary_counts(), strict=True):
+        equal(value, expected)
     for name in ("class_moments", "quadrant_moments"):
         mine, other = getattr(ours, name)(), getattr(theirs, name)()
         equal(mine.count, other.count)
@@ -145,7 +149,12 @@ def batch(size=3, shape=(12, 21)):
 def test_scores_of_a_stream_equal_the_cpus():
     pred, target = batch()
     target[1] = False
-    for settings in ({}, {"strict": True, "empty_target": "skip"}, {"quantize": True, "normalize": False}):
+    every = tuple(MEASURES)
+    for settings in (
+        {},
+        {"strict": True, "empty_target": "skip", "per_image_curves": True},
+        {"quantize": True, "normalize": False, "metrics": every},
+    ):
         ours, theirs = SODMetrics(**settings), SODMetrics(**settings)
         given = pred / 255 if settings.get("quantize") else pred
         for part in (slice(0, 2), slice(2, 3)):
@@ -154,8 +163,11 @@ def test_scores_of_a_stream_equal_the_cpus():
         report, expected = ours.compute(), theirs.compute()
         assert report.settings["backend"] == "triton"
         assert report.as_dict() == pytest.approx(expected.as_dict(), abs=1e-9)
+        assert report.pooled == pytest.approx(expected.pooled, abs=1e-9)
         assert report.counts == expected.counts
         assert report.names == expected.names
+        for name, curve in expected.per_image_curves.items():
+            np.testing.assert_array_equal(report.per_image_curves[name], curve)
         for name, curve in expected.curves.items():
             np.testing.assert_allclose(report.curves[name], curve, rtol=0, atol=1e-9)
         np.testing.assert_allclose(report.rows, expected.rows, rtol=0, atol=1e-9)
@@ -250,12 +262,62 @@ def test_nobody_waits_for_the_device_before_scores_are_read():
     f_measure(pred, target, check="off")
     torch.cuda.set_sync_debug_mode("error")
     try:
-        metrics.update(pred, target)
+        for _ in range(3):  # the last by a graph
+            metrics.update(pred, target)
         metrics.update(pred.double() / 255, target)
         f_measure(pred, target, check="off")
     finally:
         torch.cuda.set_sync_debug_mode("default")
-    assert len(metrics) == 9
+    assert len(metrics) == 15
+
+
+@needs_gpu
+@pytest.mark.parametrize("settings", [{}, {"quantize": True, "strict": True}, {"duplicates": "once"}])
+def test_graphs_compute_the_same(settings):
+    generator = np.random.default_rng(8)
+    ours, theirs = SODMetrics(**settings), SODMetrics(**settings)
+    for _ in range(8):  # captured at the third, replayed from then on
+        target = generator.random((2, 33, 47)) < 0.4
+        pred = np.clip(0.5 * target + generator.random(target.shape) * 0.5, 0, 1)
+        ours.update(tensor(pred), tensor(target))
+        theirs.update(pred, target)
+    report, expected = ours.compute(), theirs.compute()
+    np.testing.assert_allclose(report.rows, expected.rows, rtol=0, atol=1e-9)
+    assert report.pooled == pytest.approx(expected.pooled, abs=1e-9)
+    for name, curve in expected.curves.items():
+        np.testing.assert_allclose(report.curves[name], curve, rtol=0, atol=1e-9)
+
+
+@needs_gpu
+def test_graphs_of_many_threads_and_streams():
+    pairs = [batch(2, (20 + 3 * index, 31)) for index in range(6)] * 6
+
+    def score(pair):
+        metrics = SODMetrics()
+        with torch.cuda.stream(torch.cuda.Stream()):
+            for _ in range(4):
+                metrics.update(tensor(pair[0]), tensor(pair[1]))
+            return metrics.compute().as_dict()
+
+    with ThreadPoolExecutor(4) as pool:
+        for pair, scores in zip(pairs, pool.map(score, pairs), strict=True):
+            metrics = SODMetrics()
+            metrics.update(*pair)
+            assert scores == pytest.approx(metrics.compute().as_dict(), abs=1e-9)
+
+
+@needs_gpu
+def test_kernels_know_tensors_that_are_not_aligned():
+    pred, target = batch(3, (31, 33))
+    memory = torch.zeros(pred.size + 16, dtype=torch.uint8, device="cuda")
+    for offset in (0, 0, 0, 1, 1, 3, 0, 1):
+        given = memory[offset : offset + pred.size].view(pred.shape)
+        given.copy_(tensor(pred))
+        assert_equal(given, target)
+        metrics, expected = SODMetrics(), SODMetrics()
+        metrics.update(given, tensor(target))
+        expected.update(pred, target)
+        assert metrics.compute().as_dict() == pytest.approx(expected.compute().as_dict(), abs=1e-9)
 
 
 @needs_gpu

@@ -94,7 +94,7 @@ BAD_SETTINGS = [
         f_measure,
         {"reduce": "median"},
         ValueError,
-        "reduce: expected one of 'curve', 'max', 'mean', 'adaptive', got 'median'",
+        "reduce: expected one of 'curve', 'max', 'min', 'mean', 'adaptive', 'binary', got 'median'",
     ),
     (e_measure, {"reduce": 1}, ValueError, "reduce: expected one of 'curve'"),
     (f_measure, {"beta_squared": 0}, ValueError, "beta_squared: expected a number in (0, inf), got 0"),

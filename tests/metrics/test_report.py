@@ -30,7 +30,7 @@ def test_a_report_maps_the_names_papers_print_to_floats(report):
 
 def test_json_holds_everything(report):
     content = json.loads(report.to_json())
-    assert set(content) == {"scores", "counts", "settings", "curves", "per_image"}
+    assert set(content) == {"scores", "pooled", "counts", "settings", "curves", "per_image"}
     assert content["scores"] == report.as_dict()
     assert content["per_image"] == report.per_image
     assert {name: len(curve) for name, curve in content["curves"].items()} == dict.fromkeys(

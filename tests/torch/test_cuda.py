@@ -4,6 +4,14 @@ import numpy as np
 import pytest
 
 from dynamic_kd import SODMetrics, e_measure, f_measure, mean_absolute_error, s_measure, weighted_f_measure
+from dynamic_kd.metrics import (
+    context_measure,
+    human_correction_effort,
+    multi_scale_iou,
+    size_invariant_f_measure,
+)
+from dynamic_kd.metrics._host_measures import HOST_MEASURES
+from dynamic_kd.metrics._measures import MEASURES
 
 torch = pytest.importorskip("torch")
 
@@ -62,6 +70,22 @@ def test_the_metrics_equal_the_cpus(batch):
     here.update(levels, target)
     there.update(levels.cuda(), target.cuda())
     assert there.compute().as_dict() == pytest.approx(here.compute().as_dict(), abs=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.bfloat16])
+def test_every_metric_equals_the_cpus(batch, dtype):
+    saliency, _, target = (each.sigmoid() if each.min() < 0 else each > 0.5 for each in batch)
+    pred = (saliency * 255).to(dtype) if dtype == torch.uint8 else saliency.to(dtype)
+    every = (*MEASURES, *HOST_MEASURES)
+    here, there = SODMetrics(every), SODMetrics(every)
+    here.update(pred, target)
+    there.update(pred.cuda(), target.cuda())
+    assert there.compute().as_dict() == pytest.approx(here.compute().as_dict(), abs=1e-9)
+    assert there.compute().pooled == pytest.approx(here.compute().pooled, abs=1e-9)
+    for function in (multi_scale_iou, human_correction_effort, size_invariant_f_measure, context_measure):
+        value = function(pred.cuda(), target.cuda())
+        assert value.device.type == "cuda"
+        np.testing.assert_allclose(value.cpu(), function(pred, target), rtol=0, atol=1e-12)
 
 
 def test_bad_values_are_refused_on_the_device_too(batch):

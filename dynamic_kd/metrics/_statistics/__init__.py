@@ -7,7 +7,16 @@ from dynamic_kd.metrics._inputs import Pairs
 from dynamic_kd.metrics._statistics._cpu import CPUStatistics, kernels
 from dynamic_kd.metrics._statistics._generic import GenericStatistics
 from dynamic_kd.metrics._statistics._interface import Counts, Moments, Statistics, WeightedErrors
-from dynamic_kd.metrics._statistics._recorded import DeferredStatistics, Evaluated, refuse_faults
+from dynamic_kd.metrics._statistics._recorded import (
+    DeferredStatistics,
+    Evaluated,
+    RecordedStatistics,
+    kept_columns,
+    packed,
+    recorded,
+    refuse_faults,
+    unpacked,
+)
 
 
 def statistics(pairs: Pairs) -> Statistics:
@@ -32,9 +41,14 @@ __all__ = [
     "DeferredStatistics",
     "Evaluated",
     "Moments",
+    "RecordedStatistics",
     "Statistics",
     "WeightedErrors",
+    "kept_columns",
+    "packed",
+    "recorded",
     "refuse_faults",
     "statistics",
+    "unpacked",
     "warm_up",
 ]

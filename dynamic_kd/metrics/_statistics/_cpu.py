@@ -35,19 +35,19 @@ class CPUStatistics:
         self._kernels = kernels()
         self.backend = self._kernels.NAME
         self.pixels = pred.shape[1] * pred.shape[2]
-        self._target = _frozen(target)
+        self._target = frozen(target)
         low, high = pred.min(axis=(1, 2)), pred.max(axis=(1, 2))
         self.constant = low == high
         self._has_levels = pred.dtype == np.uint8
         # Pixels are 8-bit levels with a table of their normalised values, or normalised values already.
         self._table = np.tile(np.arange(THRESHOLDS) / 255, (len(pred), 1))
         if self._has_levels:
-            self._pixels = _frozen(pred)
+            self._pixels = frozen(pred)
             if normalize:
                 self._table = _stretch(self._table, low / 255, high / 255)
         else:
             wide = np.ascontiguousarray(pred, np.float64)
-            self._pixels = _frozen(
+            self._pixels = frozen(
                 _stretch(wide, low.astype(np.float64), high.astype(np.float64)) if normalize else wide
             )
 
@@ -88,22 +88,32 @@ class CPUStatistics:
             counts = np.stack(
                 [self._kernels.bin_counts(*pair, strict) for pair in zip(self._pixels, self._target, strict=True)]
             )
-        above = np.cumsum(counts[:, :, :0:-1], axis=-1)[:, :, ::-1].astype(float)
-        return Counts(above[:, 1], above[:, 0])
+        return reached(counts)
 
+    @remembered
     def adaptive_counts(self, *, strict: bool = False) -> Counts:
         """Count pixels at or above twice the mean."""
-        threshold = np.minimum(2 * self.mean, 1)[:, None]
+        threshold = np.minimum(2 * self.mean, 1)
         if self._has_levels:
-            threshold = np.minimum(2 * self._mean_where_it_decides(threshold), 1)[:, None]
-            salient = self._table > threshold if strict else self._table >= threshold
-            counts = (self._level_counts * salient[:, None]).sum(axis=-1)
+            threshold = np.minimum(2 * self._mean_where_it_decides(threshold[:, None]), 1)
+        return self._counts_above(threshold, strict=strict)
+
+    @remembered
+    def binary_counts(self) -> Counts:
+        """Count pixels above one half."""
+        return self._counts_above(np.full(len(self._target), 0.5), strict=True)
+
+    def _counts_above(self, threshold: Floats, *, strict: bool) -> Counts:
+        """Count pixels at or above (strict: above) a threshold for each image."""
+        values = self._table if self._has_levels else self._pixels
+        threshold = threshold.reshape(-1, *[1] * (values.ndim - 1))
+        salient = values > threshold if strict else values >= threshold
+        if self._has_levels:
+            alarms, hits = (self._level_counts * salient[:, None]).sum(axis=-1).T
         else:
-            threshold = threshold[:, :, None]
-            salient = self._pixels > threshold if strict else self._pixels >= threshold
             hits = np.count_nonzero(salient & self._target, axis=(1, 2))
-            counts = np.stack([np.count_nonzero(salient, axis=(1, 2)) - hits, hits], axis=-1)
-        return Counts(counts[:, 1].astype(float), counts[:, 0].astype(float))
+            alarms = np.count_nonzero(salient, axis=(1, 2)) - hits
+        return Counts(hits.astype(float), alarms.astype(float))
 
     def _mean_where_it_decides(self, threshold: Floats) -> Floats:
         """Mean as NumPy's pairwise sum gives it where a level ties with twice the mean.
@@ -139,7 +149,13 @@ class CPUStatistics:
         return WeightedErrors(errors[:, 0], errors[:, 1])
 
 
-def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def reached(counts: Integers) -> Counts:
+    """Pixels that reach each threshold, from histograms of how many each pixel reaches, shape (B, 2, 257)."""
+    above = np.cumsum(counts[:, :, :0:-1], axis=-1)[:, :, ::-1].astype(float)
+    return Counts(above[:, 1], above[:, 0])
+
+
+def frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Return a contiguous, read-only view; numba would compile its loops once more for writable arrays."""
     view = np.ascontiguousarray(array).view()
     view.flags.writeable = False

@@ -6,10 +6,11 @@ bits. The kernels are Triton's; under its interpreter (``TRITON_INTERPRET=1``) t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager, nullcontext
-from functools import cached_property
+from dataclasses import replace
+from functools import cache, cached_property
 from typing import Any
 
 import array_api_compat.torch as xp
@@ -17,9 +18,20 @@ import numpy as np
 import torch
 
 from dynamic_kd._array import Array
+from dynamic_kd._launch import launch
 from dynamic_kd.metrics._inputs import Pairs, check_values
-from dynamic_kd.metrics._statistics._interface import THRESHOLDS, Counts, Moments, WeightedErrors
-from dynamic_kd.metrics._statistics._recorded import COUNTS, ERRORS, FLAGS, SIZE, Evaluated, RecordedStatistics
+from dynamic_kd.metrics._statistics._interface import Counts, Moments, WeightedErrors
+from dynamic_kd.metrics._statistics._recorded import (
+    COUNTS,
+    ERRORS,
+    FLAGS,
+    SIZE,
+    STRICT_COUNTS,
+    DeferredStatistics,
+    Evaluated,
+    unpacked,
+)
+from dynamic_kd.metrics._statistics._replay import replayed
 from dynamic_kd.metrics._statistics._triton import _distance, _mean, _moments, _record, _scan, _values, _weighted
 from dynamic_kd.metrics._statistics._triton._formulas import Formula, formula_kernel
 
@@ -35,34 +47,37 @@ SMOOTH = {"TALL": 32, "WIDE": 128, "num_warps": 2}
 SUM = {"BLOCK": 1024}
 
 
-class CUDAStatistics(RecordedStatistics):
+class CUDAStatistics(DeferredStatistics):
     """Statistics of a batch on the GPU; each kernel is launched when its numbers are first asked for."""
 
     def __init__(self, pairs: Pairs) -> None:
-        self._pred = pairs.pred.contiguous().resolve_neg()
+        self._pairs = pairs
+        self._inputs = [each.contiguous().resolve_neg() for each in _tensors(pairs)]
+        self._pred, target = self._inputs[:2]
         self._size, self._height, self._width = (int(length) for length in self._pred.shape)
         self._device = self._pred.device
         records = torch.empty((self._size, SIZE), dtype=torch.float64, device=self._device)
         super().__init__(xp, records, pixels=self._height * self._width, backend="triton")
-        target = pairs.target.contiguous().resolve_neg()
         self._cut = {"CUT": 0.5 if target.is_floating_point() else 0 if target.dtype == torch.bool else 128}
         self._target = target.view(torch.uint8) if target.dtype == torch.bool else target
         self._levels = {"LEVELS": self._pred.dtype == torch.uint8}
         self._normalize = {"NORMALIZE": pairs.normalize}
         self._images = (self._pred, self._target)
-        self._unchecked, self._given = pairs.unchecked, pairs.target
         self._shape = (self._height, self._width)
         self._done: set[str] = set()
+        # All that arguments of kernels depend on: numbers follow from the shape, tensors made here are aligned.
+        kinds = [(each.dtype, each.data_ptr() % 16 == 0) for each in self._inputs]
+        self._like = (self._device, self._pred.shape, *kinds)
 
     def _run(self, kernel: Any, programs: int, *arguments: Any, **settings: Any) -> None:
         """Launch a kernel with a row of programs for each image, on the tensors' device."""
         with self._on_device:
-            # Products and sums are rounded one by one, as NumPy does it.
-            kernel[(self._size, programs)](*arguments, enable_fp_fusion=False, **settings)
+            launch(kernel, (self._size, programs, 1), self._like, *arguments, **settings)
 
     @property
     def _on_device(self) -> AbstractContextManager[None]:
-        return torch.cuda.device(self._device) if self._device.type == "cuda" else nullcontext()
+        elsewhere = self._device.type == "cuda" and self._device.index != torch.cuda.current_device()
+        return torch.cuda.device(self._device) if elsewhere else nullcontext()
 
     def _empty(self, *shape: int, dtype: torch.dtype = torch.float64) -> torch.Tensor:
         return torch.empty((self._size, *shape), dtype=dtype, device=self._device)
@@ -73,10 +88,8 @@ class CUDAStatistics(RecordedStatistics):
     @cached_property
     def _integers(self) -> torch.Tensor:
         integers = self._scan(self._pred)
-        if self._unchecked is not None and self._unchecked.dtype != self._pred.dtype:  # it was quantized since
-            integers[:, _values.FLAGS.value] |= self._scan(self._unchecked.contiguous().resolve_neg())[
-                :, _values.FLAGS.value
-            ]
+        for given in self._inputs[2:]:  # what the prediction was quantized from
+            integers[:, _values.FLAGS.value] |= self._scan(given)[:, _values.FLAGS.value]
         return integers
 
     def _scan(self, pred: torch.Tensor) -> torch.Tensor:
@@ -87,7 +100,7 @@ class CUDAStatistics(RecordedStatistics):
 
     @property
     def _blocks(self) -> int:
-        return -(-self.pixels // SCAN["BLOCK"])
+        return -(-self._height * self._width // SCAN["BLOCK"])
 
     @cached_property
     def _means(self) -> torch.Tensor:
@@ -143,9 +156,8 @@ class CUDAStatistics(RecordedStatistics):
 
     def _weigh(self) -> None:
         nearest = self._empty(*self._shape, dtype=torch.int16)
-        settings = self._cut | ROWS
         blocks = -(-self._width // ROWS["WIDE"])
-        self._run(_distance.nearest_rows, blocks, self._target, nearest, *self._shape, **settings)
+        self._run(_distance.nearest_rows, blocks, self._target, nearest, *self._shape, **self._cut, **ROWS)
         intervals = -(-self._width // INTERVAL)
         ends = self._empty(self._height, intervals + 1, dtype=torch.int16)
         self._run(_distance.nearest_columns, self._height, nearest, ends, *self._shape, intervals + 1, **COLUMNS)
@@ -159,47 +171,64 @@ class CUDAStatistics(RecordedStatistics):
         arguments = (self._integers, weights, smoothed, self._records, tiles, smoothed_tiles)
         self._run(_weighted.sum_errors, 1, *arguments, **settings, **SUM)
 
-    def evaluate(self, formula: Formula, *, skip_empty: bool) -> Callable[[], Evaluated]:
+    def evaluate(self, formula: Formula, *, skip_empty: bool, keep: Sequence[int] = ()) -> Callable[[], Evaluated]:
         """Start a formula as one kernel, and its results' way to the host; the function returned waits for them."""
-        kernel = formula_kernel(formula)
-        self._prepare(kernel.read)
-        words = 2 * kernel.rows
-        results = torch.zeros(words + self._size * kernel.numbers, dtype=torch.int64, device=self._device)
-        numbers = results[words:].view(torch.float64)
-        self._run(kernel.kernel, 1, self._records, results, numbers, self.pixels, SKIP=skip_empty)
-        on_gpu = self._device.type == "cuda"
-        host = torch.empty(results.shape, dtype=torch.int64, pin_memory=on_gpu)
         with self._on_device:
-            host.copy_(results, non_blocking=True)
-            arrival = torch.cuda.current_stream().record_event() if on_gpu else None
+            host = [_on_its_way(each) for each in self.start(formula, skip_empty=skip_empty, keep=keep)]
+            arrival = torch.cuda.current_stream().record_event() if self._device.type == "cuda" else None
 
-        def wait() -> Evaluated:
+        def evaluated() -> Evaluated:
             if arrival is not None:
                 arrival.synchronize()
-            values = host.numpy()
-            table = values[words:].view(np.float64).reshape(self._size, -1)
-            foreground, flags, constant = table[:, -3:].T
-            return Evaluated(values[:words].reshape(2, -1), table[:, :-3], foreground, flags, constant > 0)
+            kernel, kept = formula_kernel(formula), host[1].numpy().view(np.uint32) if keep else None
+            sizes = {"curves": kernel.curves, "totals": kernel.totals, "images": self._size}
+            return unpacked(host[0].numpy(), kept=kept, **sizes)
 
-        return wait
+        return evaluated
+
+    def start(self, formula: Formula, *, skip_empty: bool, keep: Sequence[int] = ()) -> list[torch.Tensor]:
+        """Start a formula as one kernel, by a graph if small batches like this one came before."""
+
+        def work(inputs: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
+            unquantized = inputs[2] if len(inputs) == 3 else None
+            pairs = replace(self._pairs, pred=inputs[0], target=inputs[1], unquantized=unquantized)
+            measured = self if inputs is self._inputs else CUDAStatistics(pairs)
+            return measured._results(formula, skip_empty=skip_empty, keep=keep)
+
+        like = (self._like, self._normalize["NORMALIZE"], formula, skip_empty, len(keep))
+        with self._on_device:
+            return list(replayed(like, self._inputs, work))
+
+    def _results(self, formula: Formula, *, skip_empty: bool, keep: Sequence[int]) -> list[torch.Tensor]:
+        """Curves' words, counts and numbers, all in one tensor of 64 bits, and the columns to keep."""
+        kernel = formula_kernel(formula)
+        self._prepare(kernel.read.union(keep))
+        middle, end = 2 * kernel.curves, 2 * kernel.curves + kernel.totals
+        results = torch.zeros(end + self._size * kernel.numbers, dtype=torch.int64, device=self._device)
+        words, totals, numbers = results[:middle], results[middle:], results[end:].view(torch.float64)
+        self._run(kernel.kernel, 1, self._records, words, totals, numbers, self.pixels, SKIP=skip_empty)
+        if not keep:
+            return [results]
+        return [results, self._records[:, _index(tuple(keep), self._device)].to(torch.int32)]
 
     def _prepare(self, read: AbstractSet[int]) -> None:
-        """Run the steps that write where a formula reads."""
-        self._once(self._moments_and_means)
+        """Run the steps that write where a formula reads, those first that keep the device busy for long."""
+        _ = self._integers
         if ERRORS in read:
             self._once(self._weigh)
+        self._once(self._moments_and_means)
         if COUNTS in read:
             self._once(self._count)
-        if COUNTS + 2 * THRESHOLDS in read:
+        if STRICT_COUNTS in read:
             self._once(self._count_strictly)
 
     def check(self) -> None:
         """Wait, and raise if values are not what their dtypes promise; unless nobody wants to know."""
-        if self._unchecked is None:
+        if not self._pairs.check:
             return
         self._once(self._moments_and_means)
         if bool((self._records[:, FLAGS] > 0).any()):
-            check_values(self._unchecked, self._given)
+            check_values((self._pairs.unquantized if len(self._inputs) == 3 else self._pred), self._pairs.target)
 
     @property
     def foreground(self) -> Array:
@@ -229,6 +258,11 @@ class CUDAStatistics(RecordedStatistics):
         self._once(self._moments_and_means)
         return super().adaptive_counts(strict=strict)
 
+    def binary_counts(self) -> Counts:
+        """Counts above 0.5."""
+        self._once(self._moments_and_means)
+        return super().binary_counts()
+
     def class_moments(self) -> Moments:
         """Moments of x over background and foreground."""
         self._once(self._moments_and_means)
@@ -243,6 +277,23 @@ class CUDAStatistics(RecordedStatistics):
         """Weighted errors, from exact Euclidean distances."""
         self._once(self._weigh)
         return super().weighted_errors()
+
+
+def _tensors(pairs: Pairs) -> list[torch.Tensor]:
+    """What is read of a batch."""
+    return [each for each in (pairs.pred, pairs.target, pairs.unquantized) if each is not None]
+
+
+def _on_its_way(values: torch.Tensor) -> torch.Tensor:
+    """Return the host's copy of values, which arrive later."""
+    host = torch.empty(values.shape, dtype=values.dtype, pin_memory=values.is_cuda)
+    return host.copy_(values, non_blocking=True)
+
+
+@cache
+def _index(columns: tuple[int, ...], device: torch.device) -> torch.Tensor:
+    """Columns as an index on the device, sent there once: sending them waits for the device."""
+    return torch.tensor(columns, device=device)
 
 
 def _mean_depth(pixels: int) -> int:

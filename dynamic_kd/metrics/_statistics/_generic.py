@@ -84,11 +84,19 @@ class GenericStatistics:
         above = xp.astype(above, self._dtype)
         return Counts(above[:, 1, :], above[:, 0, :])
 
+    @remembered
     def adaptive_counts(self, *, strict: bool = False) -> Counts:
         """Count pixels at or above twice the mean."""
         xp = self.xp
         threshold = xp.minimum(2 * self.mean, xp.ones_like(self.mean))[:, None, None]
-        salient = self._x > threshold if strict else self._x >= threshold
+        return self._counts(self._x > threshold if strict else self._x >= threshold)
+
+    @remembered
+    def binary_counts(self) -> Counts:
+        """Count pixels above one half."""
+        return self._counts(self._x > 0.5)
+
+    def _counts(self, salient: Array) -> Counts:
         return Counts(self._sum(salient & self._target), self._sum(salient & ~self._target))
 
     @remembered

@@ -63,11 +63,15 @@ class WeightedErrors(NamedTuple):
     background: Array
 
 
-class Statistics(Protocol):
-    """Statistics of B predictions, normalised to [0, 1], against binary targets, in float64 where there is one."""
+def column(pixels: Any) -> Any:
+    """Pixels of each image, if images differ, as a column that broadcasts with curves; a number stays one."""
+    return pixels[:, None] if getattr(pixels, "ndim", 0) else pixels
+
+
+class CutStatistics(Protocol):
+    """Statistics of B predictions cut at thresholds, against binary targets."""
 
     pixels: int
-    backend: str
 
     @property
     def xp(self) -> Namespace:
@@ -77,6 +81,21 @@ class Statistics(Protocol):
     def foreground(self) -> Array:
         """Salient target pixels of each image, shape (B,), floating."""
 
+    def threshold_counts(self, *, strict: bool = False) -> Counts:
+        """Pixels with x >= k / 255 (strict: x > k / 255) for k = 0 to 255, shape (B, 256)."""
+
+    def adaptive_counts(self, *, strict: bool = False) -> Counts:
+        """Pixels with x >= min(2 mean(x), 1) (strict: >), shape (B,)."""
+
+    def binary_counts(self) -> Counts:
+        """Pixels with x > 0.5, shape (B,)."""
+
+
+class Statistics(CutStatistics, Protocol):
+    """Statistics of B predictions, normalised to [0, 1], against binary targets, in float64 where there is one."""
+
+    backend: str
+
     @property
     def mean(self) -> Array:
         """Mean normalised prediction, shape (B,)."""
@@ -84,12 +103,6 @@ class Statistics(Protocol):
     @property
     def constant(self) -> Array:
         """Whether every pixel of the prediction has one value, shape (B,), bool."""
-
-    def threshold_counts(self, *, strict: bool = False) -> Counts:
-        """Pixels with x >= k / 255 (strict: x > k / 255) for k = 0 to 255, shape (B, 256)."""
-
-    def adaptive_counts(self, *, strict: bool = False) -> Counts:
-        """Pixels with x >= min(2 mean(x), 1) (strict: >), shape (B,)."""
 
     def class_moments(self) -> Moments:
         """Moments of x over the target's background and foreground, shape (B, 2)."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from functools import cache
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from dynamic_kd._extras import installed
 from dynamic_kd.metrics._statistics._interface import GAUSSIAN_SIGMA, GAUSSIAN_SIZE, HALF_DISTANCE
 
 NAME = "numpy"
@@ -151,7 +151,7 @@ def _squared_distance(target: Mask) -> npt.NDArray[np.int32]:
     """Exact squared Euclidean distance to the nearest foreground pixel."""
     height, width = target.shape
     # OpenCV's float32 distances square back to the exact integers while these stay below 2 ** 22.
-    if find_spec("cv2") is None or height**2 + width**2 >= 1 << 22:
+    if not installed("cv2") or height**2 + width**2 >= 1 << 22:
         from scipy.ndimage import distance_transform_edt
 
         distance = distance_transform_edt(~target)

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from dynamic_kd._array import Array, Namespace
-from dynamic_kd.metrics._statistics._interface import THRESHOLDS, Counts, Moments, WeightedErrors
+from dynamic_kd._array import Array, Namespace, to_host
+from dynamic_kd.metrics._statistics._interface import THRESHOLDS, Counts, Moments, Statistics, WeightedErrors
 
 # Where an image's numbers lie in its record; the kernels write them there.
-FOREGROUND, MEAN, CONSTANT, FLAGS, PEAK, ADAPTIVE, ERRORS, CLASSES, QUADRANTS, COUNTS = 0, 1, 2, 3, 4, 5, 9, 12, 24, 64
-SIZE = COUNTS + 4 * THRESHOLDS
+FOREGROUND, MEAN, CONSTANT, FLAGS, PEAK, ADAPTIVE, ERRORS, CLASSES, QUADRANTS, BINARY = 0, 1, 2, 3, 4, 5, 9, 12, 24, 48
+COUNTS = 64
+STRICT_COUNTS = COUNTS + 2 * THRESHOLDS
+SIZE = STRICT_COUNTS + 2 * THRESHOLDS
+# What curves and pooled counts are made of, all of it counts: a selection of a record's columns.
+KEPT = (FOREGROUND, CONSTANT, ADAPTIVE, ADAPTIVE + 1, BINARY, BINARY + 1, *range(COUNTS, STRICT_COUNTS))
+KEPT_STRICT = (*KEPT, *range(STRICT_COUNTS, SIZE))
 
 # What each bit of an image's flags means.
 FAULTS = {
@@ -30,9 +36,9 @@ FAULTS = {
 class RecordedStatistics:
     """Statistics read from records, shape (B, SIZE), float64."""
 
-    def __init__(self, xp: Namespace, records: Array, *, pixels: int, backend: str) -> None:
+    def __init__(self, xp: Namespace, records: Array, *, pixels: Any, backend: str) -> None:
         self.xp = xp
-        self.pixels = pixels
+        self.pixels = pixels  # a number, or one for each image
         self.backend = backend
         self._records = records
 
@@ -53,7 +59,7 @@ class RecordedStatistics:
 
     def threshold_counts(self, *, strict: bool = False) -> Counts:
         """Counts at the fixed thresholds."""
-        start = COUNTS + 2 * THRESHOLDS * strict
+        start = STRICT_COUNTS if strict else COUNTS
         middle, stop = start + THRESHOLDS, start + 2 * THRESHOLDS
         return Counts(self._records[:, start:middle], self._records[:, middle:stop])
 
@@ -61,6 +67,10 @@ class RecordedStatistics:
         """Counts at twice the mean."""
         start = ADAPTIVE + 2 * strict
         return Counts(self._records[:, start], self._records[:, start + 1])
+
+    def binary_counts(self) -> Counts:
+        """Counts above 0.5."""
+        return Counts(self._records[:, BINARY], self._records[:, BINARY + 1])
 
     def class_moments(self) -> Moments:
         """Moments of x over background and foreground."""
@@ -80,24 +90,80 @@ class RecordedStatistics:
         return WeightedErrors(self._records[:, ERRORS], self._records[:, ERRORS + 1])
 
 
+def kept_columns(statistics: Statistics, *, strict: bool = False) -> npt.NDArray[np.uint32]:
+    """Return the columns `KEPT` (strict: `KEPT_STRICT`) of the records of any statistics, and no more."""
+    scalars = [statistics.foreground, statistics.constant, *statistics.adaptive_counts(), *statistics.binary_counts()]
+    columns = [to_host(each)[:, None] for each in scalars]
+    for cut in (False, True)[: 1 + strict]:
+        columns += [to_host(each) for each in statistics.threshold_counts(strict=cut)]
+    return np.concatenate(columns, axis=1, dtype=np.uint32, casting="unsafe")
+
+
+def recorded(statistics: Statistics, *, strict: bool = False) -> npt.NDArray[np.float64]:
+    """Return the records of any statistics, shape (B, SIZE); the strict counts are NaN unless asked for."""
+    records = np.full((len(statistics.foreground), SIZE), np.nan)
+    records[:, [FLAGS, PEAK]] = 0
+    for column, value in ((FOREGROUND, statistics.foreground), (MEAN, statistics.mean)):
+        records[:, column] = to_host(value)
+    records[:, CONSTANT] = to_host(statistics.constant)
+    scalars = [(BINARY, statistics.binary_counts()), (ERRORS, statistics.weighted_errors())]
+    scalars += [(ADAPTIVE + 2 * cut, statistics.adaptive_counts(strict=cut)) for cut in {False, strict}]
+    for start, values in scalars:
+        for column, value in enumerate(values, start):
+            records[:, column] = to_host(value)
+    for start, moments in ((CLASSES, statistics.class_moments()), (QUADRANTS, statistics.quadrant_moments())):
+        table = np.concatenate([to_host(each) for each in moments], axis=1)
+        records[:, start : start + table.shape[1]] = table
+    for start, counts in {COUNTS: False, STRICT_COUNTS if strict else COUNTS: strict}.items():
+        above = [to_host(each) for each in statistics.threshold_counts(strict=counts)]
+        records[:, start : start + 2 * THRESHOLDS] = np.concatenate(above, axis=1)
+    return records
+
+
 class Evaluated(NamedTuple):
     """What formulas gave for a batch, on the host.
 
     Attributes
     ----------
     words
-        Rows, such as curves, as an exact sum over the images, shape (2, all rows' lengths), int64.
+        Curves as an exact sum over the images, shape (2, all curves' lengths), int64.
+    totals
+        Counts summed over the images, int64.
     numbers
         Scores, shape (B, S), float64.
     foreground, flags, constant
         Salient target pixels, bits as in `FAULTS`, and whether the prediction is constant, each of shape (B,).
+    kept
+        The columns `KEPT` (strict: `KEPT_STRICT`) of the records, shape (B, K), uint32, if asked for.
+    host_curves
+        Curves from pixels, shape (B, all their lengths); their words and numbers come last above.
     """
 
     words: npt.NDArray[np.int64]
+    totals: npt.NDArray[np.int64]
     numbers: npt.NDArray[np.float64]
     foreground: npt.NDArray[np.float64]
     flags: npt.NDArray[np.float64]
     constant: npt.NDArray[np.bool_]
+    kept: npt.NDArray[np.uint32] | None = None
+    host_curves: npt.NDArray[np.float64] | None = None
+
+
+def packed(batch: Evaluated) -> npt.NDArray[np.int64]:
+    """Return words, totals, and a row for each image of numbers, foreground, flags and constant, as 64-bit integers."""
+    columns = [batch.numbers, *(each[:, None].astype(np.float64) for each in batch[3:6])]
+    numbers = np.ascontiguousarray(np.concatenate(columns, axis=1))
+    return np.concatenate([batch.words.ravel(), batch.totals, numbers.ravel().view(np.int64)])
+
+
+def unpacked(
+    content: npt.NDArray[np.int64], *, curves: int, totals: int, images: int, kept: npt.NDArray[np.uint32] | None
+) -> Evaluated:
+    """Return what was packed, of curves and totals of these lengths."""
+    words, counts, numbers = np.split(content, [2 * curves, 2 * curves + totals])
+    table = numbers.view(np.float64).reshape(images, -1)
+    foreground, flags, constant = table[:, -3:].T
+    return Evaluated(words.reshape(2, -1), counts, table[:, :-3], foreground, flags, constant > 0, kept)
 
 
 def refuse_faults(flags: npt.NDArray[np.float64], names: Sequence[str]) -> None:
@@ -108,18 +174,24 @@ def refuse_faults(flags: npt.NDArray[np.float64], names: Sequence[str]) -> None:
             raise ValueError(message.format(", ".join(found)))
 
 
-@runtime_checkable
-class DeferredStatistics(Protocol):
+class DeferredStatistics(RecordedStatistics, ABC):
     """Statistics that are still being computed, on a device of their own."""
 
-    pixels: int
-    backend: str
-
+    @abstractmethod
     def check(self) -> None:
         """Wait, and raise if values are not what their dtypes promise."""
 
-    def evaluate(self, formula: Callable[..., Any], *, skip_empty: bool) -> Callable[[], Evaluated]:
-        """Start a formula, and its results' way to the host; the function returned waits for them.
+    @abstractmethod
+    def start(self, formula: Callable[..., Any], *, skip_empty: bool, keep: Sequence[int] = ()) -> list[Array]:
+        """Start a formula; return what will be packed, and the columns to keep, if any, on the device.
 
-        The formula returns rows and numbers. With ``skip_empty``, images without foreground stay out of the rows' sums.
+        The formula returns curves, counts and numbers. With ``skip_empty``, images without foreground stay out of the
+        sums of curves and counts. ``keep`` lists columns of the records to return as well. The next start may
+        overwrite what is returned.
         """
+
+    @abstractmethod
+    def evaluate(
+        self, formula: Callable[..., Any], *, skip_empty: bool, keep: Sequence[int] = ()
+    ) -> Callable[[], Evaluated]:
+        """Start a formula, and its results' way to the host; the function returned waits for them."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import linecache
 from collections.abc import Callable, Sequence
 from functools import cache
+from itertools import accumulate
 from typing import Any
 
 import triton
@@ -16,7 +17,7 @@ import triton.language as tl
 
 from dynamic_kd.metrics._statistics._recorded import FLAGS, SIZE, RecordedStatistics
 
-Formula = Callable[[RecordedStatistics], tuple[Sequence[Any], Sequence[Any]]]
+Formula = Callable[[RecordedStatistics], tuple[Sequence[Any], Sequence[Any], Sequence[Any]]]
 
 
 class Symbol:
@@ -37,11 +38,18 @@ class Symbol:
         return self.name
 
     def __getitem__(self, key: Any) -> Symbol:
-        """Element of a row (``[:, i]``), or a number as a column (``[:, None]``), which broadcasts anyway."""
+        """Element of a row, the row's neighbours, or a number as a column (``[:, None]``), which broadcasts anyway.
+
+        ``[..., :-1]`` and ``[..., 1:]`` keep the length, the last element coming twice: so does a difference of
+        neighbours, with a zero at its end.
+        """
         _, index = key
-        if index is None or self.width == 1:
+        if index is None or self.width == 1 or index == slice(None, -1):
             return self
-        return self.apply(f"tl.sum(tl.where(tl.arange(0, {self.width}) == {index}, {{0}}, 0.0))", width=1)
+        position = f"tl.arange(0, {self.width})"
+        if index == slice(1, None):
+            return self.apply(f"tl.gather({{0}}, tl.minimum({position} + 1, {self.width - 1}), 0)")
+        return self.apply(f"tl.sum(tl.where({position} == {index % self.width}, {{0}}, 0.0))", width=1)
 
     def __pow__(self, power: int) -> Symbol:
         return self.apply(" * ".join(["{0}"] * power))
@@ -122,13 +130,16 @@ class SymbolRecords:
 
 
 class FormulaKernel:
-    """A formula's kernel: rows are summed exactly over the images, numbers are written for each.
+    """A formula's kernel: curves and counts are summed exactly over the images, numbers are written for each.
 
     Attributes
     ----------
     kernel
-        ``kernel(records, words, numbers, pixels, SKIP)``: adds to the rows' words (see `ExactSum`), shape
-        (2, rows * width), int64, leaving images without foreground out if SKIP, and writes (B, numbers), float64.
+        ``kernel(records, words, totals, numbers, pixels, SKIP)``: adds to the curves' words (see `ExactSum`), shape
+        (2, curves), and to the counts' totals, int64, leaving images without foreground out if SKIP, and writes
+        (B, numbers), float64.
+    curves, totals, numbers
+        Lengths of these: of all curves, of all counts, and numbers for each image.
     read
         Where in the records it reads.
     """
@@ -138,17 +149,27 @@ class FormulaKernel:
         records = SymbolRecords(lines)
         pixels = Symbol(lines, "pixels")
         statistics = RecordedStatistics(SymbolNamespace(), records, pixels=pixels, backend="symbols")  # type: ignore[arg-type]
-        rows, numbers = formula(statistics)
-        extra = (statistics.foreground, records[:, FLAGS], statistics.constant)
+        curves, totals, numbers = formula(statistics)
+        numbers = (*numbers, statistics.foreground, records[:, FLAGS], statistics.constant)
         self.read = frozenset(records.read)
-        self.rows = sum(row.width for row in rows)
-        self.numbers = len(numbers) + len(extra)
-        offsets = [sum(row.width for row in rows[:index]) for index in range(len(rows))]
-        lines.append(f"weight = tl.where({extra[0]} > 0, 1.0, 0.0 if SKIP else 1.0)")
-        for row, offset in zip(rows, offsets, strict=True):
-            lines.append(f"add_exactly(words + {offset} + tl.arange(0, {row.width}), {self.rows}, {row}, weight)")
-        lines += [f"tl.store(numbers + {index}, {each})" for index, each in enumerate((*numbers, *extra))]
+        self.curves, self.totals = (sum(each.width for each in values) for values in (curves, totals))
+        self.numbers = len(numbers)
+        lines.append(f"weight = tl.where({statistics.foreground} > 0, 1.0, 0.0 if SKIP else 1.0)")
+        for curve, at in zip(curves, _places("words", curves), strict=True):
+            lines.append(f"add_exactly({at}, {self.curves}, {curve}, weight)")
+        for total, at in zip(totals, _places("totals", totals), strict=True):
+            lines.append(f'tl.atomic_add({at}, ({total} * weight).to(tl.int64), sem="relaxed")')
+        lines += [f"tl.store(numbers + {index}, {each})" for index, each in enumerate(numbers)]
         self.kernel = _compiled(lines, self.numbers)
+
+
+def _places(start: str, values: Sequence[Symbol]) -> list[str]:
+    """Return where values lie that follow each other from ``start`` on."""
+    ends = [0, *accumulate(value.width for value in values)]
+    return [
+        f"{start} + {end}" + (f" + tl.arange(0, {value.width})" if value.width > 1 else "")
+        for end, value in zip(ends, values, strict=False)
+    ]
 
 
 @cache
@@ -174,7 +195,7 @@ def _compiled(lines: Sequence[str], numbers: int) -> Any:
     """Return the lines as a kernel; Triton reads its source, which is kept where tracebacks find it."""
     source = "\n    ".join(
         [
-            "def formulas(records, words, numbers, pixels, SKIP: tl.constexpr):",
+            "def formulas(records, words, totals, numbers, pixels, SKIP: tl.constexpr):",
             "image = tl.program_id(0).to(tl.int64)",
             f"record = records + image * {SIZE}",
             f"numbers += image * {numbers}",

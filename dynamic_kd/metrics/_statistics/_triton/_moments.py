@@ -6,6 +6,7 @@ import triton.language as tl
 from dynamic_kd.metrics._statistics._triton._mean import pairwise_mean
 from dynamic_kd.metrics._statistics._triton._values import (
     ADAPTIVE,
+    BINARY,
     COLUMNS,
     FIRST,
     FOREGROUND,
@@ -109,6 +110,9 @@ def value_moments(
         kept = inside & ((x > threshold) if strict == 1 else (x >= threshold))
         tl.atomic_add(ints + ADAPTIVE + 2 * strict, tl.sum((kept & g).to(tl.int64)), sem="relaxed")
         tl.atomic_add(ints + ADAPTIVE + 2 * strict + 1, tl.sum((kept & (g == 0)).to(tl.int64)), sem="relaxed")
+    kept = inside & (x > 0.5)
+    tl.atomic_add(ints + BINARY, tl.sum((kept & g).to(tl.int64)), sem="relaxed")
+    tl.atomic_add(ints + BINARY + 1, tl.sum((kept & (g == 0)).to(tl.int64)), sem="relaxed")
 
 
 @triton.jit

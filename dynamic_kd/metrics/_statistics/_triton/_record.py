@@ -7,6 +7,7 @@ from dynamic_kd.metrics._statistics._triton._mean import level_mean, pairwise_me
 from dynamic_kd.metrics._statistics._triton._moments import SUMS, first_value, split
 from dynamic_kd.metrics._statistics._triton._values import (
     ADAPTIVE,
+    BINARY,
     FLAGS,
     FOREGROUND,
     HIGH,
@@ -18,6 +19,7 @@ from dynamic_kd.metrics._statistics._triton._values import (
     QUADRANTS,
     RECORD,
     RECORD_ADAPTIVE,
+    RECORD_BINARY,
     RECORD_CLASSES,
     RECORD_CONSTANT,
     RECORD_COUNTS,
@@ -149,6 +151,8 @@ def record_levels(
     adaptive = record + RECORD_ADAPTIVE + 1 - group
     tl.store(adaptive, tl.sum(tl.where(x >= threshold, counts, 0), axis=1).to(tl.float64))
     tl.store(adaptive + 2, tl.sum(tl.where(x > threshold, counts, 0), axis=1).to(tl.float64))
+    binary = record + RECORD_BINARY + 1 - group
+    tl.store(binary, tl.sum(tl.where(x > 0.5, counts, 0), axis=1).to(tl.float64))
 
     at = ints + QUADRANTS + 4 * tl.arange(0, 4)
     count = _quadrant_pixels(ints, height, width)
@@ -214,8 +218,9 @@ def record_values(
     _common(ints, record, DARK)
     slot = tl.arange(0, 4)
     tl.store(record + RECORD_ADAPTIVE + slot, tl.load(ints + ADAPTIVE + slot).to(tl.float64))
-
     group = tl.arange(0, 2)
+    tl.store(record + RECORD_BINARY + group, tl.load(ints + BINARY + group).to(tl.float64))
+
     salient = tl.load(ints + FOREGROUND)
     count = tl.where(group == 1, salient, pixels - salient)
     pivot = _vector((first_value(pred, ints, pixels, low, span, 0), first_value(pred, ints, pixels, low, span, 1)), 2)

@@ -15,6 +15,7 @@ PEAK = tl.constexpr(6)  # largest value of an integer mask
 FIRST = tl.constexpr(7)  # first background pixel, then first foreground pixel
 ADAPTIVE = tl.constexpr(9)  # hits, false alarms; the same, strict (floating predictions only)
 QUADRANTS = tl.constexpr(13)  # for each of four: sums of v, v v, g, v g
+BINARY = tl.constexpr(29)  # hits, false alarms above 0.5 (floating predictions only)
 HISTOGRAM = tl.constexpr(32)  # joint histogram of class and level
 INTEGERS = tl.constexpr(32 + 512)
 
@@ -28,6 +29,7 @@ RECORD_ADAPTIVE = tl.constexpr(5)
 RECORD_ERRORS = tl.constexpr(9)
 RECORD_CLASSES = tl.constexpr(12)  # six moments of two classes
 RECORD_QUADRANTS = tl.constexpr(24)  # six moments of four quadrants
+RECORD_BINARY = tl.constexpr(48)
 RECORD_COUNTS = tl.constexpr(64)  # hits and false alarms at 256 thresholds; the same, strict
 RECORD = tl.constexpr(64 + 4 * 256)
 

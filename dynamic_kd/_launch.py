@@ -1,0 +1,30 @@
+"""Launches that skip Triton's look at every argument, where the same kernel was launched on alike arguments before."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any
+
+# What a kernel's arguments are like -> (its function that launches, names of its constants, in order).
+_compiled: dict[Hashable, tuple[Any, tuple[str, ...]]] = {}
+_MOST = 4096
+
+
+def launch(kernel: Any, grid: tuple[int, int, int], like: Hashable, *arguments: Any, **settings: Any) -> None:
+    """Launch a kernel on the current device.
+
+    ``like`` stands for all that Triton would specialise the kernel for, besides the settings: the device, dtypes and
+    alignment of tensors, and numbers. Looking it up takes a few microseconds where Triton's own look takes tens.
+    """
+    key = (id(kernel), like, *settings.values())
+    known = _compiled.get(key)
+    if known is not None:
+        run, constants = known
+        run[grid](*arguments, *[settings[name] for name in constants])
+        return
+    # Products and sums are rounded one by one, as NumPy does it.
+    compiled = kernel[grid](*arguments, enable_fp_fusion=False, **settings)
+    if compiled is not None:  # the interpreter compiles nothing
+        if len(_compiled) >= _MOST:
+            _compiled.clear()
+        _compiled[key] = compiled, tuple(kernel.arg_names[len(arguments) :])

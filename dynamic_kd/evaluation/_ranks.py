@@ -1,0 +1,62 @@
+"""Methods ranked over data sets and scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+# Among the scores that there are; all others grow with quality.
+_LOWER = ("MAE", "BER", "FPR", "HCE")
+
+
+class Rank(NamedTuple):
+    """A method's mean rank over all scores, on each data set and over these; 1 is the best."""
+
+    method: str
+    datasets: dict[str, float]
+    mean: float
+
+
+def lower_is_better(score: str) -> bool:
+    """Whether a score measures error, as MAE does, whatever it is reduced by (minBER, meanBER)."""
+    return score.endswith(_LOWER)
+
+
+def ranks(results: Mapping[str, Mapping[str, Mapping[str, float]]], scores: Sequence[str]) -> list[Rank]:
+    """Rank methods by their scores, the best first.
+
+    Parameters
+    ----------
+    results
+        Data set -> method -> score -> value, every digit of which counts; equal ones share the mean of their places.
+    scores
+        Scores that count, all alike.
+
+    Returns
+    -------
+    list of Rank
+        Over the data sets that every method was scored on; nothing if there is none, or no other method.
+    """
+    methods = list(dict.fromkeys(method for reports in results.values() for method in reports))
+    shared = {name: reports for name, reports in results.items() if all(method in reports for method in methods)}
+    if not shared or len(methods) < 2:
+        return []
+    from scipy.stats import rankdata
+
+    means = {}
+    for name, reports in shared.items():
+        table = [
+            [(1 if lower_is_better(each) else -1) * reports[method][each] for method in methods] for each in scores
+        ]
+        means[name] = rankdata(np.array(table), axis=1).mean(axis=0)
+    ranked = [
+        Rank(
+            method,
+            {name: float(mean[index]) for name, mean in means.items()},
+            float(np.mean([*means.values()], 0)[index]),
+        )
+        for index, method in enumerate(methods)
+    ]
+    return sorted(ranked, key=lambda rank: rank.mean)

@@ -1,0 +1,108 @@
+"""A comparison's files, each written whole or not at all."""
+
+from __future__ import annotations
+
+import io
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dynamic_kd._extras import require
+from dynamic_kd.evaluation._compare import Comparison
+from dynamic_kd.evaluation._curve_sheet import curve_sheet
+from dynamic_kd.evaluation._grid import chosen_images, draw_grid
+from dynamic_kd.evaluation._report_text import as_json, latex, markdown
+from dynamic_kd.evaluation._sheets import csv_text, curve_rows, per_image_rows, rank_sheet, score_sheet, tests_sheet
+from dynamic_kd.evaluation._workbook import workbook
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def check_writers() -> None:
+    """Find out before the work, not after it, whether its results can be written."""
+    require("cv2", "matplotlib", "openpyxl", extra="eval")
+
+
+def write_comparison(comparison: Comparison, output: str | Path | None = None) -> list[Path]:
+    """Write everything a comparison found into a folder.
+
+    Parameters
+    ----------
+    comparison
+        From `compare`.
+    output
+        The folder, made if need be; by default the configured one. Files of an earlier run are replaced, one by one,
+        each at once.
+
+    Returns
+    -------
+    list of Path
+        The files, in the order they were written: scores.md, scores.tex, scores.csv, results.json, results.xlsx,
+        ranks.csv and tests.csv (where there are several methods), and for each data set per-image/NAME.csv,
+        curves/NAME.csv, curves/NAME.png and grid/NAME.png (where one is asked for).
+
+    Raises
+    ------
+    ValueError
+        An image of the visual comparison that is not there.
+
+    Examples
+    --------
+    >>> write_comparison(compare(read_config("compare.toml")))[0]  # doctest: +SKIP
+    PosixPath('comparison/scores.md')
+    """
+    folder = comparison.config.output if output is None else Path(output)
+    written = []
+    for name, content in _contents(comparison):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, content)
+        written.append(path)
+    return written
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file beside its place and move it there, so that whoever looks finds the old one or the new one."""
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    try:
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def _contents(comparison: Comparison) -> Iterator[tuple[str, bytes]]:
+    """Yield each file's name and content, one at a time."""
+    yield "scores.md", markdown(comparison).encode()
+    yield "scores.tex", latex(comparison).encode()
+    yield "scores.csv", csv_text(*score_sheet(comparison)).encode()
+    yield "results.json", as_json(comparison).encode()
+    yield "results.xlsx", workbook(comparison)
+    for name, sheet in (("ranks.csv", rank_sheet(comparison)), ("tests.csv", tests_sheet(comparison))):
+        if sheet[1]:
+            yield name, csv_text(*sheet).encode()
+    for name, result in comparison.datasets.items():
+        rows = per_image_rows(comparison, name)
+        yield f"per-image/{name}.csv", csv_text([str(title) for title in next(rows)], rows).encode()
+        rows = curve_rows(comparison, name)
+        yield f"curves/{name}.csv", csv_text([str(title) for title in next(rows)], rows).encode()
+        figure = curve_sheet(name, result.reports)
+        if figure is not None:
+            yield f"curves/{name}.png", _png(figure)
+    if comparison.config.settings.grid is not None:
+        for name, stems in chosen_images(comparison).items():
+            if stems:
+                yield f"grid/{name}.png", _png(draw_grid(comparison, name, stems))
+
+
+def _png(figure: Figure) -> bytes:
+    content = io.BytesIO()
+    figure.savefig(content, format="png")
+    return content.getvalue()

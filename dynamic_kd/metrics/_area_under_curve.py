@@ -1,0 +1,128 @@
+"""Areas under the ROC and the precision-recall curve."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dynamic_kd._array import Array, Namespace
+from dynamic_kd.metrics._functional import scored
+from dynamic_kd.metrics._rates import RATES, Rate
+from dynamic_kd.metrics._statistics import Statistics
+from dynamic_kd.metrics._statistics._interface import column
+
+
+def roc_auc(
+    pred: Array, target: Array, *, normalize: bool = True, quantize: bool = False, check: str = "auto"
+) -> Array:
+    r"""Area under the receiver operating characteristic: recall against false positive rate.
+
+    .. math:: \mathrm{AUC} = \sum_{k=0}^{255} \frac{R_k + R_{k+1}}{2} \, (F_k - F_{k+1})
+
+    by the trapezoidal rule over the 256 thresholds of `recall` R and `false_positive_rate` F. The curve starts at
+    (1, 1), since every pixel reaches the threshold 0, and is closed by (0, 0), the threshold that no pixel reaches. The
+    area is the probability that a salient pixel's value is above a background pixel's, ties counting one half.
+
+    Parameters
+    ----------
+    pred, target, normalize, quantize, check
+        As for `mean_absolute_error`.
+
+    Returns
+    -------
+    array
+        Values in [0, 1], one half for a constant map: shape (B,), or () for a single image.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As for `mean_absolute_error`.
+
+    Notes
+    -----
+    Each level of an 8-bit map lies between thresholds of its own, so that the value is scikit-learn's
+    ``roc_auc_score``; floating maps are cut at 256 levels. A target without salient pixels, or without background, has
+    no such curve: it scores 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> pred = np.array([[0.1, 0.4], [0.35, 0.8]])
+    >>> target = np.array([[False, False], [True, True]])
+    >>> float(roc_auc(pred, target))
+    0.75
+    """
+    return scored(roc_auc_values, pred, target, normalize=normalize, quantize=quantize, check=check)
+
+
+def pr_auc(pred: Array, target: Array, *, normalize: bool = True, quantize: bool = False, check: str = "auto") -> Array:
+    r"""Area under the precision-recall curve.
+
+    .. math:: \mathrm{AUC} = \sum_{k=0}^{255} \frac{P_k + P_{k+1}}{2} \, (R_k - R_{k+1})
+
+    by the trapezoidal rule over the 256 thresholds of `precision` P and `recall` R. The curve starts at recall 1 and
+    the target's share of salient pixels; it is closed at recall 0 by precision 1, which also is the precision of a
+    threshold that no pixel reaches: scikit-learn's convention, whose ``auc`` of its ``precision_recall_curve`` this is.
+
+    Parameters
+    ----------
+    pred, target, normalize, quantize, check
+        As for `mean_absolute_error`.
+
+    Returns
+    -------
+    array
+        Values in [0, 1]: shape (B,), or () for a single image. An empty target scores 0.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As for `mean_absolute_error`.
+
+    Notes
+    -----
+    Not the average precision, which sums steps instead of trapezoids. The closing point flatters maps whose highest
+    level already covers much of the target.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> pred = np.array([[0.1, 0.4], [0.35, 0.8]])
+    >>> target = np.array([[False, False], [True, True]])
+    >>> round(float(pr_auc(pred, target)), 4)
+    0.7917
+    """
+    return scored(pr_auc_values, pred, target, normalize=normalize, quantize=quantize, check=check)
+
+
+def roc_auc_values(statistics: Statistics) -> Array:
+    """Area under the ROC curve from statistics."""
+    return _of_curves(roc_area, statistics)
+
+
+def pr_auc_values(statistics: Statistics) -> Array:
+    """Area under the precision-recall curve from statistics."""
+    return _of_curves(pr_area, statistics)
+
+
+def roc_area(xp: Namespace, *counts: Any) -> Any:
+    """Area under the ROC curve of counts over thresholds on the last axis, as in `RATES`."""
+    return _trapezoids(xp, RATES["false_positive_rate"](xp, *counts), RATES["recall"](xp, *counts), end=0)
+
+
+def pr_area(xp: Namespace, hits: Any, alarms: Any, foreground: Any, pixels: Any) -> Any:
+    """Area under the precision-recall curve of counts over thresholds on the last axis, as in `RATES`."""
+    precision = RATES["precision"](xp, hits, alarms, foreground, pixels)
+    precision = xp.where(hits + alarms > 0, precision, xp.ones_like(precision))
+    return _trapezoids(xp, RATES["recall"](xp, hits, alarms, foreground, pixels), precision, end=1)
+
+
+def _of_curves(area: Rate, statistics: Statistics) -> Array:
+    return area(
+        statistics.xp, *statistics.threshold_counts(), statistics.foreground[:, None], column(statistics.pixels)
+    )
+
+
+def _trapezoids(xp: Namespace, x: Any, y: Any, *, end: float) -> Any:
+    """Integrate y over x, which falls along the last axis, down to the point (0, end)."""
+    doubled = xp.sum((x[..., :-1] - x[..., 1:]) * (y[..., :-1] + y[..., 1:]), axis=-1)
+    return (doubled + x[..., -1] * (y[..., -1] + end)) / 2

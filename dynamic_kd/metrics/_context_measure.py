@@ -1,0 +1,233 @@
+"""Context measures: agreement in the light of the object's shape, and of how well it is camouflaged."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dynamic_kd._array import Array, array_namespace, to_host
+from dynamic_kd._checks import check_number
+from dynamic_kd._extras import require
+from dynamic_kd.metrics._camouflage import camouflage_degree
+from dynamic_kd.metrics._on_host import scored_on_host
+from dynamic_kd.metrics._statistics._interface import EPSILON
+
+Floats = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+
+
+def context_measure(
+    pred: Array,
+    target: Array,
+    *,
+    beta_squared: float = 1.0,
+    alpha: float = 6.0,
+    normalize: bool = True,
+    quantize: bool = False,
+    check: str = "auto",
+) -> Array:
+    r"""Context measure of a saliency map, without thresholds.
+
+    .. math:: C = \frac{(1 + \beta^2) F R}{\beta^2 F + R}, \qquad
+        F = \frac{\sum S \, (K \star G)}{\sum S}, \qquad
+        R = \frac{\sum (G + D) \, \frac{e}{e - 1} G \left( 1 - e^{-K \star S} \right)}{\sum (G + D)}
+
+    Wang et al.: how relevant the map's pixels are in the mask's context, and how completely the map covers the mask's
+    pixels in its own; D = 0. K is a normalised Gaussian with the covariance of the mask's foreground pixels, scaled
+    to the trace α², and cut at three standard deviations.
+
+    Parameters
+    ----------
+    pred, target, normalize, quantize, check
+        As for `mean_absolute_error`.
+    beta_squared
+        Weight of relevance F against completeness R, above 0.
+    alpha
+        Standard deviation of the context in pixels, above 0.
+
+    Returns
+    -------
+    array
+        Values in [0, 1]: shape (B,), or () for a single image. An empty target or an empty map scores 0.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As for `mean_absolute_error`, for settings out of range, and for traced arrays.
+    ModuleNotFoundError
+        Without OpenCV, which is in the extra ``eval``.
+
+    Notes
+    -----
+    A perfect map scores less than 1, since context is blurred. Images are mirrored at their borders. The values are
+    those of PySODMetrics' ``ContextMeasure`` but for its filtering in float32 (differences of about 1e-8). Foreground
+    along an oblique line has a singular covariance, on which it fails; here the Gaussian shrinks to that line.
+
+    It is computed in the CPU's memory: arrays of other devices are copied there.
+
+    References
+    ----------
+    Wang, Ji, Shao, Cheng and Fan, Context-measure: Contextualizing Metric for Camouflage, arXiv:2512.07076, 2025.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> target = np.zeros((40, 40), dtype=bool)
+    >>> target[10:30, 10:30] = True
+    >>> round(float(context_measure(target * 1.0, target)), 3)
+    0.733
+    """
+    formula = _formula(beta_squared, alpha)
+    return scored_on_host(formula, pred, target, normalize=normalize, quantize=quantize, check=check)
+
+
+def camouflage_context_measure(
+    pred: Array,
+    target: Array,
+    image: Array,
+    *,
+    beta_squared: float = 1.2,
+    alpha: float = 6.0,
+    gamma: float = 8.0,
+    spatial_weight: float = 20.0,
+    normalize: bool = True,
+    quantize: bool = False,
+    check: str = "auto",
+) -> Array:
+    r"""Context measure in which well camouflaged pixels weigh more.
+
+    `context_measure` with the camouflage degree D of each foreground pixel,
+
+    .. math:: D = \frac{e^{\gamma s} - 1}{e^\gamma - 1}, \qquad s = 1 - \min(\Delta E_{00} / 100, 1)
+
+    with the CIEDE2000 difference between the image and its object painted with patches of the surroundings: each
+    7 x 7 patch of the object is replaced by the nearest one of a band of 10 pixels around it, nearest in colour
+    (8-bit L*a*b*) and, by ``spatial_weight``, in place; overlapping patches are averaged.
+
+    Parameters
+    ----------
+    pred, target, beta_squared, alpha, normalize, quantize, check
+        As for `context_measure`.
+    image
+        The photographs, RGB, uint8, shape (H, W, 3) or (B, H, W, 3).
+    gamma
+        How steeply the degree falls with the difference, above 0.
+    spatial_weight
+        Weight λ of places, in standard deviations, against colours, in levels; at least 0.
+
+    Returns
+    -------
+    array
+        Values in [0, 1]: shape (B,), or () for a single image. An empty target or an empty map scores 0.
+
+    Raises
+    ------
+    ValueError, TypeError, ModuleNotFoundError
+        As for `context_measure`, and for images of another shape or dtype.
+
+    Notes
+    -----
+    The values are those of PySODMetrics' ``CamouflageContextMeasure`` to about 1e-6. Where several patches are equally
+    near the first is taken, in the order of rows; there it may choose another, of equal distance but another colour.
+    An object without a whole patch, or without surroundings that hold one, has D = 0 everywhere.
+
+    References
+    ----------
+    Wang, Ji, Shao, Cheng and Fan, Context-measure: Contextualizing Metric for Camouflage, arXiv:2512.07076, 2025.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> target = np.zeros((40, 40), dtype=bool)
+    >>> target[10:30, 10:30] = True
+    >>> grey = np.full((40, 40, 3), 128, dtype=np.uint8)
+    >>> round(float(camouflage_context_measure(target * 1.0, target, grey)), 3)
+    0.752
+    """
+    check_number("gamma", gamma, low=0, exclusive_low=True)
+    check_number("spatial_weight", spatial_weight, low=0)
+    formula = _formula(beta_squared, alpha)
+    array_namespace(pred, target, image)
+    photographs = _photographs(image, tuple(pred.shape))
+
+    def value(x: Floats, target: Mask) -> float:
+        degree = camouflage_degree(next(photographs), target, gamma=gamma, spatial_weight=spatial_weight)
+        return formula(x, target, degree=degree)
+
+    return scored_on_host(value, pred, target, normalize=normalize, quantize=quantize, check=check)
+
+
+def context_value(x: Floats, target: Mask, *, beta_squared: float, alpha: float, degree: Any = 0.0) -> float:
+    """Context measure of one normalised prediction, for a camouflage degree on the foreground."""
+    if not target.any():
+        return 0.0
+    kernel = context_kernel(target, alpha)
+    box = _reached(target, kernel)
+    x_box, target_box = x[box], target[box]
+    relevance = (x_box * _filtered(target_box.astype(float), kernel)).sum() / (x.sum() + EPSILON)
+    covered = math.e / (math.e - 1) * -np.expm1(-_filtered(x_box, kernel)[target_box])
+    weight = 1.0 + np.broadcast_to(degree, target.shape)[target]
+    completeness = (covered * weight).sum() / weight.sum()
+    divisor = beta_squared * relevance + completeness + EPSILON
+    return float((1 + beta_squared) * relevance * completeness / divisor)
+
+
+def context_kernel(target: Mask, alpha: float) -> Floats:
+    """Gaussian with the covariance of a mask's foreground, scaled to the trace alpha squared."""
+    points = np.argwhere(target)
+    if len(points) == 1:
+        covariance, reach = np.diag([0.25, 0.25]), [1, 1]
+    else:
+        covariance = np.cov(points, rowvar=False)
+        covariance *= alpha**2 / covariance.trace()
+        reach = [round(3 * math.sqrt(variance)) for variance in covariance.diagonal()]
+    variances, axes = np.linalg.eigh(covariance)
+    # Foreground on a line has no spread across it: a variance of 0, or of rounding noise.
+    variances = np.maximum(variances, alpha**2 * EPSILON)
+    steps = np.stack(np.meshgrid(*(np.arange(-each, each + 1) for each in reach), indexing="ij"), axis=-1)
+    along = np.einsum("rci,ik->rck", steps, axes)
+    kernel = np.exp(-(along**2 / variances).sum(axis=-1) / 2)
+    return np.asarray(kernel / kernel.sum())
+
+
+def _formula(beta_squared: float, alpha: float) -> partial[float]:
+    require("cv2", extra="eval")
+    check_number("beta_squared", beta_squared, low=0, exclusive_low=True)
+    check_number("alpha", alpha, low=0, exclusive_low=True)
+    return partial(context_value, beta_squared=beta_squared, alpha=alpha)
+
+
+def _reached(target: Mask, kernel: Floats) -> tuple[slice, ...]:
+    """Rows and columns that hold all that filters of the foreground, or read there, need."""
+    box = []
+    for axis, size in enumerate(kernel.shape):
+        lines = np.flatnonzero(target.any(axis=1 - axis))
+        box.append(slice(max(lines[0] - size + 1, 0), lines[-1] + size))
+    return tuple(box)
+
+
+def _filtered(image: Floats, kernel: Floats) -> Floats:
+    """Weighted sums over each pixel's neighbourhood, the image mirrored at its borders."""
+    import cv2
+
+    # Large kernels go through Fourier transforms, which leave noise below 0.
+    return np.asarray(np.maximum(cv2.filter2D(np.ascontiguousarray(image), cv2.CV_64F, kernel), 0))
+
+
+def _photographs(image: Array, shape: tuple[int, ...]) -> Iterator[npt.NDArray[np.uint8]]:
+    """Yield each image of a batch; nothing is looked at before the first is asked for."""
+    expected = (*(shape if len(shape) < 4 else (shape[0], *shape[2:])), 3)
+    if tuple(image.shape) != expected:
+        raise ValueError(
+            f"image: expected RGB of shape {expected}, as pred is {shape}, got {tuple(image.shape)}; "
+            f"move channels last, and resize it to the target's size"
+        )
+    photographs = to_host(image)
+    if photographs.dtype != np.uint8:
+        raise TypeError(f"image: expected uint8 (0 to 255), got {photographs.dtype}; scale and round it")
+    yield from np.ascontiguousarray(photographs).reshape(-1, *expected[-3:])

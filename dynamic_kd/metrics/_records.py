@@ -1,0 +1,136 @@
+"""What the scores of images are computed from, in a few kilobytes each that can be kept instead of the image."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from dynamic_kd._array import Array
+from dynamic_kd.metrics._host_measures import host_values
+from dynamic_kd.metrics._inputs import as_pairs
+from dynamic_kd.metrics._statistics import DeferredStatistics, recorded, statistics
+from dynamic_kd.metrics._statistics._recorded import COUNTS, SIZE, STRICT_COUNTS
+
+Floats = npt.NDArray[np.float64]
+_MAGIC = b"dkd1"
+_LENGTH = struct.Struct("<I")
+
+
+@dataclass(frozen=True, eq=False)
+class Records:
+    """Records of images, which may differ in size.
+
+    Attributes
+    ----------
+    values
+        Shape (B, SIZE), float64: statistics, then hits and false alarms at 256 thresholds, then the same for strict
+        cuts, NaN where these were not asked for.
+    pixels
+        Pixels of each image, shape (B,), int64.
+    backend
+        What measured them.
+    host
+        Metrics from pixels that were measured as well, names in `HOST_MEASURES`.
+    host_curves, host_numbers
+        Their curves, one after another, and their numbers, shape (B, ...), float64.
+    """
+
+    values: Floats
+    pixels: npt.NDArray[np.int64]
+    backend: str
+    host: tuple[str, ...]
+    host_curves: Floats
+    host_numbers: Floats
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def strict(self) -> bool:
+        """Whether strict cuts were counted too."""
+        return not np.isnan(self.values[:, STRICT_COUNTS:]).any()
+
+    def select(self, images: npt.NDArray[np.bool_]) -> Records:
+        """Return some of the images."""
+        return replace(self, **{name: getattr(self, name)[images] for name in _ARRAYS})
+
+    def to_bytes(self) -> bytes:
+        """Return the records as bytes, the counts as 32-bit integers: about 2.7 KB for an image, strict 4.7."""
+        counts = self.values[:, COUNTS : SIZE if self.strict else STRICT_COUNTS].astype("<u4")
+        scalars = (self.pixels, self.values[:, :COUNTS], self.host_curves, self.host_numbers)
+        parts = [*(each.astype("<f8").tobytes() for each in scalars), counts.tobytes()]
+        widths = [1, COUNTS, self.host_curves.shape[1], self.host_numbers.shape[1]]
+        header = {"images": len(self), "widths": widths, "strict": self.strict}
+        about = json.dumps(header | {"backend": self.backend, "host": self.host}).encode()
+        return b"".join([_MAGIC, _LENGTH.pack(len(about)), about, *parts])
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Records:
+        """Read what `to_bytes` wrote.
+
+        Raises
+        ------
+        ValueError
+            Other bytes.
+        """
+        try:
+            if content[:4] != _MAGIC:
+                raise ValueError
+            return cls._parsed(content)
+        except (ValueError, KeyError, struct.error):
+            message = "records: expected the bytes of measured records, got others; measure the images again"
+            raise ValueError(message) from None
+
+    @classmethod
+    def _parsed(cls, content: bytes) -> Records:
+        start = 4 + _LENGTH.size
+        end = start + _LENGTH.unpack_from(content, 4)[0]
+        about = json.loads(content[start:end])
+        images, tables = about["images"], []
+        for width in about["widths"]:
+            start, end = end, end + 8 * images * width
+            tables.append(np.frombuffer(content[start:end], "<f8").reshape(images, width))
+        pixels, scalars, curves, numbers = tables
+        values = np.full((images, SIZE), np.nan)
+        values[:, :COUNTS] = scalars
+        stop = SIZE if about["strict"] else STRICT_COUNTS
+        values[:, COUNTS:stop] = np.frombuffer(content[end:], "<u4").reshape(images, stop - COUNTS)
+        return cls(values, pixels[:, 0].astype(np.int64), about["backend"], tuple(about["host"]), curves, numbers)
+
+    @classmethod
+    def join(cls, parts: Sequence[Records]) -> Records:
+        """Return the images of records of the same kind, one after another; ``backend`` is the first one's."""
+        joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _ARRAYS}
+        return replace(parts[0], **joined)
+
+
+_ARRAYS = ("values", "pixels", "host_curves", "host_numbers")
+
+
+def measure_records(
+    pred: Array,
+    target: Array,
+    *,
+    normalize: bool = True,
+    quantize: bool = False,
+    strict: bool = False,
+    check: str = "auto",
+    host: tuple[str, ...] = (),
+) -> Records:
+    """Measure predictions against their targets, once for all scores.
+
+    Arguments are those of `mean_absolute_error`; with ``strict``, cuts with ``>`` are counted too, and ``host`` names
+    metrics from pixels to be measured as well.
+    """
+    pairs = as_pairs(pred, target, normalize=normalize, quantize=quantize, check=check)
+    measured = statistics(pairs)
+    if isinstance(measured, DeferredStatistics):
+        measured.check()
+    curves, numbers = host_values(host, pairs) if host else (np.zeros((len(pairs), 0)),) * 2
+    values = recorded(measured, strict=strict)
+    return Records(values, np.full(len(pairs), measured.pixels), measured.backend, host, curves, numbers)

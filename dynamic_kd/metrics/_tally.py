@@ -1,0 +1,172 @@
+"""What an accumulator keeps of the images it has seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dynamic_kd.metrics._evaluate import summed
+from dynamic_kd.metrics._exact_sum import ExactSum
+from dynamic_kd.metrics._measures import Plan
+from dynamic_kd.metrics._rows import Rows
+from dynamic_kd.metrics._statistics import Evaluated, RecordedStatistics
+from dynamic_kd.metrics._statistics._interface import THRESHOLDS
+from dynamic_kd.metrics._statistics._recorded import KEPT, KEPT_STRICT, SIZE
+
+COUNTS = ("images", "empty_target", "full_target", "constant_prediction", "skipped", "duplicates")
+_CHUNK = 256
+
+
+class Tally:
+    """Names and scores of images, and either sums of their curves or, to take images out again, their counts."""
+
+    def __init__(self, plan: Plan, *, keep: bool) -> None:
+        self.plan = plan
+        self.names: dict[str | int, None] = {}  # in order; of an image without a name, its position in the stream
+        self.skipped: set[str] = set()
+        self.seen = 0
+        self.pixels = 0
+        self.backends: set[str] = set()
+        self.counts = dict.fromkeys(COUNTS, 0)
+        self.scores = Rows(len(plan.numbers), np.float64)
+        self.curves = ExactSum(len(plan.curves) * THRESHOLDS)
+        self.totals = np.zeros(len(KEPT) - 1 if plan.pools else 0, np.int64)  # all that is kept but CONSTANT
+        columns = KEPT_STRICT if plan.cuts_strictly else KEPT
+        self.columns: Sequence[int] = columns if keep else ()
+        self.kept = Rows(1 + len(self.columns), np.uint32)
+        self.host_curves = Rows(len(plan.host_curves) * THRESHOLDS, np.float64)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def knows(self, name: str | int) -> bool:
+        """Whether an image of this name has been seen."""
+        return isinstance(name, str) and (name in self.names or name in self.skipped)
+
+    def shared(self, other: Tally) -> set[str]:
+        """Names that both have seen."""
+        return {str(name) for name in (*other.names, *other.skipped) if self.knows(name)}
+
+    def add(self, batch: Evaluated, names: Sequence[str | int], pixels: Any, backend: str, *, skip_empty: bool) -> None:
+        """Keep the numbers of a batch, whose sums leave empty targets out already if these are skipped.
+
+        ``pixels`` is one number, or one for each image.
+        """
+        empty = batch.foreground == 0
+        keep = ~empty if skip_empty else np.ones_like(empty)
+        for name, kept in zip(names, keep, strict=True):
+            if kept:
+                self.names[name] = None
+            elif isinstance(name, str):
+                self.skipped.add(name)
+        self.backends.add(backend)
+        self.scores.extend(batch.numbers[keep])
+        each = np.broadcast_to(np.asarray(pixels, np.int64), keep.shape)
+        self.pixels += int(each[keep].sum())
+        if batch.kept is None:
+            self.curves.words += batch.words
+            self.totals += batch.totals
+        else:
+            self.kept.extend(
+                np.concatenate([each[:, None], batch.kept], axis=1, dtype=np.uint32, casting="unsafe")[keep]
+            )
+        if self.columns and batch.host_curves is not None:
+            self.host_curves.extend(batch.host_curves[keep])
+        self._count(keep, empty, batch.foreground == each, batch.constant)
+
+    def _count(self, keep: Any, empty: Any, full: Any, constant: Any, *, sign: int = 1) -> None:
+        flags = np.array([keep, empty, full, constant & keep, ~keep])
+        for name, count in zip(COUNTS, flags.sum(axis=1).tolist(), strict=False):
+            self.counts[name] += sign * count
+
+    def merge(self, other: Tally, *, without: set[str]) -> None:
+        """Add another tally, without its images of some names; these can be left out only if counts are kept."""
+        here = np.array([name not in without for name in other.names], bool)
+        for name, new in zip(other.names, here, strict=True):
+            if new:
+                self.names[name if isinstance(name, str) else name + self.seen] = None
+        self.skipped |= other.skipped
+        self.seen += other.seen
+        self.pixels += other.pixels
+        self.backends |= other.backends
+        self.scores.extend(other.scores.table()[here])
+        self.curves.merge(other.curves)
+        self.totals += other.totals
+        for name, count in other.counts.items():
+            self.counts[name] += count
+        kept = other.kept.table()
+        if not here.all():
+            left_out = kept[~here]
+            pixels, foreground, constant = left_out[:, 0], left_out[:, 1], left_out[:, 2]
+            self.pixels -= int(pixels.sum(dtype=np.int64))
+            self.counts["duplicates"] += len(left_out)
+            every = np.ones(len(left_out), bool)
+            self._count(every, foreground == 0, foreground == pixels, constant > 0, sign=-1)
+        if self.columns:
+            self.kept.extend(kept[here])
+            self.host_curves.extend(other.host_curves.table()[here] if self.plan.host_curves else [])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything kept."""
+        return {
+            "names": list(self.names),
+            "skipped": sorted(self.skipped),
+            "seen": self.seen,
+            "pixels": self.pixels,
+            "backends": sorted(self.backends),
+            "counts": dict(self.counts),
+            "scores": self.scores.table(),
+            "curves": self.curves.words.copy(),
+            "totals": self.totals.copy(),
+            "kept": self.kept.table(),
+            "host_curves": self.host_curves.table(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` returned, into an empty tally."""
+        self.names = dict.fromkeys(state["names"])
+        self.skipped = set(state["skipped"])
+        self.seen, self.pixels = int(state["seen"]), int(state["pixels"])
+        self.backends, self.counts = set(state["backends"]), dict(state["counts"])
+        self.scores.extend(np.asarray(state["scores"]))
+        self.curves.words += np.asarray(state["curves"])
+        self.totals += np.asarray(state["totals"])
+        self.kept.extend(np.asarray(state["kept"]))
+        self.host_curves.extend(np.asarray(state["host_curves"]))
+
+    def sums(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+        """Return the sums of the curves, shape (C, 256), and of the counts, over all images."""
+        curves, totals = self.curves, self.totals
+        if self.columns:
+            curves, totals = ExactSum(len(self.plan.curves) * THRESHOLDS), np.zeros_like(self.totals)
+            for own in self.own_curves():
+                curves.add(own.reshape(len(own), -1))
+            for statistics in self.statistics():
+                totals += summed(self.plan.totals(statistics))
+        return curves.total().reshape(len(self.plan.curves), THRESHOLDS), totals
+
+    def own_curves(self) -> Iterator[npt.NDArray[np.float64]]:
+        """Yield each image's own curves, if counts are kept, shape (B, C, 256), a few images at a time."""
+        width = len(self.plan.host_curves)
+        host = self.host_curves.table().reshape(len(self) if width else 0, width, THRESHOLDS)
+        start = 0
+        for statistics in self.statistics():
+            stop = start + len(statistics.foreground)
+            counted = np.zeros((stop - start, 0, THRESHOLDS))
+            parts = [counted, *(each[:, None] for each in self.plan.curve_values(statistics))]
+            yield np.concatenate([*parts, host[start:stop] if len(host) else counted], axis=1)
+            start = stop
+
+    def statistics(self) -> list[RecordedStatistics]:
+        """Return the kept counts as statistics, a few images at a time, in the order of the names."""
+        kept = self.kept.table()
+        parts = []
+        for start in range(0, len(kept), _CHUNK):
+            rows = kept[start : start + _CHUNK]
+            records = np.full((len(rows), SIZE), np.nan)
+            records[:, list(self.columns)] = rows[:, 1:]
+            parts.append(RecordedStatistics(np, records, pixels=rows[:, 0].astype(np.int64), backend=""))
+        return parts

@@ -1,0 +1,204 @@
+"""Killed, raced and damaged: no finished image is lost, no file is ever in part."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import cv2
+import openpyxl
+import pytest
+from comparison_folders import write_layout
+
+from dynamic_kd.evaluation import _measuring, _write_comparison, compare, read_config, write_comparison
+from dynamic_kd.evaluation._cache import CachedRecord, RecordCache
+
+RUN = """
+import sys, time
+from dynamic_kd.evaluation import _measuring, _write_comparison, compare, read_config, write_comparison
+pause, root = float(sys.argv[1]), sys.argv[2]
+measure, write = _measuring.measure_records, _write_comparison.write_whole
+def slowly(*arguments, **settings):
+    time.sleep(pause)
+    return measure(*arguments, **settings)
+_measuring.measure_records = slowly
+found = compare(read_config(root, resamples=20), workers=2)
+write_comparison(found)
+print(sum(result.fresh for result in found.datasets.values()))
+"""
+
+
+def start(root, pause):
+    command = [sys.executable, "-c", RUN, str(pause), str(root)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def records(path):
+    if not path.exists():
+        return 0
+    database = sqlite3.connect(path, timeout=10)
+    try:
+        return database.execute("SELECT count(*) FROM records").fetchone()[0]
+    except sqlite3.OperationalError:  # no table yet
+        return 0
+    finally:
+        database.close()
+
+
+def wait_for(process, cache, count):
+    """Wait until a running process has measured some images."""
+    deadline = time.monotonic() + 60
+    while records(cache) < count:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def check_whole(folder):
+    """Open every file of the results."""
+    assert json.loads((folder / "results.json").read_text())["datasets"]
+    assert openpyxl.load_workbook(folder / "results.xlsx")["scores"].max_row > 1
+    for path in folder.rglob("*.png"):
+        assert path.read_bytes().endswith(b"IEND\xaeB`\x82")
+        assert cv2.imread(str(path)) is not None
+    for path in [*folder.rglob("*.csv"), folder / "scores.md", folder / "scores.tex"]:
+        assert path.read_text().endswith("\n")
+    assert (folder / "scores.tex").read_text().rstrip().endswith(r"\end{tabular}")
+    assert not list(folder.rglob("*.partial"))
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="the system has no SIGKILL")
+def test_a_killed_run_goes_on_where_it_was(tmp_path):
+    root = write_layout(tmp_path, datasets=("DES",), methods=("good", "poor"), images=40)
+    cache = root / "comparison" / ".cache" / "records.sqlite"
+    process = start(root, 0.02)
+    wait_for(process, cache, 15)
+    process.kill()
+    process.communicate()
+    finished = records(cache)
+    assert 15 <= finished < 80
+    found = compare(read_config(root, resamples=20))
+    assert found.datasets["DES"].fresh == 80 - finished
+    write_comparison(found)
+    check_whole(root / "comparison")
+    whole = sqlite3.connect(cache)
+    assert whole.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    whole.close()
+
+
+def test_two_runs_at_once_share_the_work_and_harm_nothing(tmp_path):
+    root = write_layout(tmp_path, datasets=("DES",), methods=("good", "poor"), images=20)
+    cache = root / "comparison" / ".cache" / "records.sqlite"
+    process = start(root, 0.05)
+    wait_for(process, cache, 2)
+    here = compare(read_config(root, resamples=20))
+    write_comparison(here)
+    out, error = process.communicate(timeout=60)
+    assert process.returncode == 0, error
+    assert here.datasets["DES"].fresh < 40
+    assert int(out) < 40
+    assert here.datasets["DES"].fresh + int(out) >= 40  # what both had begun, both measured
+    check_whole(root / "comparison")
+    assert records(cache) == 40
+    assert sum(result.fresh for result in compare(read_config(root, resamples=0)).datasets.values()) == 0
+
+
+def test_a_file_is_replaced_at_once_or_not_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "scores.md"
+    _write_comparison.write_whole(path, b"old")
+
+    def failing(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "replace", failing)
+    with pytest.raises(OSError, match="disk full"):
+        _write_comparison.write_whole(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+    monkeypatch.undo()
+    _write_comparison.write_whole(path, b"new")
+    assert path.read_bytes() == b"new"
+
+
+def test_whoever_reads_finds_a_whole_file(tmp_path):
+    path = tmp_path / "results.json"
+    contents = [bytes([65 + index]) * 200_000 for index in range(4)]
+    _write_comparison.write_whole(path, contents[0])
+    with ThreadPoolExecutor(4) as pool:
+        writing = [pool.submit(_write_comparison.write_whole, path, content) for content in contents * 5]
+        while not all(each.done() for each in writing):
+            assert path.read_bytes() in contents
+    assert [each.result() for each in writing] == [None] * 20
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_interrupt_keeps_what_is_finished_and_starts_nothing_more(tmp_path, monkeypatch):
+    root = write_layout(tmp_path, datasets=("DES",), methods=("good",), images=12)
+    measure = _measuring.measure_records
+
+    def slowly(*arguments, **settings):
+        time.sleep(0.03)
+        return measure(*arguments, **settings)
+
+    monkeypatch.setattr(_measuring, "measure_records", slowly)
+
+    def interrupt(name, done, total):
+        if done == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        compare(read_config(root, resamples=0), progress=interrupt)
+    kept = records(root / "comparison" / ".cache" / "records.sqlite")
+    assert 4 <= kept <= 6
+    assert compare(read_config(root, resamples=0)).datasets["DES"].fresh == 12 - kept
+
+
+def test_a_damaged_cache_is_named(tmp_path):
+    root = write_layout(tmp_path, datasets=("DES",), methods=("good",), images=1)
+    path = root / "comparison" / ".cache" / "records.sqlite"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"no database, but long enough to look like one" * 100)
+    with pytest.raises(
+        OSError, match=r"records\.sqlite: expected a cache to read and write, .*; remove it, its images"
+    ):
+        compare(read_config(root))
+
+
+def test_a_place_that_takes_no_cache_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=r"file.records\.sqlite: expected a cache .*; choose another place for the cache"):
+        RecordCache(tmp_path / "file" / "records.sqlite", {})
+
+
+def test_what_is_stored_is_found_under_its_own_key_alone(tmp_path):
+    found = CachedRecord(b"record", True, False)
+    with RecordCache(tmp_path / "cache", {"strict": True}) as cache:
+        keys = [cache.key(b"p" * 20, b"t" * 20), cache.key(b"t" * 20, b"p" * 20), cache.key(b"p" * 20, b"p" * 20)]
+        cache.store(keys[0], found)
+        assert [cache.find(key) for key in keys] == [found, None, None]
+    with RecordCache(tmp_path / "cache", {"strict": True}) as cache:
+        assert cache.find(cache.key(b"p" * 20, b"t" * 20)) == found
+    with RecordCache(tmp_path / "cache", {"strict": False}) as cache:
+        assert cache.find(cache.key(b"p" * 20, b"t" * 20)) is None
+
+
+def test_a_file_that_has_just_changed_is_not_trusted(tmp_path):
+    path = tmp_path / "map.png"
+    path.write_bytes(b"content")
+    with RecordCache(tmp_path / "cache", {}) as cache:
+        cache.remember_digest(path, path.stat(), b"digest")
+        assert cache.known_digest(path, path.stat()) is None
+        time.sleep(0.06)
+        cache.remember_digest(path, path.stat(), b"digest")
+        assert cache.known_digest(path, path.stat()) == b"digest"
+
+
+def test_results_go_where_they_are_sent(tmp_path):
+    root = write_layout(tmp_path / "maps", datasets=("DES",), methods=("good",), images=2)
+    written = write_comparison(compare(read_config(root, resamples=5)), tmp_path / "elsewhere")
+    assert all(path.is_relative_to(tmp_path / "elsewhere") for path in written)
+    assert not list((root / "comparison").glob("*.md"))
