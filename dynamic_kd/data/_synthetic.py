@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from scipy import ndimage
 
 from dynamic_kd._checks import check_number
 from dynamic_kd.data._sample import Sample
@@ -94,7 +93,7 @@ def _sample(index: int, size: int, seed: int, spoilt_share: float) -> Sample:
     if spoilt == "distorted":
         depth = _distorted(spoiler, depth)
     sensed = rng.uniform(0, 0.1) + rng.uniform(0.6, 1.1) * depth + 0.015 * rng.standard_normal(depth.shape)
-    sensed = np.clip(ndimage.gaussian_filter(sensed, 0.6), 0, 1).astype(np.float32)
+    sensed = np.clip(_ndimage().gaussian_filter(sensed, 0.6), 0, 1).astype(np.float32)
     return Sample(f"{index:05d}", image, sensed, things[0].mask, spoilt)
 
 
@@ -170,7 +169,7 @@ def _image(rng: Generator, ground: Map, things: list[_Thing]) -> NDArray[np.uint
     image = _texture(rng, len(things[0].mask), ground)
     for thing in reversed(things):
         image[thing.mask] = thing.colour[thing.mask]
-    image = ndimage.gaussian_filter(image, (0.6, 0.6, 0)) + 0.02 * rng.standard_normal(image.shape)
+    image = _ndimage().gaussian_filter(image, (0.6, 0.6, 0)) + 0.02 * rng.standard_normal(image.shape)
     levels: NDArray[np.uint8] = (255 * np.clip(image, 0, 1)).astype(np.uint8)
     return levels
 
@@ -210,6 +209,13 @@ def _distorted(rng: Generator, depth: Map) -> Map:
     y, x = np.mgrid[:size, :size].astype(np.float64)
     y += size * (shift * np.sin(way) + 0.04 * _noise(rng, size, 3))
     x += size * (shift * np.cos(way) + 0.04 * _noise(rng, size, 3))
-    warped: Map = ndimage.map_coordinates(depth, [y, x], order=1, mode="nearest")
+    warped: Map = _ndimage().map_coordinates(depth, [y, x], order=1, mode="nearest")
     warped[_noise(rng, size, 6) > 1] = 0
     return warped
+
+
+def _ndimage() -> Any:
+    """Return SciPy's image filters, which take long to import for those who only read folders."""
+    from scipy import ndimage
+
+    return ndimage
