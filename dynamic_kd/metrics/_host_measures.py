@@ -41,7 +41,6 @@ class HostMeasure:
     values: Callable[[Floats, Mask], Floats]
     curves: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
-    pooled: bool = False
 
     @property
     def summarized(self) -> str:

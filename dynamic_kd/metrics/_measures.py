@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -227,11 +227,16 @@ class Plan:
 
 def plan_of(metrics: Sequence[str], *, strict: bool) -> Plan:
     """Return the plan of some metrics, or raise for names that are none or come twice."""
-    if isinstance(metrics, str):
-        raise TypeError(f"metrics: expected a sequence of names, got the string {metrics!r}; pass [{metrics!r}]")
+    if isinstance(metrics, str) or not isinstance(metrics, Iterable):
+        hint = f"; pass [{metrics!r}]" if isinstance(metrics, str) else ""
+        raise TypeError(f"metrics: expected a sequence of names, got {metrics!r} ({type(metrics).__name__}){hint}")
     names = tuple(metrics)
+    known: dict[str, Measure | HostMeasure] = {**MEASURES, **HOST_MEASURES}
     for name in names:
-        check_choice("metrics", name, (*MEASURES, *HOST_MEASURES))
+        for metric, measure in known.items():
+            if name in measure.numbers and name not in known:
+                raise ValueError(f"metrics: expected names of metrics, got {name!r}, a score of {metric!r}; pass that")
+        check_choice("metrics", name, tuple(known))
         if name in HOST_MEASURES:
             require(*HOST_MEASURES[name].needs, extra="eval")
     if not names or len(set(names)) < len(names):

@@ -33,7 +33,10 @@ def batches(pred: Array, target: Array, valid: Array | None, **settings: Any) ->
     check_shapes(*shapes[:2])
     if shapes[2] not in shapes[:2]:
         raise ValueError(f"valid: expected the shape of pred, {shapes[0]}, got {shapes[2]}")
-    boxes = [_box(mask != 0, image) for image, mask in enumerate(to_host(_batched(valid)))]
+    masks = to_host(_batched(valid))
+    if not np.isin(masks, (0, 1)).all():
+        raise ValueError("valid: expected only 0 and 1 (or booleans), got other values; pass for example mask > 0")
+    boxes = [_box(mask != 0, image) for image, mask in enumerate(masks)]
     parts: list[tuple[Pairs, Sequence[int]]] = []
     for (top, bottom, left, right), group in groupby(range(len(boxes)), key=boxes.__getitem__):
         images = list(group)

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dynamic_kd._array import Array
+from dynamic_kd._checks import check_flag
 from dynamic_kd.metrics._host_measures import host_values
 from dynamic_kd.metrics._inputs import as_pairs
 from dynamic_kd.metrics._statistics import DeferredStatistics, recorded, statistics
@@ -34,6 +35,8 @@ class Records:
         Pixels of each image, shape (B,), int64.
     backend
         What measured them.
+    normalize, quantize
+        How predictions were read.
     host
         Metrics from pixels that were measured as well, names in `HOST_MEASURES`.
     host_curves, host_numbers
@@ -43,6 +46,8 @@ class Records:
     values: Floats
     pixels: npt.NDArray[np.int64]
     backend: str
+    normalize: bool
+    quantize: bool
     host: tuple[str, ...]
     host_curves: Floats
     host_numbers: Floats
@@ -66,7 +71,8 @@ class Records:
         parts = [*(each.astype("<f8").tobytes() for each in scalars), counts.tobytes()]
         widths = [1, COUNTS, self.host_curves.shape[1], self.host_numbers.shape[1]]
         header = {"images": len(self), "widths": widths, "strict": self.strict}
-        about = json.dumps(header | {"backend": self.backend, "host": self.host}).encode()
+        kind = {name: getattr(self, name) for name in _KIND}
+        about = json.dumps(header | kind).encode()
         return b"".join([_MAGIC, _LENGTH.pack(len(about)), about, *parts])
 
     @classmethod
@@ -75,9 +81,11 @@ class Records:
 
         Raises
         ------
-        ValueError
-            Other bytes.
+        ValueError, TypeError
+            Other bytes, or none.
         """
+        if not isinstance(content, bytes):
+            raise TypeError(f"content: expected bytes, got {type(content).__name__}")
         try:
             if content[:4] != _MAGIC:
                 raise ValueError
@@ -100,7 +108,8 @@ class Records:
         values[:, :COUNTS] = scalars
         stop = SIZE if about["strict"] else STRICT_COUNTS
         values[:, COUNTS:stop] = np.frombuffer(content[end:], "<u4").reshape(images, stop - COUNTS)
-        return cls(values, pixels[:, 0].astype(np.int64), about["backend"], tuple(about["host"]), curves, numbers)
+        kind = {name: about[name] for name in _KIND} | {"host": tuple(about["host"])}
+        return cls(values, pixels[:, 0].astype(np.int64), host_curves=curves, host_numbers=numbers, **kind)
 
     @classmethod
     def join(cls, parts: Sequence[Records]) -> Records:
@@ -110,6 +119,7 @@ class Records:
 
 
 _ARRAYS = ("values", "pixels", "host_curves", "host_numbers")
+_KIND = ("backend", "normalize", "quantize", "host")
 
 
 def measure_records(
@@ -127,10 +137,12 @@ def measure_records(
     Arguments are those of `mean_absolute_error`; with ``strict``, cuts with ``>`` are counted too, and ``host`` names
     metrics from pixels to be measured as well.
     """
+    check_flag("strict", strict)
     pairs = as_pairs(pred, target, normalize=normalize, quantize=quantize, check=check)
     measured = statistics(pairs)
     if isinstance(measured, DeferredStatistics):
         measured.check()
     curves, numbers = host_values(host, pairs) if host else (np.zeros((len(pairs), 0)),) * 2
     values = recorded(measured, strict=strict)
-    return Records(values, np.full(len(pairs), measured.pixels), measured.backend, host, curves, numbers)
+    pixels = np.full(len(pairs), measured.pixels)
+    return Records(values, pixels, measured.backend, normalize, quantize, host, curves, numbers)

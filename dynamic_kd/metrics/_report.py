@@ -25,8 +25,8 @@ class MetricReport(Mapping[str, float]):
         curve; and maxF_per_image and maxE_per_image, means of each image's own maximum. Other metrics' scores in
         the same way.
     counts
-        Images scored, skipped, with an empty or a full target, or with a constant prediction; after an evaluation of
-        folders also those resized or missing.
+        Images scored, with an empty or a full target, with a constant prediction, skipped for their empty target, and
+        left out because their name had come before; after an evaluation of folders also those resized or missing.
     settings
         Version, backend and conventions that made the scores.
     curves
@@ -35,7 +35,7 @@ class MetricReport(Mapping[str, float]):
     names
         The images, in the order they were scored.
     rows
-        Float64, shape (images, 9): each image's own MAE, maxF, ..., adpE, or what else was measured.
+        Float64, one row for each image: its own MAE, maxF, ..., adpE, or what else was measured.
     columns
         Names of the rows' columns.
     pooled
@@ -65,7 +65,12 @@ class MetricReport(Mapping[str, float]):
     per_image_curves: dict[str, npt.NDArray[np.float64]] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> float:
+        if name not in self.scores:
+            raise KeyError(f"{name!r} is none of this report's scores: {', '.join(self.scores)}")
         return self.scores[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.scores
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.scores)

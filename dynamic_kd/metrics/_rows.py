@@ -18,38 +18,33 @@ class Rows:
         self._blocks: list[npt.NDArray[Any]] = []
         self._empty = np.empty((0, width), dtype)
         self._length = 0
+        self._free = 0  # rows of the last block
 
     def __len__(self) -> int:
         return self._length
 
     def __iter__(self) -> Iterator[npt.NDArray[Any]]:
-        """Yield the rows block by block."""
-        left = self._length
-        for block in self._blocks:
-            yield block[:left]
-            left -= min(left, len(block))
+        """Yield the rows block by block; tables that grew by the same steps have the same blocks."""
+        yield from self._blocks[:-1]
+        for last in self._blocks[-1:]:
+            yield last[: len(last) - self._free]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_blocks": [self.table()] if len(self) else [], "_empty": self._empty, "_length": len(self)}
+        blocks = [self.table()] if len(self) else []
+        return {"_blocks": blocks, "_empty": self._empty, "_length": len(self), "_free": 0}
 
     def extend(self, rows: npt.NDArray[Any]) -> None:
         """Append rows."""
-        room = sum(len(block) for block in self._blocks[-1:]) - self._filled
-        if len(rows) > room:
-            if room:
-                self.extend(rows[:room])
-                rows = rows[room:]
-            size = max(len(rows), min(len(self), _LARGEST_BLOCK))
-            self._blocks.append(np.empty((size, self._empty.shape[1]), self._empty.dtype))
-        if len(rows):
-            start = self._filled
-            self._blocks[-1][start : start + len(rows)] = rows
-            self._length += len(rows)
-
-    @property
-    def _filled(self) -> int:
-        """Rows in the last block."""
-        return self._length - sum(len(block) for block in self._blocks[:-1])
+        while len(rows):
+            if self._free == 0:
+                self._free = max(len(rows), min(len(self), _LARGEST_BLOCK))
+                self._blocks.append(np.empty((self._free, self._empty.shape[1]), self._empty.dtype))
+            part = rows[: self._free]
+            start = len(self._blocks[-1]) - self._free
+            self._blocks[-1][start : start + len(part)] = part
+            self._free -= len(part)
+            self._length += len(part)
+            rows = rows[len(part) :]
 
     def table(self) -> npt.NDArray[Any]:
         """Return all rows as one array."""

@@ -3,32 +3,25 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from dynamic_kd._array import Array
 from dynamic_kd._checks import check_choice, check_flag
 from dynamic_kd._version import __version__
-from dynamic_kd.metrics._evaluate import evaluate_now, with_host_values
 from dynamic_kd.metrics._host_measures import host_values
 from dynamic_kd.metrics._inputs import CHECKS
 from dynamic_kd.metrics._measures import DEFAULT, plan_of
+from dynamic_kd.metrics._names import checked_names, duplicates_message
 from dynamic_kd.metrics._padding import batches
 from dynamic_kd.metrics._rates import BETA_SQUARED
 from dynamic_kd.metrics._records import Records, measure_records
 from dynamic_kd.metrics._report import MetricReport
-from dynamic_kd.metrics._statistics import (
-    DeferredStatistics,
-    Evaluated,
-    RecordedStatistics,
-    Statistics,
-    refuse_faults,
-    statistics,
-)
+from dynamic_kd.metrics._scoring import Batch, Part, start_scoring, waited
+from dynamic_kd.metrics._statistics import Evaluated, RecordedStatistics, Statistics, statistics
 from dynamic_kd.metrics._summary import summarize
 from dynamic_kd.metrics._tally import Tally
 
@@ -36,7 +29,6 @@ EMPTY_TARGET = ("count", "skip", "refuse")
 DUPLICATES = ("refuse", "once")
 # Batches on the GPU that may be on their way before `update` waits for the oldest.
 BACKLOG = 8
-_LISTED = 5
 
 
 class SODMetrics:
@@ -120,12 +112,17 @@ class SODMetrics:
 
     def reset(self) -> None:
         """Forget every image."""
-        self._tally = Tally(self._plan, keep=self._per_image_curves or self._duplicates == "once")
-        self._pending: deque[list[_Part]] = deque()
+        self._tally = self._empty_tally()
+        self._pending: deque[Batch] = deque()
         self._on_their_way: set[str | int] = set()
 
+    def _empty_tally(self) -> Tally:
+        return Tally(self._plan, keep=self._per_image_curves or self._duplicates == "once")
+
     def __repr__(self) -> str:
-        return f"SODMetrics({len(self)} images, strict={self._plan.strict}, empty_target={self._empty_target!r})"
+        pending = sum(batch.size for batch in self._pending)
+        images = f"{len(self._tally)} images" + (f" and {pending} on their way" if pending else "")
+        return f"SODMetrics({images}, strict={self._plan.strict}, empty_target={self._empty_target!r})"
 
     def __len__(self) -> int:
         """Images scored so far."""
@@ -137,7 +134,7 @@ class SODMetrics:
         return self.__dict__.copy()
 
     def update(
-        self, pred: Array, target: Array, names: Iterable[str] | None = None, valid: Array | None = None
+        self, pred: Array, target: Array, names: Iterable[str] | None = None, *, valid: Array | None = None
     ) -> None:
         """Score a batch and keep its numbers.
 
@@ -216,6 +213,11 @@ class SODMetrics:
             As for `update`, and for records without the strict counts that ``strict=True`` needs, or without the
             metrics from pixels that are asked for.
         """
+        if not isinstance(records, Records):
+            raise TypeError(f"records: expected Records, as measure() returns them, got {type(records).__name__}")
+        for name in ("normalize", "quantize"):
+            if getattr(records, name) != self._inputs[name]:
+                raise ValueError(f"records: expected {name}={self._inputs[name]}, got others; measure the images again")
         if self._plan.host != records.host:
             missing, there = (", ".join(each) or "none" for each in (self._plan.host, records.host))
             raise ValueError(
@@ -230,8 +232,16 @@ class SODMetrics:
         wanted = [name for name, first in zip(listed, fresh, strict=True) if first]
         self._queue([self._scoring(measured, wanted, new.host_curves, new.host_numbers)] if wanted else [], len(listed))
 
+    def _checked_names(self, names: Iterable[str] | None, size: int) -> list[str | int]:
+        """Return the names of images, or their positions in the stream."""
+        listed = checked_names(names, size)
+        if listed is not None:
+            return [*listed]
+        first = self._tally.seen + sum(batch.size for batch in self._pending)
+        return [first + image for image in range(size)]
+
     def _fresh(self, names: Sequence[str | int]) -> list[bool]:
-        """Whether each image is seen for the first time; counts those that are not, or refuses them."""
+        """Whether each image is seen for the first time; refuses those that are not, unless they count once."""
         if all(isinstance(name, int) for name in names):
             return [True] * len(names)
         first = {name: image for image, name in reversed(list(enumerate(names)))}
@@ -241,69 +251,49 @@ class SODMetrics:
         ]
         again = [str(name) for name, new in zip(names, fresh, strict=True) if not new]
         if again and self._duplicates == "refuse":
-            raise ValueError(_duplicates_message(again))
+            raise ValueError(duplicates_message(again))
         return fresh
 
-    def _scoring(self, measured: Statistics, names: list[str | int], *host: npt.NDArray[np.float64]) -> _Part:
-        """Start scoring a batch, whose curves and numbers from pixels are there already."""
-        skip_empty, columns = self._empty_target == "skip", self._tally.columns
-        if isinstance(measured, DeferredStatistics):
-            wait = measured.evaluate(self._plan, skip_empty=skip_empty, keep=columns)
-        else:
-            evaluated = evaluate_now(measured, self._plan, skip_empty=skip_empty, keep=columns)
-            wait = partial(lambda value: value, evaluated)
-        if self._plan.host:
-            wait = partial(_with_host_values, wait, *host, skip_empty=skip_empty)
-        return _Part(wait, names, measured.pixels, measured.backend)
+    def _scoring(self, measured: Statistics, names: list[str | int], *host: Any) -> Part:
+        settings: dict[str, Any] = {"skip_empty": self._empty_target == "skip", "keep": self._tally.columns}
+        return start_scoring(measured, names, self._plan, *host, **settings)
 
-    def _absorb(self, batch: Evaluated, names: Sequence[str | int], pixels: Any, backend: str) -> None:
+    def _absorb(self, numbers: Evaluated, names: Sequence[str | int], pixels: Any, backend: str) -> None:
         """Keep images that were scored elsewhere, each of its own size; sums are theirs if no name comes twice."""
         fresh = np.array(self._fresh(names), bool)
         rows: dict[str, Any] = {
             name: value[fresh]
-            for name, value in batch._asdict().items()
+            for name, value in numbers._asdict().items()
             if name not in ("words", "totals") and value is not None
         }
         wanted: list[str | int] = [name for name, new in zip(names, fresh, strict=True) if new]
-        self._queue([_Part(partial(batch._replace, **rows), wanted, pixels[fresh], backend)], len(names))
-        self._settle()
+        part = Part(partial(numbers._replace, **rows), wanted, pixels[fresh], backend, deferred=False)
+        self._queue([part], len(names))
 
-    def _queue(self, parts: list[_Part], size: int) -> None:
-        """Line up the parts of a batch of ``size`` images, which are kept together or not at all."""
-        names = [name for part in parts for name in part.names]
-        self._on_their_way.update(names)
-        self._tally.counts["duplicates"] += size - len(names)
-        self._tally.seen += size
-        self._pending.append(parts)
-        self._settle(backlog=BACKLOG if any(part.backend == "triton" for part in parts) else 0)
+    def _queue(self, parts: list[Part], size: int) -> None:
+        """Line up the parts of a batch of ``size`` images; keep it at once unless a GPU is still at it."""
+        self._on_their_way.update(name for part in parts for name in part.names)
+        self._pending.append(Batch(parts, size))
+        self._settle(backlog=BACKLOG if any(part.deferred for part in parts) else 0)
 
     def _settle(self, *, backlog: int = 0) -> None:
         """Keep the numbers of all batches on their way but the newest ``backlog``."""
         while len(self._pending) > backlog:
-            parts = self._pending.popleft()
-            self._on_their_way.difference_update(name for part in parts for name in part.names)
-            batches = [self._checked(part) for part in parts]
-            for part, batch in zip(parts, batches, strict=True):
+            batch = self._pending.popleft()
+            names = [name for part in batch.parts for name in part.names]
+            self._on_their_way.difference_update(names)
+            check, refuse = self._inputs["check"] == "auto", self._empty_target == "refuse"
+            try:
+                numbers = [waited(part, check=check, refuse_empty=refuse) for part in batch.parts]
+            except ValueError:
+                if self._pending:  # those behind it have their positions already
+                    self._tally.seen += batch.size
+                raise
+            for part, each in zip(batch.parts, numbers, strict=True):
                 skip_empty = self._empty_target == "skip"
-                self._tally.add(batch, part.names, part.pixels, part.backend, skip_empty=skip_empty)
-
-    def _checked(self, part: _Part) -> Evaluated:
-        """Wait for a batch's numbers and refuse what is not to be kept."""
-        batch = part.wait()
-        if self._inputs["check"] == "auto":
-            refuse_faults(batch.flags, [str(name) for name in part.names])
-        empty = np.flatnonzero(batch.foreground == 0)
-        if self._empty_target == "refuse" and len(empty):
-            listed = ", ".join(str(part.names[image]) for image in empty)
-            raise ValueError(
-                f"target: expected salient pixels in every mask, got none in {listed}; "
-                f"fix the masks, or choose empty_target='count' or 'skip'"
-            )
-        return batch
-
-    def _checked_names(self, names: Iterable[str] | None, size: int) -> list[str | int]:
-        listed = checked_names(names, size)
-        return [self._tally.seen + image for image in range(size)] if listed is None else [*listed]
+                self._tally.add(each, part.names, part.pixels, part.backend, skip_empty=skip_empty)
+            self._tally.counts["duplicates"] += batch.size - len(names)
+            self._tally.seen += batch.size
 
     def merge(self, other: SODMetrics) -> None:
         """Add what another accumulator, with the same settings, has seen.
@@ -330,7 +320,7 @@ class SODMetrics:
         other._settle()
         shared = self._tally.shared(other._tally)
         if shared and self._duplicates == "refuse":
-            raise ValueError(_duplicates_message(sorted(shared)))
+            raise ValueError(duplicates_message(sorted(shared)))
         self._tally.merge(other._tally, without=shared)
 
     def _refuse_other_settings(self, source: str, theirs: Mapping[str, object]) -> None:
@@ -350,15 +340,23 @@ class SODMetrics:
 
         Raises
         ------
-        ValueError
-            The settings differ, or a part is missing.
+        ValueError, TypeError
+            The settings differ (the version of this package is one), or parts are missing or do not fit. What was seen
+            here is kept then.
         """
-        missing = [name for name in ("settings", *self._tally.state_dict()) if name not in state]
+        if not isinstance(state, Mapping) or not isinstance(state.get("settings"), Mapping):
+            raise TypeError(f"state: expected what state_dict() returned, got {type(state).__name__} without settings")
+        missing = [name for name in self._tally.state_dict() if name not in state]
         if missing:
             raise ValueError(f"state: expected what state_dict() returned, got nothing for {', '.join(missing)}")
         self._refuse_other_settings("state", state["settings"])
+        tally = self._empty_tally()
+        try:
+            tally.load_state_dict(state)
+        except (ValueError, TypeError, KeyError) as error:
+            raise ValueError(f"state: expected what state_dict() returned, got what does not fit: {error}") from None
         self.reset()
-        self._tally.load_state_dict(state)
+        self._tally = tally
 
     def compute(self) -> MetricReport:
         """Scores of all images so far.
@@ -397,39 +395,3 @@ class SODMetrics:
             "wf_beta_squared": 1.0,
             "s_alpha": 0.5,
         }
-
-
-class _Part(NamedTuple):
-    """Images on their way: a function that waits for their numbers, their names, and the pixels of each or of all."""
-
-    wait: Callable[[], Evaluated]
-    names: list[str | int]
-    pixels: Any
-    backend: str
-
-
-def _with_host_values(wait: Callable[[], Evaluated], *host: npt.NDArray[np.float64], skip_empty: bool) -> Evaluated:
-    return with_host_values(wait(), *host, skip_empty=skip_empty)
-
-
-def checked_names(names: Iterable[str] | None, size: int) -> list[str] | None:
-    """Return the names of ``size`` images, if they have names."""
-    if names is None:
-        return None
-    if isinstance(names, str):
-        names = [names]
-    if not isinstance(names, Iterable):
-        raise TypeError(f"names: expected one string for each image, got {names!r} ({type(names).__name__})")
-    names = list(names)
-    if len(names) != size:
-        raise ValueError(f"names: expected one for each of {size} images, got {len(names)}")
-    return [str(name) for name in names]
-
-
-def _duplicates_message(names: Sequence[str]) -> str:
-    rest = len(names) - _LISTED
-    listed = ", ".join(names[:_LISTED]) + (f" and {rest} more" if rest > 0 else "")
-    return (
-        f"names: expected each image once, got {listed} again; give every image its own name, "
-        f"or count repeated ones once with duplicates='once'"
-    )

@@ -43,5 +43,5 @@ def summarize(tally: Tally, settings: dict[str, object], *, per_image_curves: bo
 
 def _own_curves(tally: Tally) -> Curves:
     """Each image's own curves, in the order of the names."""
-    curves = np.concatenate(list(tally.own_curves()))
+    curves = np.concatenate([own for _, own in tally.own_curves()])
     return {name: curves[:, index] for index, name in enumerate(tally.plan.curves)}

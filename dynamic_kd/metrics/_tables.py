@@ -51,10 +51,12 @@ def table(reports: Mapping[str, MetricReport], style: str = "markdown", *, score
     """
     check_choice("style", style, STYLES)
     check_reports(reports)
-    first = next(iter(reports.values()))
-    scores = first.columns if scores is None else scores
-    for name in scores:
-        check_choice("scores", name, tuple(first))
+    if isinstance(scores, str):
+        raise TypeError(f"scores: expected a sequence of names, got the string {scores!r}; pass [{scores!r}]")
+    scores = next(iter(reports.values())).columns if scores is None else scores
+    for report in reports.values():
+        for name in scores:
+            check_choice("scores", name, tuple(report))
     rows = [[name, *(report[score] for score in scores)] for name, report in reports.items()]
     header = ["method", *scores]
     return {"markdown": _markdown, "csv": _csv, "latex": _latex}[style](header, rows)
@@ -67,6 +69,9 @@ def check_reports(reports: object) -> None:
         raise TypeError(f"reports: expected a mapping of names to reports, got {kind}; pass {{'name': report}}")
     if not reports:
         raise ValueError("reports: expected at least one, got none")
+    for name, report in reports.items():
+        if not isinstance(report, MetricReport):
+            raise TypeError(f"reports: expected a MetricReport for {name!r}, got {type(report).__name__}")
 
 
 def rounded(score: float) -> str:

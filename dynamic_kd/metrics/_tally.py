@@ -97,17 +97,19 @@ class Tally:
         self.totals += other.totals
         for name, count in other.counts.items():
             self.counts[name] += count
-        kept = other.kept.table()
-        if not here.all():
+        both = len(without & other.skipped)
+        for name, change in {"skipped": -both, "empty_target": -both, "duplicates": both}.items():
+            self.counts[name] += change
+        if self.columns:
+            kept = other.kept.table()
             left_out = kept[~here]
-            pixels, foreground, constant = left_out[:, 0], left_out[:, 1], left_out[:, 2]
-            self.pixels -= int(pixels.sum(dtype=np.int64))
+            self.pixels -= int(left_out[:, 0].sum(dtype=np.int64))
             self.counts["duplicates"] += len(left_out)
             every = np.ones(len(left_out), bool)
-            self._count(every, foreground == 0, foreground == pixels, constant > 0, sign=-1)
-        if self.columns:
+            self._count(every, left_out[:, 1] == 0, left_out[:, 1] == left_out[:, 0], left_out[:, 2] > 0, sign=-1)
             self.kept.extend(kept[here])
-            self.host_curves.extend(other.host_curves.table()[here] if self.plan.host_curves else [])
+            if self.plan.host_curves:
+                self.host_curves.extend(other.host_curves.table()[here])
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything kept."""
@@ -126,47 +128,47 @@ class Tally:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state_dict` returned, into an empty tally."""
+        """Take over what `state_dict` returned, into an empty tally.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Its parts do not fit together.
+        """
         self.names = dict.fromkeys(state["names"])
         self.skipped = set(state["skipped"])
         self.seen, self.pixels = int(state["seen"]), int(state["pixels"])
-        self.backends, self.counts = set(state["backends"]), dict(state["counts"])
-        self.scores.extend(np.asarray(state["scores"]))
-        self.curves.words += np.asarray(state["curves"])
-        self.totals += np.asarray(state["totals"])
-        self.kept.extend(np.asarray(state["kept"]))
-        self.host_curves.extend(np.asarray(state["host_curves"]))
+        self.backends, self.counts = set(state["backends"]), {name: int(state["counts"][name]) for name in COUNTS}
+        for name, table in {"scores": self.scores, "kept": self.kept, "host_curves": self.host_curves}.items():
+            table.extend(np.asarray(state[name]))
+        for name, words in {"curves": self.curves.words, "totals": self.totals}.items():
+            if np.shape(state[name]) != words.shape:
+                raise ValueError(f"{name} of shape {np.shape(state[name])}, not {words.shape}")
+            words += np.asarray(state[name])
+        for name, length in {"scores": len(self.scores), "kept": len(self.kept) if self.columns else len(self)}.items():
+            if length != len(self):
+                raise ValueError(f"{len(self)} names, and {length} rows of {name}")
 
     def sums(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
         """Return the sums of the curves, shape (C, 256), and of the counts, over all images."""
         curves, totals = self.curves, self.totals
         if self.columns:
             curves, totals = ExactSum(len(self.plan.curves) * THRESHOLDS), np.zeros_like(self.totals)
-            for own in self.own_curves():
+            for statistics, own in self.own_curves():
                 curves.add(own.reshape(len(own), -1))
-            for statistics in self.statistics():
                 totals += summed(self.plan.totals(statistics))
         return curves.total().reshape(len(self.plan.curves), THRESHOLDS), totals
 
-    def own_curves(self) -> Iterator[npt.NDArray[np.float64]]:
-        """Yield each image's own curves, if counts are kept, shape (B, C, 256), a few images at a time."""
+    def own_curves(self) -> Iterator[tuple[RecordedStatistics, npt.NDArray[np.float64]]]:
+        """Yield a few images at a time: what is kept, as statistics, and their own curves, shape (B, C, 256)."""
         width = len(self.plan.host_curves)
-        host = self.host_curves.table().reshape(len(self) if width else 0, width, THRESHOLDS)
-        start = 0
-        for statistics in self.statistics():
-            stop = start + len(statistics.foreground)
-            counted = np.zeros((stop - start, 0, THRESHOLDS))
-            parts = [counted, *(each[:, None] for each in self.plan.curve_values(statistics))]
-            yield np.concatenate([*parts, host[start:stop] if len(host) else counted], axis=1)
-            start = stop
-
-    def statistics(self) -> list[RecordedStatistics]:
-        """Return the kept counts as statistics, a few images at a time, in the order of the names."""
-        kept = self.kept.table()
-        parts = []
-        for start in range(0, len(kept), _CHUNK):
-            rows = kept[start : start + _CHUNK]
-            records = np.full((len(rows), SIZE), np.nan)
-            records[:, list(self.columns)] = rows[:, 1:]
-            parts.append(RecordedStatistics(np, records, pixels=rows[:, 0].astype(np.int64), backend=""))
-        return parts
+        of_host = iter(self.host_curves) if width else (np.zeros((len(block), 0)) for block in self.kept)
+        for kept, host in zip(self.kept, of_host, strict=True):
+            for start in range(0, len(kept), _CHUNK):
+                rows = kept[start : start + _CHUNK]
+                records = np.full((len(rows), SIZE), np.nan)
+                records[:, list(self.columns)] = rows[:, 1:]
+                statistics = RecordedStatistics(np, records, pixels=rows[:, 0].astype(np.int64), backend="")
+                parts = [each[:, None] for each in self.plan.curve_values(statistics)]
+                parts.append(host[start : start + _CHUNK].reshape(len(rows), width, THRESHOLDS))
+                yield statistics, np.concatenate(parts, axis=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -13,13 +14,15 @@ from torchmetrics.utilities import dim_zero_cat
 from dynamic_kd._checks import check_choice
 from dynamic_kd.metrics import MetricReport, SODMetrics
 from dynamic_kd.metrics._evaluate import evaluate_now
+from dynamic_kd.metrics._host_measures import HOST_MEASURES
 from dynamic_kd.metrics._measures import DEFAULT, MEASURES
+from dynamic_kd.metrics._names import checked_names
 from dynamic_kd.metrics._padding import batches
-from dynamic_kd.metrics._sod_metrics import checked_names
 from dynamic_kd.metrics._statistics import DeferredStatistics, Statistics, packed, statistics, unpacked
 
-# Lists of the states, one tensor for each batch, and their dtypes: numbers and pixels of each image, names, counts.
-_LISTS = {"numbers": torch.float64, "pixels": torch.int64, "names": torch.uint8, "kept": torch.int32}
+# States that are lists, of one tensor for each batch, and their dtypes: the bits of each image's numbers, its pixels,
+# the names, and counts to take images out again.
+_LISTS = {"numbers": torch.int64, "pixels": torch.int64, "names": torch.uint8, "kept": torch.int32}
 
 
 class SODMetric(Metric):
@@ -44,6 +47,8 @@ class SODMetric(Metric):
     Notes
     -----
     Bad values on a GPU raise from `compute`, with the names of their images. A name seen twice is found there, too.
+    All states are integers: `set_dtype` changes nothing. An error in `forward` forgets what was seen before, as it does
+    in every torchmetrics metric; one in `update` does not.
 
     Examples
     --------
@@ -58,6 +63,7 @@ class SODMetric(Metric):
     is_differentiable = False
     full_state_update = False
 
+    fingerprint: torch.Tensor
     sums: torch.Tensor
     numbers: list[torch.Tensor]
     pixels: list[torch.Tensor]
@@ -95,8 +101,11 @@ class SODMetric(Metric):
             )
         self._curves, self._totals = tally.curves.words.shape[1], len(tally.totals)
         self._width = len(self._plan.numbers) + 3
-        self._backend = ""
+        self._backends: set[str] = set()
         self._report: MetricReport | None = None
+        # Tells metrics of different settings apart where torchmetrics compares states, and checkpoints of others.
+        self._fingerprint = json.dumps(self._settings, sort_keys=True).encode()
+        self.add_state("fingerprint", torch.tensor([*self._fingerprint], dtype=torch.uint8), dist_reduce_fx="max")
         self.add_state("sums", torch.zeros(2 * self._curves + self._totals, dtype=torch.int64), dist_reduce_fx="sum")
         for name in _LISTS:
             self.add_state(name, [], dist_reduce_fx="cat")
@@ -106,6 +115,7 @@ class SODMetric(Metric):
         pred: torch.Tensor,
         target: torch.Tensor,
         names: Iterable[str] | None = None,
+        *,
         valid: torch.Tensor | None = None,
     ) -> None:
         """Score a batch.
@@ -123,11 +133,19 @@ class SODMetric(Metric):
         inputs = {name: self._settings[name] for name in ("normalize", "quantize", "check")}
         parts = batches(pred, target, valid, **inputs)
         size = sum(len(pairs) for pairs, _ in parts)
-        listed = checked_names(names, size) or [""] * size
+        listed = checked_names(names, size)
+        encoded = [_encoded(None if listed is None else listed[image]) for image in range(size)]
         measured = [statistics(pairs) for pairs, _ in parts]
-        for each, (_, images) in zip([self._scored(each) for each in measured], parts, strict=True):
-            self._keep(each, [listed[image] for image in images])
-        self._backend = measured[-1].backend
+        scored = [self._scored(each) for each in measured]
+        for (content, kept, pixels), (_, images) in zip(scored, parts, strict=True):
+            middle = self.sums.numel()
+            self.sums = self.sums + content[:middle]
+            self.numbers.append(content[middle:].reshape(len(images), -1))
+            self.pixels.append(torch.full((len(images),), pixels, dtype=torch.int64, device=self.device))
+            text = bytearray(b"".join(encoded[image] for image in images))
+            self.names.append(torch.frombuffer(text, dtype=torch.uint8).to(self.device))
+            self.kept += [] if kept is None else [kept]
+        self._backends |= {each.backend for each in measured}
 
     def _scored(self, measured: Statistics) -> tuple[torch.Tensor, torch.Tensor | None, int]:
         """Sums and numbers, counts to keep, and the pixels of an image, on this metric's device."""
@@ -141,17 +159,6 @@ class SODMetric(Metric):
             kept = [] if batch.kept is None else [torch.from_numpy(batch.kept.view(np.int32))]
         return content.to(self.device), kept[0].to(self.device) if kept else None, measured.pixels
 
-    def _keep(self, scored: tuple[torch.Tensor, torch.Tensor | None, int], names: Sequence[str]) -> None:
-        content, kept, pixels = scored
-        middle = self.sums.numel()
-        self.sums = self.sums + content[:middle]
-        self.numbers.append(content[middle:].view(torch.float64).reshape(len(names), -1))
-        self.pixels.append(torch.full((len(names),), pixels, dtype=torch.int64, device=self.device))
-        encoded = "".join(f"{name}\0" for name in names).encode()
-        self.names.append(torch.frombuffer(bytearray(encoded), dtype=torch.uint8).to(self.device))
-        if kept is not None:
-            self.kept.append(kept)
-
     def compute(self) -> dict[str, torch.Tensor]:
         """Return the scores of all images of all processes, as scalars on this metric's device.
 
@@ -161,9 +168,23 @@ class SODMetric(Metric):
             No image was scored; values that their dtype does not allow, refused targets and repeated names, with the
             names of the images.
         """
+        try:
+            self._report = report = self._gathered()
+        except BaseException:
+            if self._is_synced:  # torchmetrics would leave it so, and the next update would fail
+                self.unsync()
+            raise
         dtype = torch.float32 if self.device.type == "mps" else torch.float64
-        report = self._gathered()
         return {name: torch.tensor(value, dtype=dtype, device=self.device) for name, value in report.items()}
+
+    def reset(self) -> None:
+        """Forget every image."""
+        super().reset()
+        self._report, self._backends = None, set()
+
+    def set_dtype(self, dst_type: str | torch.dtype) -> SODMetric:
+        """Change nothing: all states are integers."""
+        return self
 
     def report(self) -> MetricReport:
         """Return all that is known: scores, curves, per-image rows, counts, settings; syncs as `compute` does."""
@@ -173,26 +194,41 @@ class SODMetric(Metric):
 
     def _gathered(self) -> MetricReport:
         """Read the states back and summarize them."""
+        if bytes(self.fingerprint.tolist()) != self._fingerprint:
+            raise ValueError("states: expected those of a metric of the same settings, got others; make this one alike")
         metrics = SODMetrics(**self._settings)
         lists = {name: dim_zero_cat(getattr(self, name)).cpu().numpy() for name in _LISTS if len(getattr(self, name))}
         if len(lists.get("pixels", ())):
-            content = np.concatenate([self.sums.cpu().numpy(), lists["numbers"].ravel().view(np.int64)])
+            content = np.concatenate([self.sums.cpu().numpy(), lists["numbers"].ravel()])
             kept = lists["kept"].view(np.uint32) if self._columns else None
             images = len(lists["pixels"])
             batch = unpacked(content, curves=self._curves, totals=self._totals, images=images, kept=kept)
-            listed = lists["names"].tobytes().decode().split("\0")[:-1]
-            names = [name or position for position, name in enumerate(listed)]
-            metrics._absorb(batch, names, lists["pixels"], self._backend)
-        self._report = metrics.compute()
-        return self._report
+            names = _decoded(lists["names"].tobytes())
+            metrics._absorb(batch, names, lists["pixels"], " + ".join(sorted(self._backends)))
+        return metrics.compute()
 
     def sync(self, *args: Any, **options: Any) -> None:
         """Gather the states of all processes, also of those that have seen no image."""
         shapes = {"numbers": (0, self._width), "kept": (0, len(self._columns))}
         for name, dtype in _LISTS.items():
-            if len(getattr(self, name)) == 0:
+            if not self._is_synced and len(getattr(self, name)) == 0:
                 getattr(self, name).append(torch.empty(shapes.get(name, (0,)), dtype=dtype, device=self.device))
         super().sync(*args, **options)
+
+
+def _encoded(name: str | None) -> bytes:
+    """Return a name as bytes that end with 0; of an image without a name, these alone."""
+    if name is None:
+        return b"\0"
+    if "\0" in name:
+        raise ValueError(f"names: expected text without NUL characters, got {name!r}")
+    return b"\1" + name.encode(errors="surrogateescape") + b"\0"
+
+
+def _decoded(content: bytes) -> list[str | int]:
+    """Return the names of images, or their positions."""
+    parts = content.split(b"\0")[:-1]
+    return [part[1:].decode(errors="surrogateescape") if part else place for place, part in enumerate(parts)]
 
 
 class SODScore(SODMetric):
@@ -220,6 +256,8 @@ class SODScore(SODMetric):
 
     def __init__(self, score: str, **settings: Any) -> None:
         metrics = {number: name for name, measure in MEASURES.items() for number in measure.numbers}
+        if any(score in measure.numbers for measure in HOST_MEASURES.values()):
+            raise ValueError(f"score: expected one from statistics, got {score!r}, which looks at pixels on the CPU")
         check_choice("score", score, tuple(metrics))
         super().__init__([metrics[score]], **settings)
         self.score = score

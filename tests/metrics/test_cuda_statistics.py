@@ -152,6 +152,7 @@ def test_scores_of_a_stream_equal_the_cpus():
     every = tuple(MEASURES)
     for settings in (
         {},
+        {"strict": True, "empty_target": "skip"},
         {"strict": True, "empty_target": "skip", "per_image_curves": True},
         {"quantize": True, "normalize": False, "metrics": every},
     ):
@@ -307,10 +308,45 @@ def test_graphs_of_many_threads_and_streams():
 
 
 @needs_gpu
-def test_kernels_know_tensors_that_are_not_aligned():
-    pred, target = batch(3, (31, 33))
+def test_graphs_are_few_and_for_work_that_comes_often(monkeypatch):
+    from dynamic_kd.metrics._statistics import _replay
+
+    captured = []
+    original = _replay._captured
+    monkeypatch.setattr(_replay, "_captured", lambda *given: captured.append(1) or original(*given))
+    monkeypatch.setattr(_replay, "_graphs", {})
+    monkeypatch.setattr(_replay, "_seen", _replay.Counter())
+    pairs = [batch(1, (21 + index, 40)) for index in range(2 * _replay.MOST_GRAPHS)]
+    metrics, expected = SODMetrics(), SODMetrics()
+    for pair in pairs * 8:  # more shapes than graphs, in turn
+        metrics.update(*map(tensor, pair))
+        expected.update(*pair)
+    assert len(captured) == len(_replay._graphs) == _replay.MOST_GRAPHS
+    for _ in range(40):  # then one of those without
+        metrics.update(*map(tensor, pairs[-1]))
+        expected.update(*pairs[-1])
+    assert len(captured) == _replay.MOST_GRAPHS + 1
+    assert len(_replay._graphs) == _replay.MOST_GRAPHS
+    assert metrics.compute().as_dict() == pytest.approx(expected.compute().as_dict(), abs=1e-9)
+
+
+@needs_gpu
+def test_batches_on_their_way_hold_no_memory_of_the_device():
+    pred, target = (tensor(each) for each in batch(16, (480, 640)))
+    metrics = SODMetrics()
+    metrics.update(pred, target)
+    before = torch.cuda.memory_allocated()
+    for _ in range(6):
+        metrics.update(pred.clone(), target.clone())
+    assert torch.cuda.memory_allocated() - before < pred.numel()
+
+
+@needs_gpu
+@pytest.mark.parametrize("offsets", [(0, 0, 0, 1, 1, 3, 0, 1), (1, 1, 1, 1, 3, 0, 0)])
+def test_kernels_know_tensors_that_are_not_aligned(offsets):
+    pred, target = batch(3, (31, 33 + len(offsets)))
     memory = torch.zeros(pred.size + 16, dtype=torch.uint8, device="cuda")
-    for offset in (0, 0, 0, 1, 1, 3, 0, 1):
+    for offset in offsets:
         given = memory[offset : offset + pred.size].view(pred.shape)
         given.copy_(tensor(pred))
         assert_equal(given, target)

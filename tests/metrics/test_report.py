@@ -123,3 +123,20 @@ def test_curves_are_drawn_without_pyplot(report, tmp_path):
     figure.savefig(tmp_path / "curves.png")
     with pytest.raises(ValueError, match="reports: expected at least one, got none"):
         plot_curves({})
+
+
+def test_reports_that_do_not_share_the_scores(report, random_pair):
+    other = SODMetrics(["IoU"])
+    other.update(*random_pair(np.random.default_rng(1), 9, 9))
+    other = other.compute()
+    with pytest.raises(ValueError, match=r"scores: expected one of 'maxIoU', .* got 'MAE'"):
+        table({"ours": report, "theirs": other})
+    with pytest.raises(ValueError, match=r"scores: expected one of 'MAE', .* got 'maxIoU'"):
+        table({"theirs": other, "ours": report})
+    with pytest.raises(TypeError, match="reports: expected a MetricReport for 'ours', got dict"):
+        table({"ours": report.as_dict()})
+    with pytest.raises(TypeError, match=r"scores: expected a sequence of names, got the string 'MAE'; pass \['MAE'\]"):
+        table({"ours": report}, scores="MAE")
+    with pytest.raises(KeyError, match="'F' is none of this report's scores: MAE, maxF, "):
+        report["F"]
+    assert report.get("F") is None

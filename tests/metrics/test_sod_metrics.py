@@ -184,10 +184,26 @@ def test_names_must_be_one_for_each_image(names):
         SODMetrics().update(np.eye(5), MASK, names=names)
 
 
-@pytest.mark.parametrize("names", [1, 1.5])
-def test_names_must_be_strings(names):
-    with pytest.raises(TypeError, match="names: expected one string for each image, got 1"):
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (1, "names: expected a list of strings, one for each image, got 1 (int)"),
+        (b"a", "names: expected a list of strings, one for each image, got b'a' (bytes)"),
+        ({"a"}, "names: expected a list of strings, one for each image, got {'a'} (set)"),
+        ([None], "names: expected strings, got None (NoneType) among them"),
+        ([1.5], "names: expected strings, got 1.5 (float) among them"),
+        (np.ones((1, 5, 5)), "names: expected strings, got array([[1., 1., 1., 1., 1.],"),
+    ],
+)
+def test_names_must_be_strings(names, message):
+    with pytest.raises(TypeError, match=re.escape(message)):
         SODMetrics().update(np.eye(5), MASK, names=names)
+
+
+def test_whole_numbers_are_names_too():
+    metrics = SODMetrics()
+    metrics.update(np.stack([np.eye(5)] * 2), np.stack([MASK] * 2), names=np.array([7, 9]))
+    assert metrics.compute().names == ("7", "9")
 
 
 def test_names_may_come_from_a_generator():

@@ -19,9 +19,11 @@ from dynamic_kd.metrics import (
     size_invariant_f_measure,
     size_invariant_mean_absolute_error,
 )
+from dynamic_kd.metrics._evaluate import evaluate_now
 from dynamic_kd.metrics._host_measures import HOST_MEASURES
 from dynamic_kd.metrics._measures import MEASURES
 from dynamic_kd.metrics._records import measure_records
+from dynamic_kd.metrics._statistics import DeferredStatistics, recorded
 
 FROM_STATISTICS = tuple(MEASURES)
 EVERY = (*MEASURES, *HOST_MEASURES)
@@ -118,7 +120,9 @@ def test_pooled_scores_are_those_of_one_large_image(random_pair):
 @pytest.mark.parametrize(
     ("metrics", "error", "message"),
     [
-        ("MAE", TypeError, "metrics: expected a sequence of names, got the string 'MAE'; pass ['MAE']"),
+        ("MAE", TypeError, "metrics: expected a sequence of names, got 'MAE' (str); pass ['MAE']"),
+        (None, TypeError, "metrics: expected a sequence of names, got None (NoneType)"),
+        (["maxF"], ValueError, "metrics: expected names of metrics, got 'maxF', a score of 'F'; pass that"),
         (["mae"], ValueError, "metrics: expected one of 'MAE', 'F', 'wF', 'S', 'E', 'precision'"),
         ([], ValueError, "metrics: expected at least one, each once, got []"),
         (["F", "F"], ValueError, "metrics: expected at least one, each once, got ['F', 'F']"),
@@ -198,6 +202,151 @@ def test_images_without_names_are_never_duplicates(images):
     assert left.compute().names == tuple("01234567")
 
 
+SHARED = {"duplicates": "once", "empty_target": "skip", "metrics": ("E", "OA", "MSIoU", "MAE")}
+
+
+def shards(images):
+    """Two shards with one scored and one skipped image in common, and the same as one stream."""
+    empty = (images[0][0], np.zeros_like(images[0][1]))
+    left = stream([*images[:3], empty], [*"abc", "none"], **SHARED)
+    right = stream([empty, images[3], images[1]], ["none", "d", "b"], **SHARED)
+    together = stream([*images[:3], empty, empty, images[3], images[1]], [*"abc", "none", "none", *"db"], **SHARED)
+    return left, right, together.compute()
+
+
+def test_skipped_images_are_known_by_name(images):
+    left, right, together = shards(images)
+    with pytest.raises(ValueError, match="got none again"):
+        stream([images[0]] * 2, ["none", "none"], empty_target="skip")
+    left.merge(right)
+    merged = left.compute()
+    assert_same(merged, together)
+    assert merged.counts == together.counts
+    assert together.counts == {
+        "images": 4,
+        "empty_target": 1,
+        "full_target": 0,
+        "constant_prediction": 0,
+        "skipped": 1,
+        "duplicates": 2,
+    }
+    loaded = SODMetrics(**SHARED)
+    loaded.load_state_dict(left.state_dict())
+    loaded.update(images[0][0], images[0][1] & False, names="none")
+    assert loaded.compute().counts == together.counts | {"duplicates": 3}
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_skipped_images_leave_no_trace_in_curves_and_pools(images, keep):
+    settings = {"empty_target": "skip", "metrics": (*FROM_STATISTICS, "MSIoU"), "per_image_curves": keep}
+    empty = np.zeros_like(images[0][1])
+    metrics = SODMetrics(**settings)
+    metrics.update(np.stack([images[0][0]] * 2), np.stack([empty, images[0][1]]), names=["none", "a"])
+    metrics.update(*images[1], names="b")
+    assert_same(metrics.compute(), stream(images[:2], "ab", **settings).compute())
+
+
+def test_pooled_scores_of_images_of_different_sizes_after_a_merge(images):
+    settings = {"metrics": ("OA", "specificity")}
+    left, right = stream(images[:3], **settings), stream(images[3:], **settings)
+    left.merge(right)
+    loaded = SODMetrics(**settings)
+    loaded.load_state_dict(left.state_dict())
+    assert loaded.compute().pooled == left.compute().pooled == stream(images, **settings).compute().pooled
+
+
+@pytest.mark.parametrize("settings", [{}, {"duplicates": "once"}])
+def test_images_without_names_keep_their_place(images, settings):
+    settings = settings | {"empty_target": "skip"}
+    left = stream(images[:2], **settings)
+    left.update(images[0][0], images[0][1] & False)
+    if settings.get("duplicates"):
+        left.update(*images[2], names="x")
+        left.update(*images[2], names="x")
+    places = len(left) + 1 + (1 if settings.get("duplicates") else 0)
+    other = SODMetrics(**settings)
+    other.load_state_dict(left.state_dict())
+    left.merge(stream(images[3:5], **settings))
+    other.update(*images[5])
+    assert left.compute().names[-2:] == (str(places), str(places + 1))
+    assert other.compute().names[-1] == str(places)
+
+
+def test_a_refused_batch_leaves_no_trace(images):
+    refusing = {"empty_target": "refuse", "duplicates": "once"}
+    metrics, untouched = (stream(images[:1], "a", **refusing) for _ in range(2))
+    batch = [np.stack([each, each]) for each in images[0]]
+    batch[1][1] = False
+    with pytest.raises(ValueError, match="got none in new"):
+        metrics.update(*batch, names=["a", "new"])
+    with pytest.raises(ValueError, match="got none in 1"):
+        metrics.update(batch[0][1], batch[1][1])
+    for each in (metrics, untouched):
+        each.update(*images[1])
+        each.update(*images[2], names="new")
+    assert metrics.compute().counts == untouched.compute().counts
+    assert_same(metrics.compute(), untouched.compute())
+
+
+class _Late(DeferredStatistics):
+    """Statistics of a GPU, without the GPU."""
+
+    def __init__(self, measured, flags=0):
+        self.measured, self.flags = measured, flags
+        super().__init__(np, recorded(measured), pixels=measured.pixels, backend="late")
+
+    def check(self):
+        pass
+
+    def start(self, formula, *, skip_empty, keep=()):
+        raise NotImplementedError
+
+    def evaluate(self, formula, *, skip_empty, keep=()):
+        def wait():
+            return evaluate_now(self.measured, formula, skip_empty=skip_empty, keep=keep)._replace(
+                flags=np.full(len(self.measured.foreground), self.flags)
+            )
+
+        return wait
+
+
+@pytest.fixture
+def late(monkeypatch):
+    """Let statistics come late, and faulty when told so."""
+    from dynamic_kd.metrics import _sod_metrics
+
+    flags = [0]
+    original = _sod_metrics.statistics
+    monkeypatch.setattr(_sod_metrics, "statistics", lambda pairs: _Late(original(pairs), flags[0]))
+    return flags
+
+
+def test_batches_on_their_way_are_known_by_name(images, late):
+    metrics = stream(images[:3], "abc")
+    assert repr(metrics).startswith("SODMetrics(0 images and 3 on their way, ")
+    with pytest.raises(ValueError, match="got c again"):
+        metrics.update(*images[3], names="c")
+    other = stream(images[3:5], "de")
+    metrics.merge(other)
+    assert metrics.compute().names == tuple("abcde")
+    assert len(stream([*images, *images])) == 16  # more than may be on their way
+
+
+def test_a_late_refusal_drops_its_batch_alone(images, late):
+    metrics = stream(images[:2])
+    late[0] = 1
+    metrics.update(*images[2])
+    late[0] = 0
+    metrics.update(*images[3])
+    assert "4 on their way" in repr(metrics)
+    with pytest.raises(ValueError, match=r"pred: expected finite values in .* got NaN or infinity in 2"):
+        metrics.compute()
+    metrics.update(*images[4])
+    report = metrics.compute()
+    assert report.names == ("0", "1", "3", "4")
+    assert report.counts["images"] == len(report.rows) == 4
+
+
 # Padded batches
 
 
@@ -233,6 +382,10 @@ def test_equal_rectangles_stay_a_batch(monkeypatch):
         (np.eye(4, dtype=bool), "expected the valid pixels of each image to fill a rectangle, got gaps in image 0"),
         (np.zeros((4, 4)), "valid: expected some valid pixels in each image, got none in image 0 of the batch"),
         (np.ones((4, 5)), "valid: expected the shape of pred, (4, 4), got (4, 5)"),
+        (
+            np.full((4, 4), 0.3),
+            "valid: expected only 0 and 1 (or booleans), got other values; pass for example mask > 0",
+        ),
     ],
 )
 def test_bad_valid_pixels(valid, message):
@@ -271,7 +424,46 @@ def test_a_state_goes_on_elsewhere(images, settings):
     assert_same(metrics.compute(), stream(images, names="abcdefgh", **settings).compute())
 
 
+def test_a_state_is_a_copy(images):
+    metrics = stream(images[:2])
+    state, report = metrics.state_dict(), metrics.compute()
+    kept = pickle.loads(pickle.dumps((state, report.counts)))
+    metrics.update(*images[2])
+    assert (state["counts"], report.counts) == (kept[0]["counts"], kept[1])
+    for name in ("curves", "totals", "scores"):
+        np.testing.assert_array_equal(state[name], kept[0][name])
+    loaded = SODMetrics()
+    loaded.load_state_dict(state)
+    assert loaded.compute().settings["backend"] == report.settings["backend"] != ""
+
+
+def test_strict_accumulators_pickle(images):
+    metrics = pickle.loads(pickle.dumps(stream(images[:1], strict=True)))
+    metrics.update(*images[1])
+    assert_same(metrics.compute(), stream(images[:2], strict=True).compute())
+
+
+def test_settings_that_do_not_mix(images):
+    for settings in ({"duplicates": "once"}, {"per_image_curves": True}, {"metrics": ["F"]}, {"quantize": True}):
+        (name,) = settings
+        for act in (
+            lambda other: SODMetrics().merge(other),
+            lambda other: SODMetrics().load_state_dict(other.state_dict()),
+        ):
+            with pytest.raises(ValueError, match=f"expected the same settings, got {name}="):
+                act(stream(images[:1], **settings))
+
+
 def test_states_that_do_not_fit(images):
+    metrics = stream(images[:2], "ab")
+    before = metrics.compute()
+    for name, value in {"scores": np.zeros((1, 3)), "names": ["x"], "curves": np.zeros((2, 5), int)}.items():
+        with pytest.raises(ValueError, match=r"state: expected what state_dict.. returned, got what does not fit: "):
+            metrics.load_state_dict(metrics.state_dict() | {name: value})
+    for state in (None, {}, {"settings": None}):
+        with pytest.raises(TypeError, match=r"state: expected what state_dict.. returned, got .* without settings"):
+            metrics.load_state_dict(state)
+    assert_same(metrics.compute(), before)
     state = stream(images[:1]).state_dict()
     with pytest.raises(ValueError, match="state: expected the same settings, got strict=True and False; their scores"):
         SODMetrics(strict=True).load_state_dict(state)
@@ -304,9 +496,37 @@ def test_records_that_do_not_fit(images):
         SODMetrics(strict=True).update_records(records)
     with pytest.raises(ValueError, match="records: expected these metrics from pixels: HCE, CM, got none; measure the"):
         SODMetrics(["F", "HCE", "CM"]).update_records(records)
+    for settings in ({"normalize": False}, {"quantize": True}):
+        with pytest.raises(ValueError, match=r"records: expected (normalize|quantize)=(True|False), got others"):
+            SODMetrics().update_records(measure_records(*images[0], **settings))
+    with pytest.raises(TypeError, match=r"records: expected Records, as measure\(\) returns them, got bytes"):
+        SODMetrics().update_records(records.to_bytes())
+    with pytest.raises(TypeError, match="content: expected bytes, got str"):
+        Records.from_bytes("dkd1")
+    SODMetrics(["F"], strict=True).update_records(records)  # only E is cut strictly
     for content in (b"", b"dkd0" + records.to_bytes()[4:], records.to_bytes()[:2000]):
         with pytest.raises(ValueError, match="records: expected the bytes of measured records, got others"):
             Records.from_bytes(content)
+
+
+def test_repeated_records_count_once(images):
+    metrics = SODMetrics(duplicates="once")
+    records = Records.join([metrics.measure(*image) for image in (*images[:2], images[0])])
+    metrics.update_records(records, names=list("aba"))
+    metrics.update_records(records, names=list("aba"))
+    report = metrics.compute()
+    assert_same(report, stream(images[:2], "ab", duplicates="once").compute())
+    assert report.counts["duplicates"] == 4
+
+
+def test_own_curves_of_many_images():
+    metrics = SODMetrics(["MSIoU", "F"], per_image_curves=True)
+    generator = np.random.default_rng(3)
+    records = [metrics.measure(generator.random((3, 5)), generator.random((3, 5)) > 0.5) for _ in range(300)]
+    for record in records:
+        metrics.update_records(record)
+    curves = metrics.compute().per_image_curves["multi_scale_iou"]
+    np.testing.assert_array_equal(curves, np.concatenate([record.host_curves for record in records]))
 
 
 def test_each_images_own_curves(images):
@@ -336,3 +556,17 @@ def test_bytes_kept_of_an_image(settings, limit):
         tracemalloc.stop()
     assert kept / 20_000 <= limit
     assert len(metrics) == 20_000
+
+
+def test_kept_counts_are_summed_a_few_images_at_a_time():
+    records = measure_records(np.eye(9), np.eye(9, dtype=bool))
+    metrics = SODMetrics(duplicates="once")
+    for start in range(0, 10_000, 500):
+        metrics.update_records(Records.join([records] * 500), names=[str(start + image) for image in range(500)])
+    tracemalloc.start()
+    try:
+        metrics.compute()
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 40e6

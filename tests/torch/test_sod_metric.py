@@ -116,10 +116,72 @@ def test_collections_share_the_work():
     assert scores["all_Sm" if "all_Sm" in scores else "Sm"].item() == report["Sm"]
 
 
+@pytest.mark.parametrize(
+    "pair",
+    [
+        {"a": ("wF", {}), "b": ("Sm", {})},
+        {"a": ("MAE", {}), "b": ("MAE", {"normalize": False})},
+        {"a": ("maxE", {}), "b": ("maxE", {"empty_target": "skip"})},
+        {"a": ("MAE", {"duplicates": "once"}), "b": ("MAE", {})},
+    ],
+)
+def test_collections_keep_metrics_of_other_settings_apart(pair):
+    """torchmetrics groups metrics whose states agree after the first batch, here a perfect one."""
+    collection = torchmetrics.MetricCollection({name: SODScore(score, **rest) for name, (score, rest) in pair.items()})
+    alone = {name: SODScore(score, **rest) for name, (score, rest) in pair.items()}
+    perfect = torch.eye(8)[None], torch.eye(8)[None] > 0
+    for each in (perfect, *images()):
+        collection.update(*each)
+        for metric in alone.values():
+            metric.update(*each)
+    scores = collection.compute()
+    for name, metric in alone.items():
+        assert scores[name] == metric.compute()
+
+
+def test_other_settings_states_are_refused():
+    metric = filled(normalize=False)
+    metric.persistent(True)
+    other = SODMetric()
+    other.persistent(True)
+    other.load_state_dict(metric.state_dict())
+    other.update(*images()[0])
+    with pytest.raises(ValueError, match="states: expected those of a metric of the same settings, got others"):
+        other.compute()
+
+
+def test_names_of_all_kinds():
+    names = ["", "ü.png", "\udce9.png", "7"]
+    metric = SODMetric()
+    for name, each in zip(names, images(), strict=False):
+        metric.update(*each, names=[name])
+    metric.update(*images()[5])
+    assert metric.report().names == (*names, "4")
+    with pytest.raises(ValueError, match="names: expected text without NUL characters, got 'a"):
+        metric.update(*images()[0], names=["a\0b"])
+    with pytest.raises(TypeError, match="names: expected strings, got tensor"):
+        metric.update(*images()[0], torch.ones(1, 9, 14))
+    assert metric.report().counts["images"] == 5
+
+
+def test_dtypes_and_checks():
+    metric = filled().set_dtype(torch.float16)
+    metric.update(*images()[0], names="again")
+    assert metric.report().counts["images"] == 8
+    assert metric.report().settings["backend"] in ("numba", "numpy")
+    metric.reset()
+    assert metric._report is None
+    trusting = SODMetric(check="off")
+    trusting.update(torch.eye(5)[None, None], torch.eye(5, dtype=torch.uint8)[None, None])
+    assert trusting.report().counts["empty_target"] == 1
+
+
 def test_a_score_says_which_way_is_better():
     assert SODScore("maxF").higher_is_better
     assert not SODScore("MAE").higher_is_better
     assert not SODScore("binBER").higher_is_better
+    with pytest.raises(ValueError, match="score: expected one from statistics, got 'HCE', which looks at pixels"):
+        SODScore("HCE")
     with pytest.raises(ValueError, match=r"score: expected one of 'MAE', 'maxF', .* got 'maxf'"):
         SODScore("maxf")
 
@@ -220,6 +282,12 @@ def work(rank, size, port, backend, results):
         found["no names"] = metric.report()
         metric.update(*images(device)[0])  # goes on from its own shard, not from the whole
         found["after"] = metric.report()
+        metric = SODMetric(empty_target="refuse").to(device)
+        metric.update(*images(device)[4 if rank else 0])
+        with pytest.raises(ValueError, match="got none in 1"):
+            metric.compute()
+        metric.update(*images(device)[1])  # still its own shard
+        assert len(metric.numbers) == 2
         results.put((rank, found))
         torch.distributed.destroy_process_group()
     except BaseException:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from typing import NamedTuple
 
@@ -11,11 +12,13 @@ import torch
 
 Tensors = Sequence[torch.Tensor]
 
-# A graph holds memory of its own for inputs and intermediate results: a few, of small batches only.
-MOST_GRAPHS = 4
+# A graph holds memory of its own for inputs and intermediate results: graphs are of small batches, and few.
 MOST_PIXELS = 1 << 22
+MOST_GRAPHS = 8
 # Work is captured the third time it comes: streams of images that all differ in size never pay for a graph.
 UNCAPTURED = 2
+# How often counts of what came are halved, so that old graphs make room for new work.
+HALVED_EVERY = 512
 
 
 class _Graph(NamedTuple):
@@ -24,8 +27,10 @@ class _Graph(NamedTuple):
     outputs: Tensors
 
 
-_graphs: OrderedDict[Hashable, _Graph] = OrderedDict()
+_graphs: dict[Hashable, _Graph] = {}
 _seen: Counter[Hashable] = Counter()
+_calls = itertools.count(1)
+_lock = threading.Lock()
 
 
 def replayed(like: Hashable, inputs: Tensors, work: Callable[[Tensors], Tensors]) -> Tensors:
@@ -37,27 +42,43 @@ def replayed(like: Hashable, inputs: Tensors, work: Callable[[Tensors], Tensors]
         return work(inputs)
     stream = torch.cuda.current_stream(inputs[0].device)
     key = (like, stream.cuda_stream, threading.get_ident())  # graphs share buffers, so streams and threads do not
-    graph = _graphs.get(key)
-    if graph is None:
-        if len(_seen) > 1 << 12:
-            _seen.clear()
-        _seen[key] += 1
-        if _seen[key] <= UNCAPTURED:
-            return work(inputs)
-        graph = _graphs[key] = _captured(inputs, work, stream)
-        if len(_graphs) > MOST_GRAPHS:
-            _graphs.popitem(last=False)
-    else:
-        _graphs.move_to_end(key)
+    with _lock:
+        graph, wanted = _graphs.get(key), _wanted(key)
+    if graph is not None:
         for own, given in zip(graph.inputs, inputs, strict=True):
             own.copy_(given)
+    elif wanted:
+        graph = _captured(inputs, work, stream)
+        with _lock:
+            _graphs[key] = graph
+    else:
+        return work(inputs)
     graph.graph.replay()
     return graph.outputs
+
+
+def _wanted(key: Hashable) -> bool:
+    """Count work, and say whether it is worth a graph, more than one that would be given up for it."""
+    _seen[key] += 1
+    if next(_calls) % HALVED_EVERY == 0:
+        for each in list(_seen):
+            _seen[each] //= 2
+            if not _seen[each]:
+                del _seen[each]
+    if key in _graphs or _seen[key] <= UNCAPTURED:
+        return False
+    if len(_graphs) >= MOST_GRAPHS:
+        rarest = min(_graphs, key=_seen.__getitem__)
+        if _seen[key] <= 2 * _seen[rarest] + UNCAPTURED:
+            return False
+        del _graphs[rarest]
+    return True
 
 
 def _captured(inputs: Tensors, work: Callable[[Tensors], Tensors], stream: torch.cuda.Stream) -> _Graph:
     """Capture work on copies of its inputs; nobody waits for the device."""
     own = [each.clone() for each in inputs]
+    work(own)  # compiles what the copies' alignment needs, which cannot be done in a capture
     aside = torch.cuda.Stream(inputs[0].device)  # type: ignore[no-untyped-call]
     aside.wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
