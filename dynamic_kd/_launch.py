@@ -22,8 +22,7 @@ def launch(kernel: Any, grid: tuple[int, int, int], like: Hashable, *arguments: 
         run, constants = known
         run[grid](*arguments, *[settings[name] for name in constants])
         return
-    # Products and sums are rounded one by one, as NumPy does it.
-    compiled = kernel[grid](*arguments, enable_fp_fusion=False, **settings)
+    compiled = kernel[grid](*arguments, **settings)
     if compiled is not None:  # the interpreter compiles nothing
         if len(_compiled) >= _MOST:
             _compiled.clear()

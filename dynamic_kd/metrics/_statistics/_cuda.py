@@ -72,6 +72,8 @@ class CUDAStatistics(DeferredStatistics):
     def _run(self, kernel: Any, programs: int, *arguments: Any, **settings: Any) -> None:
         """Launch a kernel with a row of programs for each image, on the tensors' device."""
         with self._on_device:
+            # Products and sums are rounded one by one, as NumPy does it.
+            settings["enable_fp_fusion"] = False
             launch(kernel, (self._size, programs, 1), self._like, *arguments, **settings)
 
     @property
@@ -177,11 +179,13 @@ class CUDAStatistics(DeferredStatistics):
             host = [_on_its_way(each) for each in self.start(formula, skip_empty=skip_empty, keep=keep)]
             arrival = torch.cuda.current_stream().record_event() if self._device.type == "cuda" else None
 
-        def evaluated() -> Evaluated:
+        kernel = formula_kernel(formula)
+        sizes = {"curves": kernel.curves, "totals": kernel.totals, "images": self._size}
+
+        def evaluated() -> Evaluated:  # holds on to none of this batch's memory on the device
             if arrival is not None:
                 arrival.synchronize()
-            kernel, kept = formula_kernel(formula), host[1].numpy().view(np.uint32) if keep else None
-            sizes = {"curves": kernel.curves, "totals": kernel.totals, "images": self._size}
+            kept = host[1].numpy().view(np.uint32) if keep else None
             return unpacked(host[0].numpy(), kept=kept, **sizes)
 
         return evaluated
