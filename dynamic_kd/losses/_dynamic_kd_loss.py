@@ -7,12 +7,14 @@ from typing import Any, Literal
 
 from dynamic_kd._array import Array, Namespace, array_namespace
 from dynamic_kd._checks import check_choice, check_flag, check_number
+from dynamic_kd.losses._dispatch import fused_loss
 from dynamic_kd.losses._dynamic_kd_terms import DynamicKDTerms, terms_of
 from dynamic_kd.losses._inputs import pixels
 from dynamic_kd.losses._soft_iou import GRANULARITIES, Granularity
 from dynamic_kd.losses._weighting import Weighting, check_weighting
 
 REDUCTIONS = ("mean", "sum", "none")
+IMPLEMENTATIONS = ("auto", "eager", "fused")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +57,10 @@ class DynamicKDLoss:
         Whether θ is a constant for the gradient. With False the gradient also flows through β.
     reduction : {"mean", "sum", "none"}
         Over images. The mean is over the images with at least one valid pixel, and 0 without any.
+    impl : {"auto", "eager", "fused"}
+        How it is computed: ``"fused"`` by two CUDA kernels, which take torch tensors on an NVIDIA GPU and need
+        Triton; ``"eager"`` by plain array operations; ``"auto"`` fused where that is possible
+        (`dynamic_kd.torch.fused_unavailable_reason` says why it is not).
 
     Raises
     ------
@@ -94,6 +100,7 @@ class DynamicKDLoss:
     temperature_squared: bool = True
     detach_weight: bool = True
     reduction: Literal["mean", "sum", "none"] = "mean"
+    impl: Literal["auto", "eager", "fused"] = "auto"
 
     def __post_init__(self) -> None:
         """Check the settings."""
@@ -105,6 +112,7 @@ class DynamicKDLoss:
         check_flag("temperature_squared", self.temperature_squared)
         check_flag("detach_weight", self.detach_weight)
         check_choice("reduction", self.reduction, REDUCTIONS)
+        check_choice("impl", self.impl, IMPLEMENTATIONS)
 
     def __call__(
         self,
@@ -141,8 +149,12 @@ class DynamicKDLoss:
             If logits are not floating point or the arrays come from different libraries.
         ValueError
             If shapes or devices differ, the teacher requires a gradient or, on the CPU and outside tracing, a target
-            lies outside [0, 1] or ``valid`` holds anything but 0 and 1.
+            lies outside [0, 1] or ``valid`` holds anything but 0 and 1; if ``impl="fused"`` cannot be had.
         """
+        if self.impl != "eager":
+            fused = fused_loss(self, student_logits, teacher_logits, target, valid)
+            if fused is not None:
+                return fused
         xp = array_namespace(student_logits, teacher_logits, target, valid) if xp is None else xp
         inputs = pixels(student_logits, teacher_logits, target, valid, xp)
         loss = terms_of(inputs, self, xp).loss

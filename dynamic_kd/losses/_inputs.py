@@ -25,8 +25,10 @@ class Pixels(NamedTuple):
     valid: Array | None
 
 
-def pixels(student_logits: Array, teacher_logits: Array, target: Array, valid: Array | None, xp: Namespace) -> Pixels:
-    """Check the four inputs against each other and bring them to one shape and dtype."""
+def check_batch(
+    student_logits: Array, teacher_logits: Array, target: Array, valid: Array | None, xp: Namespace
+) -> None:
+    """Check the four inputs against each other, all but their values."""
     student, teacher = ("student_logits", student_logits), ("teacher_logits", teacher_logits)
     for name, logits in (student, teacher):
         check_floating(name, logits, xp)
@@ -40,6 +42,10 @@ def pixels(student_logits: Array, teacher_logits: Array, target: Array, valid: A
                 f"compute it under torch.no_grad() or pass {name}.detach()"
             )
 
+
+def pixels(student_logits: Array, teacher_logits: Array, target: Array, valid: Array | None, xp: Namespace) -> Pixels:
+    """Check the four inputs and bring them to one shape and dtype."""
+    check_batch(student_logits, teacher_logits, target, valid, xp)
     dtype = accumulation_dtype(xp, student_logits, teacher_logits)
     mask = None if valid is None else validity(valid, dtype, xp)
     teacher_margin = stop_gradient(margin(teacher_logits, mask, dtype, xp))

@@ -1,0 +1,362 @@
+"""The fused loss on an NVIDIA GPU, forward and backward, against plain operations and torch.compile, by size and dtype.
+
+Run ``python benchmarks/fused_loss.py``, then ``--plot`` to draw the results; ``--training`` times a student's steps
+instead. Inputs are N(0, 3); the gradient coming in is the number of pixels, as a loss scaler would have it, so that an
+error of the gradient is one per pixel. A row counts only if the fused errors against float64 are at most the plain ones
+and 1e-6 of the value and 1e-7. Times are medians: ``*_us`` of a CUDA graph of repetitions, which hides launches,
+``*_host_us`` of the wall clock around one call and the wait for it. The floor is the time in which as many bytes can be
+copied as both passes must read and write.
+"""
+
+import argparse
+import csv
+import statistics
+import time
+import traceback
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+import triton
+import triton.language as tl
+from _environment import environment
+
+from dynamic_kd.models import FPNStudent
+from dynamic_kd.torch import DynamicKDLoss
+
+RESULTS = Path(__file__).parent / "results"
+IMPLEMENTATIONS = ("eager", "compile", "fused")
+COPIED = 2**30
+
+
+class Case(NamedTuple):
+    """What is measured: a batch of squares, repeated in a graph; compiling takes longest, so not all are compiled."""
+
+    images: int
+    side: int
+    dtype: str
+    target: str
+    repetitions: int
+    compiled: bool
+
+    @property
+    def name(self):
+        suffix = "" if self.target == self.dtype else f"-{self.target}"
+        return f"{self.dtype}-{self.images}x{self.side}{suffix}"
+
+    @property
+    def pixels(self):
+        return self.images * self.side**2
+
+
+# The fused op keeps counters for 64 launches in graphs; with more, graphs would be slower than a user's single one.
+CASES = (
+    Case(4, 256, "float32", "float32", 20, compiled=True),
+    Case(32, 256, "float32", "float32", 10, compiled=True),
+    Case(64, 352, "float32", "float32", 2, compiled=True),
+    Case(256, 512, "float32", "float32", 1, compiled=True),
+    Case(64, 1024, "float32", "float32", 1, compiled=True),
+    Case(4, 256, "bfloat16", "bfloat16", 10, compiled=True),
+    Case(64, 1024, "bfloat16", "bfloat16", 1, compiled=True),
+    Case(64, 1024, "bfloat16", "uint8", 1, compiled=False),
+    Case(4, 256, "float16", "float16", 10, compiled=False),
+    Case(64, 1024, "float16", "float16", 1, compiled=False),
+)
+
+
+@triton.jit
+def copy_kernel(source, result, count, BLOCK: tl.constexpr):  # noqa: N803 (Triton's constants are in capitals)
+    at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(result + at, tl.load(source + at, at < count), at < count)
+
+
+def microseconds_of(function, repeats):
+    """Median on the device."""
+    times = []
+    for _ in range(repeats):
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start.record()
+        function()
+        end.record()
+        end.synchronize()
+        times.append(1e3 * start.elapsed_time(end))
+    return statistics.median(times)
+
+
+def bytes_per_second(repeats):
+    """Copying from memory to memory, the faster of torch's way and a plain Triton kernel."""
+    source = torch.zeros(COPIED // 4, device="cuda")
+    result = torch.empty_like(source)
+    blocks = (triton.cdiv(source.numel(), 2048),)
+    ways = (lambda: result.copy_(source), lambda: copy_kernel[blocks](source, result, source.numel(), BLOCK=2048))
+    for way in ways:
+        way()
+    return 2 * COPIED / (1e-6 * min(microseconds_of(way, repeats) for way in ways))
+
+
+def floor_bytes(student, teacher, target):
+    """What forward and backward must read, and the gradient that must be written."""
+    return sum(2 * each.numel() * each.element_size() for each in (student, teacher, target)) + student.nbytes
+
+
+def inputs_of(case, device="cuda"):
+    generator = torch.Generator(device=device).manual_seed(0)
+    shape, dtype = (case.images, 1, case.side, case.side), getattr(torch, case.dtype)
+    student, teacher = (
+        (3 * torch.randn(shape, generator=generator, device=device)).to(dtype).requires_grad_(number == 0)
+        for number in range(2)
+    )
+    target = (torch.rand(shape, generator=generator, device=device) > 0.6).to(getattr(torch, case.target))
+    return student, teacher, target
+
+
+def value_and_gradient(loss, student, teacher, target):
+    """Value, and gradient by the logits for an incoming gradient of the number of pixels."""
+    value = loss(student, teacher, target)
+    return value, torch.autograd.grad(value, student, torch.full_like(value, student.numel()))[0]
+
+
+def errors(inputs):
+    """Largest errors of value and gradient against float64, by implementation; the fused ones are checked."""
+    student, teacher, target = inputs
+    wide = student.detach().double().requires_grad_(), teacher.double(), target
+    exact = [each.detach() for each in value_and_gradient(DynamicKDLoss(impl="eager"), *wide)]
+    found = {}
+    for impl in ("eager", "fused"):
+        results = value_and_gradient(DynamicKDLoss(impl=impl), *inputs)
+        found[impl] = [(result.detach().double() - truth).abs_() for result, truth in zip(results, exact, strict=True)]
+    for name, plain, fused, truth in zip(("value", "gradient"), *found.values(), exact, strict=True):
+        excess = (fused - 1e-6 * truth.abs() - 1e-7 - plain.max()).max().item()
+        assert excess <= 0, f"{name}: error {fused.max():.2e}, of plain operations {plain.max():.2e}"
+    return {impl: [each.max().item() for each in pair] for impl, pair in found.items()}
+
+
+def step_of(impl, inputs):
+    """Return a function without arguments: forward and backward."""
+    loss = DynamicKDLoss(impl="eager" if impl == "compile" else impl)
+    if impl == "compile":
+        torch.compiler.reset()
+        loss = torch.compile(loss, fullgraph=True, dynamic=False)
+    incoming = torch.full((), inputs[0].numel(), dtype=torch.float32, device=inputs[0].device)
+    return lambda: torch.autograd.grad(loss(*inputs), inputs[0], incoming)
+
+
+def graph_microseconds(step, repetitions, repeats):
+    """Of one of the repetitions in a CUDA graph."""
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            step()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        for _ in range(repetitions):
+            step()
+    for _ in range(3):
+        graph.replay()
+    return microseconds_of(graph.replay, repeats) / repetitions
+
+
+def host_microseconds(step, repeats):
+    """By the wall clock, of one call and the wait for it."""
+    times = []
+    for _ in range(repeats):
+        torch.cuda.synchronize()
+        start = time.perf_counter()
+        step()
+        torch.cuda.synchronize()
+        times.append(1e6 * (time.perf_counter() - start))
+    return statistics.median(times)
+
+
+def extra_bytes(step, gradient):
+    """At most held beyond what there was, without the gradient."""
+    torch.cuda.synchronize()
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    step()
+    return torch.cuda.max_memory_allocated() - before - gradient
+
+
+def kernels(step):
+    """Number of kernels, copies and fills that one step has the device do."""
+    torch.cuda.synchronize()
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
+        step()
+        torch.cuda.synchronize()
+    on_device = [event for event in profile.events() if event.device_type == torch.autograd.DeviceType.CUDA]
+    return sum(not getattr(event, "is_user_annotation", False) for event in on_device)
+
+
+def measured(impl, case, inputs, repeats):
+    """Columns of one implementation; empty ones where it failed."""
+    columns = dict.fromkeys((f"{impl}_{name}" for name in ("us", "host_us", "extra_memory_bytes", "kernels")), "")
+    try:
+        step = step_of(impl, inputs)
+        for _ in range(3):
+            step()
+        columns[f"{impl}_host_us"] = round(host_microseconds(step, repeats), 1)
+        columns[f"{impl}_extra_memory_bytes"] = extra_bytes(step, inputs[0].nbytes)
+        columns[f"{impl}_us"] = round(graph_microseconds(step, case.repetitions, repeats), 2)
+        columns[f"{impl}_kernels"] = kernels(step)
+    except Exception:
+        print(f"{case.name}: {impl} failed\n{traceback.format_exc()}", flush=True)
+    return columns
+
+
+def row_of(case, implementations, bandwidth, repeats):
+    inputs = inputs_of(case)
+    wrong = errors(inputs)
+    torch.cuda.empty_cache()
+    floor = 1e6 * floor_bytes(*inputs) / bandwidth
+    row = {"case": case.name, "images": case.images, "side": case.side, "dtype": case.dtype, "target": case.target}
+    row |= {"copy_gb_per_s": round(bandwidth / 1e9), "floor_us": round(floor, 2)}
+    for impl in IMPLEMENTATIONS:
+        names = (f"{impl}_{name}" for name in ("us", "host_us", "extra_memory_bytes", "kernels"))
+        wanted = impl in implementations
+        row |= measured(impl, case, inputs, repeats) if wanted else dict.fromkeys(names, "")
+    fused = row["fused_us"]
+    row["fused_share_of_floor"] = round(floor / fused, 3) if fused else ""
+    for impl in ("compile", "eager"):
+        row[f"{impl}_over_fused"] = round(row[f"{impl}_us"] / fused, 2) if fused and row[f"{impl}_us"] else ""
+        host, fused_host = row[f"{impl}_host_us"], row["fused_host_us"]
+        row[f"{impl}_over_fused_host"] = round(host / fused_host, 2) if host and fused_host else ""
+    for impl, pair in wrong.items():
+        for name, error in zip(("value", "gradient"), pair, strict=True):
+            row[f"{impl}_{name}_error"] = f"{error:.1e}"
+    return row
+
+
+def training_rows(images, autocast, repeats):
+    """A student's whole step and its loss alone, eager and fused."""
+    torch.backends.cudnn.benchmark = True
+    generator = torch.Generator(device="cuda").manual_seed(0)
+    pictures = torch.rand(images, 4, 256, 256, generator=generator, device="cuda")
+    teacher = 3 * torch.randn(images, 1, 256, 256, generator=generator, device="cuda")
+    target = (teacher + torch.randn(teacher.shape, generator=generator, device="cuda") > 0).float()
+    for impl in ("eager", "fused"):
+        torch.manual_seed(0)
+        model, loss = FPNStudent("vgg16").cuda(), DynamicKDLoss(impl=impl)
+        optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9, weight_decay=5e-4)
+
+        def logits(model=model):
+            with torch.autocast("cuda", dtype=torch.bfloat16, enabled=autocast):
+                return model(pictures)
+
+        def step(logits=logits, loss=loss, optimizer=optimizer):
+            optimizer.zero_grad(set_to_none=True)
+            loss(logits(), teacher, target).backward()
+            optimizer.step()
+
+        student = logits().detach().requires_grad_()
+        alone = step_of(impl, (student, teacher, target))
+        for function in (step, alone):
+            for _ in range(3):
+                function()
+        whole = host_microseconds(step, repeats)
+        queued = microseconds_of(lambda alone=alone: [alone() for _ in range(20)], repeats) / 20
+        yield {
+            "batch": images,
+            "precision": "bfloat16 autocast" if autocast else "float32",
+            "loss": impl,
+            "logits": str(student.dtype).removeprefix("torch."),
+            "step_us": round(whole),
+            "loss_us": round(queued, 1),
+            "loss_share": round(queued / whole, 4),
+        }
+
+
+def write(rows, path):
+    machine = {"gpu": torch.cuda.get_device_name(), **environment("torch", "triton", "numpy")}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=[*rows[0], *machine], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(row | machine for row in rows)
+
+
+def plot(path):
+    """Draw what share of the copy bandwidth each implementation reaches, from the CSV, beside it."""
+    from matplotlib.figure import Figure
+
+    rows = list(csv.DictReader(path.open()))
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.subplots()
+    styles = {"float32": "o-", "bfloat16": "s--", "float16": "^:"}
+    colors = {"eager": "tab:gray", "compile": "tab:orange", "fused": "tab:blue"}
+    for impl in IMPLEMENTATIONS:
+        for dtype, style in styles.items():
+            points = sorted(
+                (int(row["images"]) * int(row["side"]) ** 2, float(row["floor_us"]) / float(row[f"{impl}_us"]))
+                for row in rows
+                if row["dtype"] == row["target"] == dtype and row[f"{impl}_us"]
+            )
+            if points:
+                name = "torch.compile" if impl == "compile" else impl
+                axes.plot(*zip(*points, strict=True), style, color=colors[impl], label=f"{name}, {dtype}")
+    axes.set(xscale="log", xlabel="pixels of a batch", ylabel="share of copy bandwidth", ylim=(0, None))
+    axes.set_title(f"Loss forward and backward, {rows[0]['gpu']}")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small")
+    figure.savefig(path.with_suffix(".png"), dpi=150)
+
+
+def sizes(options):
+    """Measure the cases, one row after the other."""
+    start, rows = time.perf_counter(), []
+    bandwidth = bytes_per_second(max(options.repeats, 10))
+    for case in CASES:
+        if options.cases and case.name not in options.cases:
+            continue
+        in_time = time.perf_counter() - start < options.compile_seconds
+        compiles = case.compiled and options.compile and in_time
+        try:
+            row = row_of(case, IMPLEMENTATIONS if compiles else ("eager", "fused"), bandwidth, options.repeats)
+        except Exception:
+            print(f"{case.name} failed\n{traceback.format_exc()}", flush=True)
+            continue
+        finally:
+            torch.cuda.empty_cache()
+        rows.append(row)
+        print(*(f"{name}={value}" for name, value in row.items()), f"{time.perf_counter() - start:.0f} s", flush=True)
+        write(rows, options.output or RESULTS / "fused_loss.csv")
+
+
+def training(options):
+    rows = []
+    for images in (4, 32):
+        for autocast in (False, True):
+            try:
+                rows.extend(training_rows(images, autocast, options.repeats))
+            except Exception:
+                print(f"batch {images}, autocast {autocast} failed\n{traceback.format_exc()}", flush=True)
+                continue
+            for row in rows[-2:]:
+                print(*(f"{name}={value}" for name, value in row.items()), flush=True)
+            write(rows, options.output or RESULTS / "fused_training.csv")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--output", type=Path, help="CSV to write, or to plot")
+    names = [case.name for case in CASES]
+    parser.add_argument("--cases", nargs="+", choices=names, metavar="CASE", help=f"some of {', '.join(names)}")
+    parser.add_argument("--no-compile", dest="compile", action="store_false", help="leave out torch.compile")
+    parser.add_argument(
+        "--compile-seconds", type=float, default=150, help="cases after this many seconds go without torch.compile"
+    )
+    parser.add_argument("--training", action="store_true", help="time a student's training steps instead")
+    parser.add_argument("--plot", action="store_true", help="draw the CSV that is there, and measure nothing")
+    options = parser.parse_args()
+    if options.plot:
+        plot(options.output or RESULTS / "fused_loss.csv")
+    elif not torch.cuda.is_available():
+        parser.error("an NVIDIA GPU is needed, and torch sees none")
+    else:
+        (training if options.training else sizes)(options)
+
+
+if __name__ == "__main__":
+    main()

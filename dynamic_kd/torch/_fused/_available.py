@@ -1,0 +1,112 @@
+"""Whether the fused op can compute a loss, and if not, why."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dynamic_kd import losses
+
+LARGEST_IMAGE = 2**31 - 2**15
+HALVES_AND_SINGLES = (torch.float32, torch.float16, torch.bfloat16)
+
+
+def fused_unavailable_reason(
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    target: Tensor,
+    valid: Tensor | None = None,
+    *,
+    settings: losses.DynamicKDLoss | None = None,
+    **options: Any,
+) -> str | None:
+    """Say in words why the fused op cannot compute a loss.
+
+    Parameters
+    ----------
+    student_logits, teacher_logits, target, valid
+        As in a call of `dynamic_kd.losses.DynamicKDLoss`; only their types, dtypes, shapes and devices are looked at.
+    settings
+        The loss; or give its settings as keywords.
+    **options
+        Settings of `dynamic_kd.losses.DynamicKDLoss`.
+
+    Returns
+    -------
+    str or None
+        The reason, or None if nothing is in the way.
+
+    Examples
+    --------
+    >>> import torch
+    >>> maps = torch.zeros(1, 1, 4, 4)
+    >>> fused_unavailable_reason(maps, maps, maps, granularity="pixel")
+    "granularity='pixel' is computed by plain operations"
+    """
+    settings = losses.DynamicKDLoss(**options) if settings is None else settings
+    given = [each for each in (student_logits, teacher_logits, target, valid) if each is not None]
+    return (
+        _reason_of_settings(settings)
+        or _reason_of_tensors(given)
+        or _reason_of_device(student_logits.device.type)
+        or _reason_of_logits(student_logits, teacher_logits)
+    )
+
+
+def _reason_of_settings(settings: losses.DynamicKDLoss) -> str | None:
+    if settings.granularity == "pixel":
+        return "granularity='pixel' is computed by plain operations"
+    if not settings.detach_weight:
+        return "detach_weight=False needs a gradient through the weight, which plain operations have"
+    if callable(settings.weighting):
+        return "a function as weighting is called on arrays, between plain operations"
+    return None
+
+
+def _reason_of_tensors(given: list[Any]) -> str | None:
+    for each in given:
+        if not isinstance(each, Tensor) or each.layout != torch.strided or each.is_complex():
+            return "it takes dense real torch tensors"
+    if torch._C._are_functorch_transforms_active():
+        return "function transforms (torch.func) need plain operations"
+    return None
+
+
+def _reason_of_device(kind: str) -> str | None:
+    if kind == "cuda":
+        return "it runs on NVIDIA GPUs, and this is an AMD one" if torch.version.hip else _reason_of_triton()
+    interpreted = kind == "cpu" and os.environ.get("TRITON_INTERPRET") == "1"
+    return None if interpreted else f"it runs on NVIDIA GPUs, and the tensors are on a device of type {kind}"
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _reason_of_triton() -> str | None:
+    return _failure_of_triton()
+
+
+@cache
+def _failure_of_triton() -> str | None:
+    """Why Triton cannot launch kernels (without a C compiler, say), found by letting it build what it launches with."""
+    if find_spec("triton") is None:
+        return "Triton is not installed"
+    from triton.runtime import driver
+
+    try:
+        driver.active.get_current_device()
+    except Exception as error:  # whatever it is, plain operations work
+        return f"Triton does not work here: {error}"
+    return None
+
+
+def _reason_of_logits(student: Tensor, teacher: Tensor) -> str | None:
+    for name, logits in (("student_logits", student), ("teacher_logits", teacher)):
+        if logits.dtype not in HALVES_AND_SINGLES:
+            return f"it computes in float32, and {name} are {logits.dtype}"
+        if logits.shape[-2:].numel() > LARGEST_IMAGE:
+            return f"images of more than {LARGEST_IMAGE} pixels do not fit its integers"
+    return None

@@ -1,0 +1,30 @@
+"""How both kernels read their inputs: any strides, any dtype, one value for each pixel."""
+
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def place(index, width, row_stride, column_stride, DENSE: tl.constexpr):
+    """Offset of a pixel, by its position in the image."""
+    offset = index
+    if not DENSE:
+        offset = (index // width).to(tl.int64) * row_stride + (index % width) * column_stride
+    return offset
+
+
+@triton.jit
+def logits(base, at, inside, channel_stride, CHANNELS: tl.constexpr):
+    """Salient logit minus the background's, in float32."""
+    margin = tl.load(base + at, inside, other=0).to(tl.float32)
+    if CHANNELS == 2:
+        margin = tl.load(base + channel_stride + at, inside, other=0).to(tl.float32) - margin
+    return margin
+
+
+@triton.jit
+def signed(target):
+    """Target in float32; integers of 64 bits by way of 32."""
+    if target.dtype.is_int() and target.dtype.primitive_bitwidth > 32:
+        target = target.to(tl.int32)
+    return target.to(tl.float32)
