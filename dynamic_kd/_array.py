@@ -108,7 +108,8 @@ def accumulation_dtype(xp: Namespace, *arrays: Array) -> Any:
     """Dtype to compute in: the arrays' common floating dtype, but at least float32."""
     dtype = arrays[0].dtype
     for array in arrays[1:]:
-        dtype = xp.result_type(dtype, array.dtype)
+        if array.dtype != dtype:  # compilers cannot look up halves with themselves
+            dtype = xp.result_type(dtype, array.dtype)
     return xp.float32 if xp.finfo(dtype).bits < 32 else dtype
 
 

@@ -56,31 +56,38 @@ class Tally:
         ``pixels`` is one number, or one for each image.
         """
         empty = batch.foreground == 0
-        keep = ~empty if skip_empty else np.ones_like(empty)
-        for name, kept in zip(names, keep, strict=True):
-            if kept:
-                self.names[name] = None
-            elif isinstance(name, str):
-                self.skipped.add(name)
+        full = batch.foreground == pixels
         self.backends.add(backend)
-        self.scores.extend(batch.numbers[keep])
-        each = np.broadcast_to(np.asarray(pixels, np.int64), keep.shape)
-        self.pixels += int(each[keep].sum())
+        if skip_empty and empty.any():
+            self._skip([name for name, nothing in zip(names, empty, strict=True) if nothing])
+            keep = ~empty
+            names = [name for name, there in zip(names, keep, strict=True) if there]
+            rows = {name: getattr(batch, name) for name in ("numbers", "constant", "kept", "host_curves")}
+            kept: dict[str, Any] = {name: None if rows[name] is None else rows[name][keep] for name in rows}
+            batch = batch._replace(**kept)
+            full, empty, pixels = full[keep], empty[keep], pixels[keep] if np.ndim(pixels) else pixels
+        self.names.update(dict.fromkeys(names))
+        self.scores.extend(batch.numbers)
+        self.pixels += int(np.sum(pixels)) if np.ndim(pixels) else pixels * len(names)
         if batch.kept is None:
             self.curves.words += batch.words
             self.totals += batch.totals
         else:
-            self.kept.extend(
-                np.concatenate([each[:, None], batch.kept], axis=1, dtype=np.uint32, casting="unsafe")[keep]
-            )
+            self.kept.extend(_with_pixels(pixels, batch.kept))
         if self.columns and batch.host_curves is not None:
-            self.host_curves.extend(batch.host_curves[keep])
-        self._count(keep, empty, batch.foreground == each, batch.constant)
+            self.host_curves.extend(batch.host_curves)
+        self._count(len(names), empty, full, batch.constant)
 
-    def _count(self, keep: Any, empty: Any, full: Any, constant: Any, *, sign: int = 1) -> None:
-        flags = np.array([keep, empty, full, constant & keep, ~keep])
-        for name, count in zip(COUNTS, flags.sum(axis=1).tolist(), strict=False):
-            self.counts[name] += sign * count
+    def _skip(self, names: Sequence[str | int]) -> None:
+        """Remember images with an empty target that are left out."""
+        self.skipped.update(name for name in names if isinstance(name, str))
+        self.counts["skipped"] += len(names)
+        self.counts["empty_target"] += len(names)
+
+    def _count(self, images: int, empty: Any, full: Any, constant: Any, *, sign: int = 1) -> None:
+        for name, flags in {"empty_target": empty, "full_target": full, "constant_prediction": constant}.items():
+            self.counts[name] += sign * int(np.count_nonzero(flags))
+        self.counts["images"] += sign * images
 
     def merge(self, other: Tally, *, without: set[str]) -> None:
         """Add another tally, without its images of some names; these can be left out only if counts are kept."""
@@ -105,8 +112,8 @@ class Tally:
             left_out = kept[~here]
             self.pixels -= int(left_out[:, 0].sum(dtype=np.int64))
             self.counts["duplicates"] += len(left_out)
-            every = np.ones(len(left_out), bool)
-            self._count(every, left_out[:, 1] == 0, left_out[:, 1] == left_out[:, 0], left_out[:, 2] > 0, sign=-1)
+            pixels, foreground, constant = left_out[:, 0], left_out[:, 1], left_out[:, 2]
+            self._count(len(left_out), foreground == 0, foreground == pixels, constant > 0, sign=-1)
             self.kept.extend(kept[here])
             if self.plan.host_curves:
                 self.host_curves.extend(other.host_curves.table()[here])
@@ -172,3 +179,9 @@ class Tally:
                 parts = [each[:, None] for each in self.plan.curve_values(statistics)]
                 parts.append(host[start : start + _CHUNK].reshape(len(rows), width, THRESHOLDS))
                 yield statistics, np.concatenate(parts, axis=1)
+
+
+def _with_pixels(pixels: Any, kept: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
+    """Put the pixels of each image before its counts."""
+    column = np.broadcast_to(np.asarray(pixels, np.uint32), len(kept))[:, None]
+    return np.concatenate([column, kept], axis=1)

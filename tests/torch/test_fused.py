@@ -338,6 +338,7 @@ def test_second_derivatives_raise():
 
 
 @runs_kernels
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of the profiler's
 def test_backward_is_one_kernel():
     student, teacher, target = batch()
     loss = DynamicKDLoss(impl="fused")(student.requires_grad_(), teacher, target)
@@ -557,6 +558,8 @@ def test_more_images_than_counters_are_kept_for():
 
 
 @needs_gpu
+# Loss and gradient come from streams of the test's choice, of which autograd warns.
+@pytest.mark.filterwarnings("ignore:The AccumulateGrad node's stream:UserWarning")
 def test_cuda_graphs():
     shape = (3, 1, 64, 65)
     student, *rest = batch(shape=shape)

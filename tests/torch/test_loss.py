@@ -105,6 +105,14 @@ def test_it_compiles_to_one_graph(batch, settings, backend):
     )
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_halves_compile_to_one_graph(batch, dtype):
+    torch.compiler.reset()
+    halves = [each.to(dtype) for each in batch]
+    compiled = torch.compile(DynamicKDLoss(), fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(value_and_gradient(compiled, *halves), value_and_gradient(DynamicKDLoss(), *halves))
+
+
 def test_terms_compile_to_one_graph(batch):
     torch.compiler.reset()
     loss = DynamicKDLoss()

@@ -56,8 +56,9 @@ class CUDAStatistics(DeferredStatistics):
         self._pred, target = self._inputs[:2]
         self._size, self._height, self._width = (int(length) for length in self._pred.shape)
         self._device = self._pred.device
-        records = torch.empty((self._size, SIZE), dtype=torch.float64, device=self._device)
-        super().__init__(xp, records, pixels=self._height * self._width, backend="triton")
+        self.xp = xp
+        self.pixels = self._height * self._width
+        self.backend = "triton"
         self._cut = {"CUT": 0.5 if target.is_floating_point() else 0 if target.dtype == torch.bool else 128}
         self._target = target.view(torch.uint8) if target.dtype == torch.bool else target
         self._levels = {"LEVELS": self._pred.dtype == torch.uint8}
@@ -68,6 +69,10 @@ class CUDAStatistics(DeferredStatistics):
         # All that arguments of kernels depend on: numbers follow from the shape, tensors made here are aligned.
         kinds = [(each.dtype, each.data_ptr() % 16 == 0) for each in self._inputs]
         self._like = (self._device, self._pred.shape, *kinds)
+
+    @cached_property
+    def _records(self) -> torch.Tensor:
+        return self._empty(SIZE)
 
     def _run(self, kernel: Any, programs: int, *arguments: Any, **settings: Any) -> None:
         """Launch a kernel with a row of programs for each image, on the tensors' device."""

@@ -160,14 +160,17 @@ def unpacked(
     content: npt.NDArray[np.int64], *, curves: int, totals: int, images: int, kept: npt.NDArray[np.uint32] | None
 ) -> Evaluated:
     """Return what was packed, of curves and totals of these lengths."""
-    words, counts, numbers = np.split(content, [2 * curves, 2 * curves + totals])
-    table = numbers.view(np.float64).reshape(images, -1)
+    middle, end = 2 * curves, 2 * curves + totals
+    table = content[end:].view(np.float64).reshape(images, -1)
     foreground, flags, constant = table[:, -3:].T
-    return Evaluated(words.reshape(2, -1), counts, table[:, :-3], foreground, flags, constant > 0, kept)
+    words = content[:middle].reshape(2, -1)
+    return Evaluated(words, content[middle:end], table[:, :-3], foreground, flags, constant > 0, kept)
 
 
 def refuse_faults(flags: npt.NDArray[np.float64], names: Sequence[str]) -> None:
     """Raise if images, called by their names, hold values that their dtype does not allow."""
+    if not flags.any():
+        return
     for fault, message in FAULTS.items():
         found = [name for name, flag in zip(names, flags, strict=True) if int(flag) & fault]
         if found:
