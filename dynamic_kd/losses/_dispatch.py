@@ -22,11 +22,11 @@ def fused_loss(
     """
     wanted = settings.impl == "fused"
     if is_torch(student_logits) and (wanted or student_logits.is_cuda):
-        from dynamic_kd.torch._fused import fused_dynamic_kd_loss, fused_unavailable_reason
+        from dynamic_kd.torch._fused import fused_unavailable_reason, loss_and_terms
 
         reason = fused_unavailable_reason(student_logits, teacher_logits, target, valid, settings=settings)
         if reason is None:
-            return fused_dynamic_kd_loss(student_logits, teacher_logits, target, valid, settings=settings)
+            return loss_and_terms(student_logits, teacher_logits, target, valid, settings)[0]
     else:
         reason = "it takes torch tensors"
     if wanted:

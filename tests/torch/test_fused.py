@@ -20,6 +20,8 @@ from dynamic_kd.torch._fused import _available  # noqa: E402
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 GPU = torch.cuda.is_available() and not INTERPRETED
 DEVICE = "cuda" if GPU else "cpu"
+# What lies in memory that no kernel has written may be no number, which the interpreter's NumPy remarks on.
+pytestmark = pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")
 runs_kernels = pytest.mark.skipif(not (GPU or INTERPRETED), reason="needs a CUDA device, or Triton's interpreter")
 needs_gpu = pytest.mark.skipif(not GPU, reason="needs a CUDA device")
 

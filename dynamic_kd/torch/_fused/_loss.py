@@ -60,16 +60,25 @@ def fused_dynamic_kd_loss(
     Values of target and ``valid`` are not checked. Second derivatives raise.
     """
     settings = losses.DynamicKDLoss(**options) if settings is None else settings
-    check_batch(student_logits, teacher_logits, target, valid, xp)
     reason = fused_unavailable_reason(student_logits, teacher_logits, target, valid, settings=settings)
     if reason is not None:
         raise ValueError(f"the fused loss is not available: {reason}; use dynamic_kd.DynamicKDLoss")
+    loss, terms = loss_and_terms(student_logits, teacher_logits, target, valid, settings)
+    return (loss, _terms(terms, student_logits.shape[0])) if return_terms else loss
+
+
+def loss_and_terms(
+    student_logits: Tensor, teacher_logits: Tensor, target: Tensor, valid: Tensor | None, settings: losses.DynamicKDLoss
+) -> tuple[Tensor, Tensor]:
+    """Return the loss, and what terms are made of, where nothing is in the way of the fused op."""
+    check_batch(student_logits, teacher_logits, target, valid, xp)
+    given = (student_logits, teacher_logits, target, valid)
     flat = _flat(settings)
     if torch.compiler.is_compiling():
-        loss, terms = _compiled_loss(student_logits, teacher_logits, target, valid, *flat)
+        loss, terms = _compiled_loss(*given, *flat)
     else:
-        loss, terms = _FusedLoss.apply(student_logits, teacher_logits, target, valid, flat)  # type: ignore[no-untyped-call]
-    return (loss, _terms(terms, student_logits.shape[0])) if return_terms else loss
+        loss, terms = _FusedLoss.apply(*given, flat)  # type: ignore[no-untyped-call]
+    return loss, terms
 
 
 def _flat(settings: losses.DynamicKDLoss) -> Settings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -128,7 +129,8 @@ class _Batch:
         )
         on_gpu = self.device.type == "cuda"
         grid = (self.images * self.tiles, 1, 1)
-        with torch.cuda.device(self.device) if on_gpu else torch.no_grad():
+        elsewhere = on_gpu and self.device.index != torch.cuda.current_device()
+        with torch.cuda.device(self.device) if elsewhere else nullcontext():
             launch(kernel, grid, like, *arguments, **self._kinds, **settings, FAST=on_gpu, num_warps=WARPS)
 
 
