@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from dynamic_kd._array import Array, Namespace, stop_gradient
 from dynamic_kd.losses._cross_entropy import bernoulli_cross_entropy
 from dynamic_kd.losses._inputs import check_unit_range
-from dynamic_kd.losses._soft_iou import overlap
+from dynamic_kd.losses._soft_iou import disagreement, overlap
 from dynamic_kd.losses._stable import sigmoid
 from dynamic_kd.losses._temperature_kl import bernoulli_kl
 from dynamic_kd.losses._weighting import weight_function
@@ -43,7 +43,7 @@ def terms_of(pixels: Pixels, settings: DynamicKDLoss, xp: Namespace) -> DynamicK
     constant = stop_gradient if settings.detach_weight else _unchanged
 
     teacher_iou = overlap(sigmoid(teacher, xp), target, valid, settings.granularity, xp)
-    student_error = 1 - overlap(sigmoid(constant(student), xp), target, valid, settings.granularity, xp)
+    student_error = disagreement(constant(student), target, valid, settings.granularity, xp)
     kl = bernoulli_kl(student, teacher, settings.temperature, settings.temperature_squared, xp)
     ce = bernoulli_cross_entropy(student, target, xp)
     teacher_ce = bernoulli_cross_entropy(teacher, target, xp)

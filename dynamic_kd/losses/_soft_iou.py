@@ -7,6 +7,7 @@ from typing import Literal
 from dynamic_kd._array import Array, Namespace, accumulation_dtype, array_namespace
 from dynamic_kd._checks import check_choice
 from dynamic_kd.losses._inputs import check_floating, check_maps, plane_shape, unit_map, validity
+from dynamic_kd.losses._stable import softplus
 
 Granularity = Literal["image", "pixel"]
 GRANULARITIES = ("image", "pixel")
@@ -85,3 +86,19 @@ def overlap(probabilities: Array, target: Array, valid: Array | None, granularit
     if granularity == "image":
         intersection, union = xp.sum(intersection, axis=(1, 2)), xp.sum(union, axis=(1, 2))
     return intersection / xp.where(union > 0, union, xp.ones_like(union))
+
+
+def disagreement(logits: Array, target: Array, valid: Array | None, granularity: Granularity, xp: Namespace) -> Array:
+    """Return equation 2 for canonical maps (B, H, W): one minus the overlap, summed by itself.
+
+    Where a sure student is right, subtracting from 1 would leave rounding noise.
+    """
+    salient, background = xp.exp(-softplus(-logits, xp)), xp.exp(-softplus(logits, xp))
+    hits, errors = salient * target, salient * (1 - target) + background * target
+    if valid is not None:
+        hits, errors = (xp.where(valid, each, xp.zeros_like(each)) for each in (hits, errors))
+    if granularity == "image":
+        hits, errors = xp.sum(hits, axis=(1, 2)), xp.sum(errors, axis=(1, 2))
+    union = hits + errors
+    some = union > 0
+    return xp.where(some, errors / xp.where(some, union, xp.ones_like(union)), xp.ones_like(union))

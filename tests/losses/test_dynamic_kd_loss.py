@@ -287,3 +287,16 @@ def test_wrong_settings(settings, error, message):
 def test_terms_take_no_reduction():
     with pytest.raises(TypeError, match=r"reduction: expected none, .* use DynamicKDLoss"):
         dynamic_kd_terms(*random_batch(), reduction="mean")
+
+
+def test_a_sure_and_right_student_in_single_precision():
+    """Its beta is far below the rounding of one minus an IoU near 1, and its root weighs the divergence."""
+    generator = np.random.default_rng(5)
+    target = generator.random((2, 1, 23, 37)) > 0.6
+    side = np.where(target, 1, -1)
+    student, teacher = (side * (15 + np.abs(generator.normal(0, 3, target.shape))) for _ in range(2))
+    exact = dynamic_kd_terms(student, teacher, target)
+    single = dynamic_kd_terms(student.astype(np.float32), teacher.astype(np.float32), target)
+    assert (exact.student_error < 1e-7).all()
+    for name in ("student_error", "weight", "loss"):
+        np.testing.assert_allclose(getattr(single, name), getattr(exact, name), rtol=1e-5)
