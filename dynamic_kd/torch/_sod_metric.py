@@ -29,7 +29,7 @@ class SODMetric(Metric):
     """Salient-object-detection scores of everything seen by all processes, as a torchmetrics metric.
 
     The sums behind the scores are integers, so that N processes give the bits that one gives, however the images were
-    shared out. Predictions on an NVIDIA GPU are scored there, and nobody waits for the device before `compute`.
+    shared out. Predictions on an NVIDIA GPU are scored there, and their numbers stay there until `compute`.
 
     Parameters
     ----------
@@ -143,7 +143,7 @@ class SODMetric(Metric):
             self.numbers.append(content[middle:].reshape(len(images), -1))
             self.pixels.append(torch.full((len(images),), pixels, dtype=torch.int64, device=self.device))
             text = bytearray(b"".join(encoded[image] for image in images))
-            self.names.append(torch.frombuffer(text, dtype=torch.uint8).to(self.device))
+            self.names.append(_sent(torch.frombuffer(text, dtype=torch.uint8), self.device))
             self.kept += [] if kept is None else [kept]
         self._backends |= {each.backend for each in measured}
 
@@ -214,6 +214,11 @@ class SODMetric(Metric):
             if not self._is_synced and len(getattr(self, name)) == 0:
                 getattr(self, name).append(torch.empty(shapes.get(name, (0,)), dtype=dtype, device=self.device))
         super().sync(*args, **options)
+
+
+def _sent(values: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Return the host's values on a device; from memory that is not pinned, a GPU would be waited for."""
+    return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values.to(device)
 
 
 def _encoded(name: str | None) -> bytes:

@@ -488,7 +488,7 @@ def test_reasons_of_triton(cuda_maps, monkeypatch):
     expected = "Triton does not work here: no C compiler"
     assert fused_unavailable_reason(cuda_maps, cuda_maps, cuda_maps) == expected
     _available._failure_of_triton.cache_clear()
-    monkeypatch.setattr(_available, "find_spec", lambda name: None)
+    monkeypatch.setattr(_available, "installed", lambda name: False)
     assert fused_unavailable_reason(cuda_maps, cuda_maps, cuda_maps) == "Triton is not installed"
     monkeypatch.setattr(torch.version, "hip", "6.4")
     assert "this is an AMD one" in fused_unavailable_reason(cuda_maps, cuda_maps, cuda_maps)

@@ -164,6 +164,18 @@ def test_names_of_all_kinds():
     assert metric.report().counts["images"] == 5
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype")
+def test_an_update_does_not_wait_for_the_device():
+    metric, made = filled([0, 1], device="cuda"), images("cuda")
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        metric.update(*made[2], names="c")
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert metric.report().names == ("a", "b", "c")
+
+
 def test_dtypes_and_checks():
     metric = filled().set_dtype(torch.float16)
     metric.update(*images()[0], names="again")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from functools import cache
-from importlib.util import find_spec
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from dynamic_kd import losses
+from dynamic_kd._extras import installed
 
 LARGEST_IMAGE = 2**31 - 2**15
 HALVES_AND_SINGLES = (torch.float32, torch.float16, torch.bfloat16)
@@ -92,7 +92,7 @@ def _reason_of_triton() -> str | None:
 @cache
 def _failure_of_triton() -> str | None:
     """Why Triton cannot launch kernels (without a C compiler, say), found by letting it build what it launches with."""
-    if find_spec("triton") is None:
+    if not installed("triton"):
         return "Triton is not installed"
     from triton.runtime import driver
 
