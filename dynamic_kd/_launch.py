@@ -10,6 +10,29 @@ _compiled: dict[Hashable, tuple[Any, tuple[str, ...]]] = {}
 _MOST = 4096
 
 
+class Launch:
+    """A kernel with its grid and settings, to be launched many times.
+
+    The caller sees to it that in all of them everything else is alike that Triton would specialise the kernel for: the
+    current device, dtypes and alignment of tensors, and whole numbers.
+    """
+
+    def __init__(self, kernel: Any, grid: tuple[int, int, int], **settings: Any) -> None:
+        self._kernel, self._grid, self._settings = kernel, grid, settings
+        self._again: tuple[Any, tuple[Any, ...]] | None = None
+
+    def __call__(self, arguments: tuple[Any, ...], stream: int | None) -> None:
+        """Launch on a stream that is the current one; None where there are none, under the interpreter."""
+        if self._again is not None:
+            run, constants = self._again
+            run(*arguments, *constants, stream=stream)
+            return
+        compiled = self._kernel[self._grid](*arguments, **self._settings)
+        if compiled is not None:  # the interpreter compiles nothing
+            names = self._kernel.arg_names[len(arguments) :]
+            self._again = compiled[self._grid], tuple(self._settings[name] for name in names)
+
+
 def launch(kernel: Any, grid: tuple[int, int, int], like: Hashable, *arguments: Any, **settings: Any) -> None:
     """Launch a kernel on the current device.
 

@@ -22,11 +22,12 @@ def fused_loss(
     """
     wanted = settings.impl == "fused"
     if is_torch(student_logits) and (wanted or student_logits.is_cuda):
-        from dynamic_kd.torch._fused import fused_unavailable_reason, loss_and_terms
+        from dynamic_kd.torch._fused import loss_and_terms
 
-        reason = fused_unavailable_reason(student_logits, teacher_logits, target, valid, settings=settings)
-        if reason is None:
-            return loss_and_terms(student_logits, teacher_logits, target, valid, settings)[0]
+        result = loss_and_terms(student_logits, teacher_logits, target, valid, settings)
+        if not isinstance(result, str):
+            return result[0]
+        reason = result
     else:
         reason = "it takes torch tensors"
     if wanted:

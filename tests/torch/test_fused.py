@@ -112,6 +112,12 @@ def test_no_less_exact_than_plain_operations(regime, dtype):
         assert_as_good_as_eager(batch(regime, dtype=dtype), reduction=reduction)
 
 
+@pytest.fixture
+def no_plans(monkeypatch):
+    """Let plans be made anew, and be forgotten afterwards."""
+    monkeypatch.setattr("dynamic_kd.torch._fused._remembered._plans", {})
+
+
 def some_valid(shape):
     """Mark some pixels of each image but the second, which has none."""
     valid = torch.rand(shape, generator=torch.Generator().manual_seed(1)) > 0.3
@@ -189,17 +195,17 @@ def test_any_shape(shape):
 
 @runs_kernels
 @pytest.mark.parametrize("shape", [(1, 1, 180, 190), (70, 1, 2, 3)])
-def test_more_tiles_and_images_than_are_added_at_a_time(shape, monkeypatch):
-    monkeypatch.setattr("dynamic_kd.torch._fused._run._multiprocessors", lambda device: 132)
+def test_more_tiles_and_images_than_are_added_at_a_time(shape, no_plans, monkeypatch):
+    monkeypatch.setattr("dynamic_kd.torch._fused._plan._multiprocessors", lambda device: 132)
     assert_as_good_as_eager(batch(shape=shape))
 
 
 @runs_kernels
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_many_steps_of_one_program(dtype, monkeypatch):
+def test_many_steps_of_one_program(dtype, no_plans, monkeypatch):
     """Without the least bit of agreement, where a running product of quotients is largest and smallest."""
-    monkeypatch.setattr("dynamic_kd.torch._fused._run._multiprocessors", lambda device: 1)
-    monkeypatch.setattr("dynamic_kd.torch._fused._run.PROGRAMS", 1)
+    monkeypatch.setattr("dynamic_kd.torch._fused._plan._multiprocessors", lambda device: 1)
+    monkeypatch.setattr("dynamic_kd.torch._fused._plan.PROGRAMS", 1)
     _, _, target = batch(shape=(1, 1, 128, 128), dtype=dtype)
     sure = 200 * (2 * target - 1)
     for student, teacher in ((0 * sure, sure), (sure, 0 * sure), (sure, -sure)):
@@ -513,6 +519,36 @@ def test_inputs_are_checked_as_ever():
         fused_dynamic_kd_loss(student, teacher.detach()[..., :-1], target)
 
 
+@runs_kernels
+def test_what_earlier_inputs_passed_is_asked_again_of_others():
+    """Plans are remembered by all that an input may be refused for, and by all that a kernel is compiled for."""
+    inputs = student, teacher, target = batch(shape=(2, 1, 8, 16))
+    loss = DynamicKDLoss(impl="fused", reduction="none")
+    loss(*inputs)
+    with pytest.raises(ValueError, match="requires grad"):
+        loss(student, teacher.clone().requires_grad_(), target)
+    with pytest.raises(ValueError, match="resolution"):
+        loss(student, teacher[..., :15], target)
+    with pytest.raises(ValueError, match="float64"):
+        loss(student, teacher.double(), target)
+    shifted = torch.empty(student.numel() + 1, device=DEVICE)[1:].view(student.shape).copy_(student)
+    for other in (shifted, student.half(), student.mT.contiguous().mT):
+        assert_as_good_as_eager([other, teacher, target], reduction="none")
+    assert_as_good_as_eager([student, teacher, target.to(torch.uint8)], reduction="none", noise_threshold=0.1)
+
+
+@runs_kernels
+@pytest.mark.parametrize("spread", [lambda ones: ones[:1].expand(3), lambda ones: ones.repeat(4)[::4]])
+def test_gradients_that_come_in_strided(spread):
+    inputs = batch(shape=(3, 1, 5, 7))
+    slopes = []
+    for gradient in (torch.ones(3, device=DEVICE), spread(torch.ones(3, device=DEVICE))):
+        student = inputs[0].clone().requires_grad_()
+        DynamicKDLoss(impl="fused", reduction="none")(student, *inputs[1:]).backward(gradient)
+        slopes.append(student.grad)
+    assert torch.equal(*slopes)
+
+
 def test_double_precision_has_the_right_gradient():
     student, teacher, target = (each.double() for each in batch(shape=(2, 1, 3, 4)))
     loss = DynamicKDLoss(weighting=0.3)
@@ -524,11 +560,11 @@ def test_double_precision_has_the_right_gradient():
 
 @needs_gpu
 def test_cuda_tensors_take_it_by_themselves(monkeypatch):
-    from dynamic_kd.torch._fused import _run
+    from dynamic_kd.torch._fused._plan import Plan
 
     calls = []
-    original = _run.run_forward
-    monkeypatch.setattr(_run, "run_forward", lambda *given: calls.append(1) or original(*given))
+    original = Plan.forward
+    monkeypatch.setattr(Plan, "forward", lambda *given: calls.append(1) or original(*given))
     student, teacher, target = batch()
     DynamicKDLoss()(student, teacher, target)
     DynamicKDModule()(student, teacher, target)

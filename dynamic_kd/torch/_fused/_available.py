@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
@@ -49,16 +50,16 @@ def fused_unavailable_reason(
     "granularity='pixel' is computed by plain operations"
     """
     settings = losses.DynamicKDLoss(**options) if settings is None else settings
-    given = [each for each in (student_logits, teacher_logits, target, valid) if each is not None]
     return (
-        _reason_of_settings(settings)
-        or _reason_of_tensors(given)
+        reason_of_settings(settings)
+        or reason_of_tensors((student_logits, teacher_logits, target, valid))
         or _reason_of_device(student_logits.device.type)
         or _reason_of_logits(student_logits, teacher_logits)
     )
 
 
-def _reason_of_settings(settings: losses.DynamicKDLoss) -> str | None:
+def reason_of_settings(settings: losses.DynamicKDLoss) -> str | None:
+    """Why the kernels do not know these settings."""
     if settings.granularity == "pixel":
         return "granularity='pixel' is computed by plain operations"
     if not settings.detach_weight:
@@ -68,8 +69,11 @@ def _reason_of_settings(settings: losses.DynamicKDLoss) -> str | None:
     return None
 
 
-def _reason_of_tensors(given: list[Any]) -> str | None:
+def reason_of_tensors(given: Iterable[Any]) -> str | None:
+    """Why inputs cannot be read; None among them is fine."""
     for each in given:
+        if each is None:
+            continue
         if not isinstance(each, Tensor) or each.layout != torch.strided or each.is_complex():
             return "it takes dense real torch tensors"
     if torch._C._are_functorch_transforms_active():

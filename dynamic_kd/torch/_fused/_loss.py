@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import array_api_compat.torch as xp
 import torch
@@ -11,8 +11,12 @@ from torch import Tensor
 from dynamic_kd import losses
 from dynamic_kd.losses import DynamicKDTerms
 from dynamic_kd.losses._inputs import check_batch
-from dynamic_kd.torch._fused._available import fused_unavailable_reason
+from dynamic_kd.torch._fused._available import fused_unavailable_reason, reason_of_settings, reason_of_tensors
+from dynamic_kd.torch._fused._remembered import Batch, known_plan, likeness, new_plan
 from dynamic_kd.torch._fused._settings import TERMS, Settings
+
+if TYPE_CHECKING:
+    from dynamic_kd.torch._fused._plan import Plan
 
 
 def fused_dynamic_kd_loss(
@@ -60,25 +64,49 @@ def fused_dynamic_kd_loss(
     Values of target and ``valid`` are not checked. Second derivatives raise.
     """
     settings = losses.DynamicKDLoss(**options) if settings is None else settings
-    reason = fused_unavailable_reason(student_logits, teacher_logits, target, valid, settings=settings)
-    if reason is not None:
-        raise ValueError(f"the fused loss is not available: {reason}; use dynamic_kd.DynamicKDLoss")
-    loss, terms = loss_and_terms(student_logits, teacher_logits, target, valid, settings)
+    result = loss_and_terms(student_logits, teacher_logits, target, valid, settings)
+    if isinstance(result, str):
+        raise ValueError(f"the fused loss is not available: {result}; use dynamic_kd.DynamicKDLoss")
+    loss, terms = result
     return (loss, _terms(terms, student_logits.shape[0])) if return_terms else loss
 
 
 def loss_and_terms(
     student_logits: Tensor, teacher_logits: Tensor, target: Tensor, valid: Tensor | None, settings: losses.DynamicKDLoss
-) -> tuple[Tensor, Tensor]:
-    """Return the loss, and what terms are made of, where nothing is in the way of the fused op."""
-    check_batch(student_logits, teacher_logits, target, valid, xp)
+) -> tuple[Tensor, Tensor] | str:
+    """Return the loss, and what terms are made of; or the reason why the fused op cannot be had."""
     given = (student_logits, teacher_logits, target, valid)
-    flat = _flat(settings)
     if torch.compiler.is_compiling():
-        loss, terms = _compiled_loss(*given, *flat)
-    else:
-        loss, terms = _FusedLoss.apply(*given, flat)  # type: ignore[no-untyped-call]
+        reason = _refusal(given, settings)
+        return _compiled_loss(*given, *_flat(settings)) if reason is None else reason
+    plan = _plan(given, settings)
+    if isinstance(plan, str):
+        return plan
+    loss, terms = _FusedLoss.apply(*given, plan)  # type: ignore[no-untyped-call]
     return loss, terms
+
+
+def _plan(given: Batch, settings: losses.DynamicKDLoss) -> Plan | str:
+    """Return the plan, or a reason against it; what alike inputs passed before is not asked again."""
+    unfit = reason_of_settings(settings) or reason_of_tensors(given)
+    if unfit is not None:
+        return unfit
+    flat, like = _flat(settings), likeness(given)
+    plan = known_plan(flat, like)
+    if plan is None:
+        reason = _refusal(given, settings)
+        if reason is not None:
+            return reason
+        plan = new_plan(flat, like, given)
+    return plan
+
+
+def _refusal(given: Batch, settings: losses.DynamicKDLoss) -> str | None:
+    """Return why the fused op cannot be had; raise where no loss can."""
+    reason = fused_unavailable_reason(*given, settings=settings)
+    if reason is None:
+        check_batch(*given, xp)
+    return reason
 
 
 def _flat(settings: losses.DynamicKDLoss) -> Settings:
@@ -102,45 +130,43 @@ def _terms(kept: Tensor, images: int) -> DynamicKDTerms:
     return DynamicKDTerms(teacher_iou, student_error, weight, reliable > 0, kl, ce, loss)
 
 
-def _run() -> Any:
-    """Return the module that launches kernels, which needs Triton."""
-    from dynamic_kd.torch._fused import _run as module
-
-    return module
-
-
 class _FusedLoss(torch.autograd.Function):
     """The two kernels for autograd."""
 
     @staticmethod
     def forward(
-        ctx: Any, student: Tensor, teacher: Tensor, target: Tensor, valid: Tensor | None, settings: Settings
+        ctx: Any, student: Tensor, teacher: Tensor, target: Tensor, valid: Tensor | None, plan: Plan
     ) -> tuple[Tensor, Tensor]:
-        loss, terms = _run().run_forward(student, teacher, target, valid, settings)
+        loss, terms = plan.forward(student, teacher, target, valid)
         ctx.save_for_backward(student, teacher, target, valid, terms)
-        ctx.settings = settings
+        ctx.plan = plan
         ctx.mark_non_differentiable(terms)
         ctx.set_materialize_grads(False)  # or the terms' would be filled with zeros, by one more kernel
         return loss, terms
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor, _: None) -> tuple[Tensor, None, None, None, None]:
-        # With gradients on (create_graph=True), what comes out must know that it cannot be differentiated.
-        run = _FusedGradient.apply if torch.is_grad_enabled() else _run().run_backward
-        return run(gradient, *ctx.saved_tensors, ctx.settings), None, None, None, None
+        if torch.is_grad_enabled():  # create_graph=True: what comes out must know that it cannot be differentiated
+            return _FusedGradient.apply(ctx.plan, gradient, *ctx.saved_tensors), None, None, None, None  # type: ignore[no-untyped-call]
+        return ctx.plan.backward(gradient, *ctx.saved_tensors), None, None, None, None
 
 
 class _FusedGradient(torch.autograd.Function):
     """The backward kernel as something that has no derivative."""
 
     @staticmethod
-    def forward(ctx: Any, gradient: Tensor, *given: Any) -> Tensor:
-        slopes: Tensor = _run().run_backward(gradient, *given)
-        return slopes
+    def forward(ctx: Any, plan: Plan, gradient: Tensor, *given: Any) -> Tensor:
+        return plan.backward(gradient, *given)
 
     @staticmethod
     def backward(ctx: Any, *_: Tensor) -> None:
         raise RuntimeError("the fused loss cannot be differentiated twice; use impl='eager'")
+
+
+def _any_plan(given: Batch, settings: Settings) -> Plan:
+    """Return the plan of inputs that were checked when a program was compiled for them."""
+    like = likeness(given)
+    return known_plan(settings, like) or new_plan(settings, like, given)
 
 
 @torch.library.custom_op("dynamic_kd::fused_loss", mutates_args=())
@@ -160,8 +186,7 @@ def _compiled_loss(
 ) -> tuple[Tensor, Tensor]:
     """Return the loss and what the backward kernel and the terms are made of, for torch.compile."""
     settings = Settings(p, temperature, noise_threshold, noise_weight, weighting, fixed, temperature_squared, reduction)
-    loss, terms = _run().run_forward(student, teacher, target, valid, settings)
-    return loss, terms
+    return _any_plan((student, teacher, target, valid), settings).forward(student, teacher, target, valid)
 
 
 @_compiled_loss.register_fake
@@ -184,8 +209,8 @@ def _compiled_backward(
 ) -> Tensor:
     """Return the gradient by the student's logits, for torch.compile."""
     settings = Settings(0, temperature, 0, 0, "fixed", 0, temperature_squared, "mean")
-    slopes: Tensor = _run().run_backward(gradient, student, teacher, target, valid, terms, settings)
-    return slopes
+    given = (student, teacher, target, valid)
+    return _any_plan(given, settings).backward(gradient, *given, terms)
 
 
 @_compiled_backward.register_fake

@@ -1,0 +1,163 @@
+"""The two launches of a loss, worked out once for all inputs that are alike."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from dynamic_kd._launch import Launch
+from dynamic_kd.torch._fused._kernels._backward import backward
+from dynamic_kd.torch._fused._kernels._forward import forward
+from dynamic_kd.torch._fused._settings import SUMS, TERMS, Settings
+from dynamic_kd.torch._fused._workspaces import counters, stream_of
+
+LOG2_E = 1.4426950408889634
+# Warps of a program. In each step a thread loads 16 bytes of the student's logits.
+WARPS = 4
+BYTES = 16
+# A program takes as many steps as leave each multiprocessor this many programs. A thread multiplies quotients, each in
+# (1/2, 2], of all steps: more than 127 could leave float32's range.
+PROGRAMS, MOST_QUOTIENTS = 16, 64
+# Tiles of an image, or images, whose sums are added at a time.
+ADDED = 64
+
+
+class Plan:
+    """Both launches for inputs of given shapes, strides, dtypes, alignment and device.
+
+    On a small batch the host takes longer than the device, so all that depends on these alone is kept.
+    """
+
+    def __init__(
+        self, student: Tensor, teacher: Tensor, target: Tensor, valid: Tensor | None, settings: Settings
+    ) -> None:
+        height, width = student.shape[-2:]
+        images, pixels, self._device = student.shape[0], height * width, student.device
+        given = (student, teacher, target, target if valid is None else valid)
+        planes = [_plane(each, height, width) for each in given]
+        strides = tuple(plane.strides for plane in planes)
+        wide = BYTES // student.element_size()
+        block = 32 * WARPS * wide
+        steps, tiles = _steps_and_tiles(images, -(-pixels // block), MOST_QUOTIENTS // wide, self._device)
+        self._images = images
+        self._loss_shape = (images,) if settings.reduction == "none" else ()
+        self._sums = images * tiles * SUMS
+        self._boolean = target.dtype == torch.bool, valid is not None and valid.dtype == torch.bool
+        rate, slope = LOG2_E / settings.temperature, settings.kl_scale / settings.temperature
+        sizes = (images, width, pixels, tiles, rate)
+        weights = (settings.kl_scale, settings.p, settings.noise_threshold, settings.noise_weight, settings.fixed)
+        self._forward_numbers = (*strides, *sizes, 1 / settings.temperature, *weights)
+        self._backward_strides, self._backward_numbers = strides, (*sizes, slope)
+        self._common = _constants(planes, valid is not None) | {
+            "POWER": settings.power,
+            "BLOCK": block,
+            "STEPS": steps,
+            "FAST": self._device.type == "cuda",
+            "num_warps": WARPS,
+        }
+        self._grid = (images * tiles, 1, 1)
+        self._forward = Launch(
+            forward,
+            self._grid,
+            **self._common,
+            WEIGHTING=settings.weighting,
+            REDUCTION=settings.reduction,
+            WIDE=wide,
+            TILES=min(_power_of_two(tiles), ADDED),
+            IMAGES=min(_power_of_two(images), ADDED),
+        )
+        self._backward: dict[int, Launch] = {}
+
+    def forward(self, student: Tensor, teacher: Tensor, target: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return the loss, shape () or (B,), and the terms, shape (B * TERMS + 1,), both float32."""
+        loss = student.new_empty(self._loss_shape, dtype=torch.float32)
+        terms = student.new_empty(self._images * TERMS + 1, dtype=torch.float32)
+        partials = student.new_empty(self._sums, dtype=torch.float32)
+        with self._on_device():
+            stream = stream_of(self._device)
+            zeros = counters(self._images, self._device, stream)
+            maps = self._maps(student, teacher, target, valid)
+            self._forward((*maps, partials, zeros, terms, loss, *self._forward_numbers), stream)
+        return loss, terms
+
+    def backward(
+        self,
+        gradient: Tensor,
+        student: Tensor,
+        teacher: Tensor,
+        target: Tensor,
+        valid: Tensor | None,
+        terms: Tensor,
+    ) -> Tensor:
+        """Return the gradient by the student's logits, contiguous, in their dtype."""
+        result = student.new_empty(student.shape)
+        stride = gradient.stride(0) if gradient.ndim else 0
+        if stride not in self._backward:
+            self._backward[stride] = Launch(backward, self._grid, **self._common)
+        maps = self._maps(student, teacher, target, valid)
+        arguments = (*maps, terms, gradient, result, *self._backward_strides, stride, *self._backward_numbers)
+        with self._on_device():
+            self._backward[stride](arguments, stream_of(self._device))
+        return result
+
+    def _maps(self, student: Tensor, teacher: Tensor, target: Tensor, valid: Tensor | None) -> tuple[Tensor, ...]:
+        """Return the maps as the kernels take them: booleans as bytes, and something in place of no ``valid``."""
+        boolean_target, boolean_valid = self._boolean
+        target = target.view(torch.uint8) if boolean_target else target
+        if valid is None:
+            return student, teacher, target, target
+        return student, teacher, target, valid.view(torch.uint8) if boolean_valid else valid
+
+    def _on_device(self) -> Any:
+        elsewhere = self._device.type == "cuda" and self._device.index != torch.cuda.current_device()
+        return torch.cuda.device(self._device) if elsewhere else _HERE
+
+
+_HERE = nullcontext()
+
+
+class _Plane(NamedTuple):
+    """A batch of maps as the kernels read it."""
+
+    strides: tuple[int, int, int, int]
+    channels: int
+    dense: bool
+
+
+def _plane(maps: Tensor, height: int, width: int) -> _Plane:
+    strides = maps.stride() if maps.ndim == 4 else (maps.stride(0), 0, *maps.stride()[1:])
+    dense = (strides[3] == 1 or width == 1) and (strides[2] == width or height == 1)
+    batch, channel, row, column = strides
+    return _Plane((batch, channel, row, column), 1 if maps.ndim == 3 else maps.shape[1], dense)
+
+
+def _constants(planes: list[_Plane], has_valid: bool) -> dict[str, Any]:
+    student, teacher, target, valid = planes
+    return {
+        "STUDENT_CHANNELS": student.channels,
+        "TEACHER_CHANNELS": teacher.channels,
+        "STUDENT_DENSE": student.dense,
+        "TEACHER_DENSE": teacher.dense,
+        "TARGET_DENSE": target.dense,
+        "VALID_DENSE": valid.dense,
+        "HAS_VALID": has_valid,
+    }
+
+
+def _steps_and_tiles(images: int, blocks: int, most: int, device: torch.device) -> tuple[int, int]:
+    """Return the steps that a program takes, and how many programs make up an image of so many blocks."""
+    wanted = -(-blocks * images // (_multiprocessors(device) * PROGRAMS))
+    steps = min(_power_of_two(wanted), most)
+    return steps, -(-blocks // steps)
+
+
+def _multiprocessors(device: torch.device) -> int:
+    return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 1
+
+
+def _power_of_two(number: int) -> int:
+    """Round up."""
+    return 1 << max(number - 1, 0).bit_length()
