@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from dynamic_kd import __version__
-from dynamic_kd.cli import compare, demo, evaluate
+from dynamic_kd.cli import compare, data, demo, evaluate
 
 _DESCRIPTION = """\
 Dynamic knowledge distillation with noise elimination for RGB-D salient object
@@ -19,6 +19,7 @@ Start with:
   dynamic-kd demo
   dynamic-kd evaluate --pred maps/ours --target DES/GT
   dynamic-kd compare DIR
+  dynamic-kd data check DIR
 
 Set DYNAMIC_KD_DEBUG=1 to see the traceback of an error."""
 
@@ -36,6 +37,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     evaluate.add_parser(commands)
     compare.add_parser(commands)
+    data.add_parser(commands)
     demo.add_parser(commands)
     return top
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 # OpenCV's IMREAD_* flags, written out so that importing this module does not import OpenCV.
 _GRAY, _COLOUR, _ANY_DEPTH, _IGNORE_ORIENTATION = 0, 1, 2, 128
+_TIFF_ORIENTATION = 274
 
 
 def read_gray(path: str | Path) -> NDArray[np.uint8]:
@@ -65,7 +66,12 @@ def read_rgb(path: str | Path) -> NDArray[np.uint8]:
     ValueError
         If the file is missing, empty, truncated or not an image.
     """
-    return np.ascontiguousarray(_decode(file_content(path), path, _COLOUR | _IGNORE_ORIENTATION)[..., ::-1])
+    return rgb_levels(file_content(path), path)
+
+
+def rgb_levels(content: bytes, path: str | Path) -> NDArray[np.uint8]:
+    """Decode a colour image, as `read_rgb`, from its file's bytes; errors name the path."""
+    return np.ascontiguousarray(_decode(content, path, _COLOUR | _IGNORE_ORIENTATION)[..., ::-1])
 
 
 def read_depth(path: str | Path) -> NDArray[np.float32]:
@@ -83,11 +89,21 @@ def read_depth(path: str | Path) -> NDArray[np.float32]:
     ValueError
         If the file is missing, empty, truncated or not an image, or if it holds NaN or infinities.
     """
-    depth = _decode(file_content(path), path, _GRAY | _ANY_DEPTH | _IGNORE_ORIENTATION).astype(np.float64)
-    low, high = depth.min(), depth.max()
-    if not np.isfinite(high - low):
+    return stretched(depth_levels(file_content(path), path))
+
+
+def depth_levels(content: bytes, path: str | Path) -> NDArray[Any]:
+    """Decode a depth map from its file's bytes, with the values it is stored with."""
+    depth = _decode(content, path, _GRAY | _ANY_DEPTH | _IGNORE_ORIENTATION)
+    if not np.isfinite(depth).all():
         raise ValueError(f"{path}: expected finite depth values, got NaN or infinities; fill the holes first")
-    return np.asarray((depth - low) / ((high - low) or 1), dtype=np.float32)
+    return depth
+
+
+def stretched(depth: NDArray[Any]) -> NDArray[np.float32]:
+    """Stretch values to [0, 1] from their minimum and maximum; all alike become 0."""
+    low, high = float(depth.min()), float(depth.max())
+    return np.asarray((depth.astype(np.float64) - low) / ((high - low) or 1), dtype=np.float32)
 
 
 def file_content(path: str | Path) -> bytes:
@@ -113,12 +129,28 @@ def _decode(content: bytes, path: str | Path, flags: int) -> NDArray[Any]:
         raise ValueError(f"{path}: expected a whole image, got a truncated or damaged one; copy it again")
     cv2 = opencv()
     try:
-        image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+        image = cv2.imdecode(np.frombuffer(_upright_tiff(content), np.uint8), flags)
     except cv2.error:
         image = None
     if image is None:
         raise ValueError(f"{path}: expected an image OpenCV can read, got a truncated or mislabelled file")
     return np.asarray(image)
+
+
+def _upright_tiff(content: bytes) -> bytes:
+    """Mark a TIFF as upright: OpenCV turns it as it is marked, also when told to ignore that."""
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(content[:4])
+    if order is None:
+        return content
+    try:
+        (start,) = struct.unpack_from(f"{order}I", content, 4)
+        (entries,) = struct.unpack_from(f"{order}H", content, start)
+        for entry in range(start + 2, start + 2 + 12 * entries, 12):
+            if struct.unpack_from(f"{order}H", content, entry) == (_TIFF_ORIENTATION,):
+                return content[: entry + 8] + struct.pack(f"{order}H", 1) + content[entry + 10 :]
+    except struct.error:  # the directory is cut off, which OpenCV will find too
+        pass
+    return content
 
 
 def opencv() -> Any:

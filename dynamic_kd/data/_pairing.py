@@ -80,7 +80,7 @@ def match_by_stem(*, allow_missing: bool = False, **folders: str | Path) -> Matc
     missing = {name: absent for name, absent in lacking.items() if absent}
     where = ", ".join(f"{name} {folder}" for name, folder in folders.items())
     if missing and not allow_missing:
-        lists = "; ".join(f"{len(absent)} missing in {name}: {_listing(absent)}" for name, absent in missing.items())
+        lists = "; ".join(f"{len(absent)} missing in {name}: {listing(absent)}" for name, absent in missing.items())
         raise ValueError(
             f"expected the same file stems in every folder ({where}), got {lists}; "
             f"add them, or go on without them by allow_missing=True (--allow-missing)"
@@ -99,6 +99,7 @@ def match_by_stem(*, allow_missing: bool = False, **folders: str | Path) -> Matc
     return Matching(files, missing)
 
 
-def _listing(stems: list[str]) -> str:
+def listing(stems: list[str]) -> str:
+    """Join names, at most twenty of them."""
     rest = len(stems) - _LISTED
     return ", ".join(stems[:_LISTED]) + (f" and {rest} more" if rest > 0 else "")

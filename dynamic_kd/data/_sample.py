@@ -1,4 +1,4 @@
-"""One RGB-D sample: what every data source hands over and all training code takes."""
+"""One sample: what every data source hands over and all training code takes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """An image with its depth map and its mask.
+    """An image with its mask and, where there are, its depth map and a teacher's map.
 
     Attributes
     ----------
@@ -21,29 +21,36 @@ class Sample:
         Unique within a data set; used as file stem.
     image : ndarray
         Shape (H, W, 3), uint8, red, green, blue.
-    depth : ndarray
-        Shape (H, W), float32 in [0, 1], near = bright.
+    depth : ndarray or None
+        Shape (H, W), float32 in [0, 1], near = bright; None in sets of colour images alone.
     mask : ndarray
         Shape (H, W), bool, True where salient.
     spoilt : str or None
         How the depth map was spoilt, where that is known and it was (see `synthetic_rgbd`); training never sees it.
+    teacher : ndarray or None
+        A teacher's saliency map, shape (H, W), float32 in [0, 1].
     """
 
     name: str
     image: NDArray[np.uint8]
-    depth: NDArray[np.float32]
+    depth: NDArray[np.float32] | None
     mask: NDArray[np.bool_]
     spoilt: str | None = None
+    teacher: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         _check_array(self.name, "image", self.image, 3, np.uint8)
-        _check_array(self.name, "depth", self.depth, 2, np.float32)
         _check_array(self.name, "mask", self.mask, 2, np.bool_)
-        shapes = {self.image.shape[:2], self.depth.shape, self.mask.shape}
-        if len(shapes) > 1 or self.image.shape[2] != 3:
+        maps = {"depth": self.depth, "teacher": self.teacher}
+        for field, values in maps.items():
+            if values is not None:
+                _check_array(self.name, field, values, 2, np.float32)
+        shapes = {"image": self.image.shape, "mask": self.mask.shape}
+        shapes |= {field: values.shape for field, values in maps.items() if values is not None}
+        if len({shape[:2] for shape in shapes.values()}) > 1 or self.image.shape[2] != 3:
             raise ValueError(
-                f"sample {self.name}: expected image (H, W, 3), depth (H, W) and mask (H, W), "
-                f"got {self.image.shape}, {self.depth.shape} and {self.mask.shape}; resize them to one size"
+                f"sample {self.name}: expected image (H, W, 3), and depth, mask and teacher's map (H, W), "
+                f"got {', '.join(f'{field} {shape}' for field, shape in shapes.items())}; resize them to one size"
             )
 
 

@@ -76,6 +76,25 @@ def test_rotation_marks_of_cameras_are_ignored(tmp_path, picture):
     assert read_gray(tmp_path / "a.jpg").shape == (21, 34)
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_rotation_marks_of_tiff_files_are_ignored_too(tmp_path, order):
+    """A TIFF by hand: eight bytes of header, the levels, the directory with tag 274, the orientation, as 6."""
+    levels = np.arange(16, dtype=np.uint8).reshape(2, 8)
+    tags = [(256, 8), (257, 2), (258, 8), (259, 1), (262, 1), (273, 8), (274, 6), (277, 1), (278, 2), (279, 16)]
+    directory = b"".join(struct.pack(f"{order}HHIHH", tag, 3, 1, value, 0) for tag, value in tags)
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}I", 24)
+    content = head + levels.tobytes() + struct.pack(f"{order}H", len(tags)) + directory + b"\0\0\0\0"
+    (tmp_path / "a.tif").write_bytes(content)
+    turned = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION)
+    assert turned.shape == (8, 2)  # OpenCV turns it all the same
+    np.testing.assert_array_equal(read_gray(tmp_path / "a.tif"), levels)
+    assert read_depth(tmp_path / "a.tif").shape == read_rgb(tmp_path / "a.tif").shape[:2] == (2, 8)
+    for length in (5, 20, 25, 60, 120):
+        (tmp_path / "b.tif").write_bytes(content[:length])
+        with pytest.raises(ValueError, match=r"b\.tif: expected an image OpenCV can read"):
+            read_gray(tmp_path / "b.tif")
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 def test_depth_is_stretched_to_the_unit_interval_whatever_its_bits(tmp_path, dtype):
     stored = np.array([[10, 20], [30, 110]], dtype)

@@ -128,5 +128,7 @@ class TestSample:
         ("field", "value"), [("image", np.zeros((4, 5, 4), np.uint8)), ("depth", np.zeros((5, 4), np.float32))]
     )
     def test_sizes_that_differ(self, field, value):
-        with pytest.raises(ValueError, match=r"expected image \(H, W, 3\), depth \(H, W\) and mask \(H, W\), got "):
+        with pytest.raises(
+            ValueError, match=r"expected image \(H, W, 3\), and depth, mask and teacher's map \(H, W\), got "
+        ):
             black(**{field: value})

@@ -1,0 +1,130 @@
+"""``dynamic-kd data``: what is in folders of images, depth maps and masks."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from dynamic_kd._extras import require
+
+if TYPE_CHECKING:
+    from dynamic_kd.data import DataReport
+
+_DESCRIPTION = """\
+Look over data sets before you train on them: the layout found, counts against
+the split you would expect, unmatched and unreadable files, sizes and formats,
+whether near is bright or dark in the depth files, masks that are empty or would
+read as empty, a teacher's maps against the masks, images that come twice.
+
+DIR is a data set or holds several, one or two levels below:
+
+  DIR/RGB  DIR/depth  DIR/GT              or Image, images, masks, ...
+  DIR/NJUD/train/RGB  DIR/train/NJUD/RGB"""
+
+_EPILOG = """\
+The exit status is 0 if training can take the data (there may be warnings), 1 if
+it would refuse something, 2 if there are no data sets to look at.
+
+A list file names one sample a line: a stem (0001), a file's name or path, or
+the paths of its image, depth map and mask in columns; # starts a comment.
+
+Examples:
+  dynamic-kd data check datasets
+  dynamic-kd data check datasets/NJU2K --list train.txt --contact njud.png
+  dynamic-kd data check ECSSD --teacher pred_ISNet --json > ecssd.json"""
+
+
+def add_parser(commands: Any) -> None:
+    """Add the subcommand to the command's parser."""
+    parent = commands.add_parser(
+        "data",
+        help="look over data sets before training",
+        description="Look over data sets before you train on them.",
+        allow_abbrev=False,
+    )
+    parser = parent.add_subparsers(title="commands", metavar="COMMAND", required=True).add_parser(
+        "check",
+        help="report what is in data sets, and what training would refuse",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.set_defaults(run=run)
+    parser.add_argument("root", metavar="DIR", help="a data set, or a folder of several")
+    parser.add_argument("--list", dest="list_file", metavar="FILE", help="look at the samples it names alone")
+    parser.add_argument(
+        "--teacher", metavar="NAME", help="a teacher's maps: a sub-folder of each data set, or a folder of maps"
+    )
+    parser.add_argument(
+        "--near",
+        choices=("auto", "bright", "dark"),
+        default="auto",
+        help="what is near in the depth files (default: decided for each data set)",
+    )
+    share = parser.add_mutually_exclusive_group()
+    share.add_argument("--full", dest="quick", action="store_false", default=False, help="decode every file (default)")
+    share.add_argument("--quick", action="store_true", help="decode fifty samples of each data set, evenly spread")
+    parser.add_argument("--contact", metavar="FILE", help="picture of a few samples of each data set, PNG or PDF")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.add_argument("--workers", type=int, metavar="N", help="threads (default: one for each core, at most 8)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Look over the data, draw a picture if asked, print the report."""
+    from dynamic_kd.data import check_data, contact_sheet
+
+    source = {"list_file": arguments.list_file, "teacher": arguments.teacher, "near": arguments.near}
+    if arguments.contact:
+        contact_sheet(arguments.root, **source).savefig(arguments.contact)
+    with _progress() as progress:
+        report = check_data(
+            arguments.root, **source, quick=arguments.quick, workers=arguments.workers, progress=progress
+        )
+    if arguments.json:
+        print(json.dumps(report.as_dict(), indent=2))
+    else:
+        _print(report)
+    return 1 if report.problems else 0
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int], None]]:
+    """Show a progress bar on standard error that is gone when the work is."""
+    require("rich", extra="eval")
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("looking at samples"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _print(report: DataReport) -> None:
+    """Print a table and sentences for each data set, then all problems and warnings."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    from dynamic_kd.data._report_words import COLUMNS, closing, heading, rows, sentences
+
+    console = Console(highlight=False, markup=False)
+    for each in report.sets:
+        console.print(heading(each), style="bold")
+        sheet = Table(*COLUMNS, box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
+        for row in rows(each):
+            sheet.add_row(*row)
+        console.print(sheet)
+        for sentence in sentences(each):
+            console.print(sentence)
+        console.print()
+    for problem in report.problems:
+        console.print(f"Problem: {problem}", style="red", soft_wrap=True)
+    for warning in report.warnings:
+        console.print(f"Warning: {warning}", style="yellow", soft_wrap=True)
+    console.print(closing(len(report.problems), len(report.warnings)))

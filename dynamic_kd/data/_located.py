@@ -1,0 +1,142 @@
+"""Data sets below a folder, and the files that each sub-folder of theirs holds, matched or not."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from dynamic_kd.data._layouts import Layout, find_layouts
+from dynamic_kd.data._list_file import read_list
+from dynamic_kd.data._pairing import images_by_stem, listing
+from dynamic_kd.data._teacher_maps import teacher_folders
+
+
+@dataclass(frozen=True, eq=False)
+class Located:
+    """A data set's files by role and stem.
+
+    Attributes
+    ----------
+    layout : Layout
+        Its folders, a teacher's included.
+    name : str
+        Unique over the data sets found together.
+    prefix : str
+        What the names of its samples start with.
+    files : dict
+        Role -> stem -> file.
+    listed : list of str or None
+        The stems that a list file names; None without one.
+    """
+
+    layout: Layout
+    name: str
+    prefix: str
+    files: dict[str, dict[str, Path]]
+    listed: list[str] | None
+
+    @property
+    def wanted(self) -> list[str]:
+        """The stems of the samples: those listed, or those of all images."""
+        return sorted(self.files["image"]) if self.listed is None else self.listed
+
+    def lacking(self, role: str, stems: Iterable[str] | None = None) -> list[str]:
+        """Return the stems, of the samples unless given, that a role has no file of; none if the role is not there."""
+        files = self.files.get(role)
+        return [] if files is None else [stem for stem in (stems or self.wanted) if stem not in files]
+
+    def missing(self) -> dict[str, list[str]]:
+        """Return the stems that each role lacks: of those listed, or else of all but what a teacher has beyond."""
+        stems = self.listed
+        if stems is None:
+            stems = sorted({stem for role, files in self.files.items() if role != "teacher" for stem in files})
+        return {role: absent for role in self.files if (absent := self.lacking(role, stems))}
+
+    def words(self, missing: dict[str, list[str]]) -> str:
+        """List what each folder lacks."""
+        names = {role: self.layout.roles[role].name for role in missing}
+        return "; ".join(
+            f"{len(absent)} missing in {names[role]}: {listing(absent)}" for role, absent in missing.items()
+        )
+
+    def of(self, stem: str) -> dict[str, Path]:
+        """Return the files of one sample by role."""
+        return {role: files[stem] for role, files in self.files.items() if stem in files}
+
+    def without(self, role: str) -> Located:
+        """Leave the files of a role out."""
+        return replace(self, files={other: files for other, files in self.files.items() if other != role})
+
+
+def locate(
+    root: Path,
+    needed: tuple[str, ...],
+    ignored: tuple[str, ...] = (),
+    list_file: str | Path | None = None,
+    teacher: str | Path | None = None,
+) -> tuple[list[Located], list[str]]:
+    """Find the data sets that have the needed roles, or of which the list file names samples, and notes on others.
+
+    Raises
+    ------
+    ValueError
+        If there is no data set, if its folders or the list file are wrong, or if one has no teacher's maps.
+    """
+    layouts, notes = _layouts(root, needed)
+    indexed = [
+        {role: images_by_stem(path) for role, path in layout.roles.items() if role not in ignored} for layout in layouts
+    ]
+    names = unique_names(root, layouts)
+    listed: Sequence[list[str] | None] = [None] * len(layouts)
+    if list_file is not None:
+        listed = read_list(list_file, root, layouts, names, [files["image"] for files in indexed])
+    located = [
+        Located(layout, name, f"{name}/" if len(layouts) > 1 else "", files, stems)
+        for layout, name, files, stems in zip(layouts, names, indexed, listed, strict=True)
+        if stems != []
+    ]
+    return (located if teacher is None else _taught(root, located, teacher)), notes
+
+
+def locate_any(
+    root: Path, list_file: str | Path | None = None, teacher: str | Path | None = None
+) -> tuple[list[Located], list[str]]:
+    """Find the data sets that have images and masks or, if there are none, those that have images, as `locate`."""
+    try:
+        return locate(root, ("image", "mask"), (), list_file, teacher)
+    except ValueError:
+        return locate(root, ("image",), (), list_file, teacher)
+
+
+def unique_names(root: Path, layouts: list[Layout]) -> list[str]:
+    """Name data sets by their names; with the split, or else by their paths, where several have one name."""
+    names = [layout.name for layout in layouts]
+    for finer in (_with_split, lambda layout: layout.folder.relative_to(root).as_posix()):
+        counts = Counter(names)
+        names = [finer(each) if counts[name] > 1 else name for each, name in zip(layouts, names, strict=True)]
+    return names
+
+
+def _with_split(layout: Layout) -> str:
+    return f"{layout.name}/{layout.split}" if layout.split else layout.name
+
+
+def _layouts(root: Path, needed: tuple[str, ...]) -> tuple[list[Layout], list[str]]:
+    """Find what has the needed roles; if images are all that is needed, a folder of them will do."""
+    try:
+        return find_layouts(root, needed)
+    except ValueError:
+        if needed != ("image",) or not root.is_dir() or not images_by_stem(root):
+            raise
+    return [Layout(root, {"image": root}, Path(os.path.abspath(root)).name, None)], []
+
+
+def _taught(root: Path, located: list[Located], teacher: str | Path) -> list[Located]:
+    taught = []
+    for each, maps in zip(located, teacher_folders(root, [each.layout for each in located], teacher), strict=True):
+        layout = replace(each.layout, roles=each.layout.roles | {"teacher": maps})
+        taught.append(replace(each, layout=layout, files=each.files | {"teacher": images_by_stem(maps)}))
+    return taught
