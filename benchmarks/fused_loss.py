@@ -4,8 +4,9 @@ Run ``python benchmarks/fused_loss.py``, then ``--plot`` to draw the results; ``
 instead. Inputs are N(0, 3); the gradient coming in is the number of pixels, as a loss scaler would have it, so that an
 error of the gradient is one per pixel. A row counts only if the fused errors against float64 are at most the plain ones
 and 1e-6 of the value and 1e-7. Times are medians: ``*_us`` of a CUDA graph of repetitions, which hides launches,
-``*_host_us`` of the wall clock around one call and the wait for it. The floor is the time in which as many bytes can be
-copied as both passes must read and write.
+``*_host_us`` of the wall clock around one call and the wait for it. What the host cannot do without is ``nothing``, a
+function written in Python that computes nothing in both directions, and ``mse``, torch's own mean squared error. The
+floor is the time in which as many bytes can be copied as both passes must read and write.
 """
 
 import argparse
@@ -131,6 +132,39 @@ def errors(inputs):
     return {impl: [each.max().item() for each in pair] for impl, pair in found.items()}
 
 
+class Nothing(torch.autograd.Function):
+    """What every function written in Python costs the host."""
+
+    @staticmethod
+    def forward(ctx, student, teacher, target):
+        ctx.save_for_backward(student, teacher, target)
+        return student.new_empty(())
+
+    @staticmethod
+    def backward(ctx, incoming):
+        return torch.empty_like(ctx.saved_tensors[0]), None, None
+
+
+def floors_of_the_host(inputs, repeats):
+    """Columns of what the host cannot do without."""
+    student, teacher, target = inputs
+    incoming = torch.ones((), dtype=student.dtype, device=student.device)
+    losses = {
+        "nothing": lambda: Nothing.apply(student, teacher, target),
+        "mse": lambda: torch.nn.functional.mse_loss(student, teacher),
+    }
+    columns = {}
+    for name, loss in losses.items():
+
+        def step(loss=loss):
+            torch.autograd.grad(loss(), student, incoming)
+
+        for _ in range(3):
+            step()
+        columns[f"{name}_host_us"] = round(host_microseconds(step, repeats), 1)
+    return columns
+
+
 def step_of(impl, inputs):
     """Return a function without arguments: forward and backward."""
     loss = DynamicKDLoss(impl="eager" if impl == "compile" else impl)
@@ -196,7 +230,7 @@ def measured(impl, case, inputs, repeats):
         step = step_of(impl, inputs)
         for _ in range(3):
             step()
-        columns[f"{impl}_host_us"] = round(host_microseconds(step, repeats), 1)
+        columns[f"{impl}_host_us"] = round(host_microseconds(step, repeats * case.repetitions), 1)
         columns[f"{impl}_extra_memory_bytes"] = extra_bytes(step, inputs[0].nbytes)
         columns[f"{impl}_us"] = round(graph_microseconds(step, case.repetitions, repeats), 2)
         columns[f"{impl}_kernels"] = kernels(step)
@@ -216,6 +250,7 @@ def row_of(case, implementations, bandwidth, repeats):
         names = (f"{impl}_{name}" for name in ("us", "host_us", "extra_memory_bytes", "kernels"))
         wanted = impl in implementations
         row |= measured(impl, case, inputs, repeats) if wanted else dict.fromkeys(names, "")
+    row |= floors_of_the_host(inputs, repeats * case.repetitions)
     fused = row["fused_us"]
     row["fused_share_of_floor"] = round(floor / fused, 3) if fused else ""
     for impl in ("compile", "eager"):
