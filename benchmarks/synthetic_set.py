@@ -15,6 +15,7 @@ import argparse
 import csv
 import statistics
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -23,7 +24,16 @@ from _environment import environment
 from dynamic_kd.data import synthetic_rgbd
 from dynamic_kd.metrics import SODMetrics
 from dynamic_kd.models import FPNStudent
-from dynamic_kd.training import DemoSettings, Recipe, Tensors, run_demo, saliency, train_alone
+from dynamic_kd.training import (
+    CrossEntropy,
+    DemoSettings,
+    Tensors,
+    accelerator_of,
+    fit,
+    run_demo,
+    saliency,
+    sgd,
+)
 
 RESULTS = Path(__file__).parent / "results" / "synthetic_set.csv"
 CRITERIA = {
@@ -34,39 +44,42 @@ CRITERIA = {
 }
 
 
-def split(settings, spoilt_share, channels):
-    """Training and test set of the settings, with another share of spoilt depth maps."""
-    count = settings.train_count
-    samples = synthetic_rgbd(
-        count + settings.test_count, size=settings.size, seed=settings.recipe.seed, spoilt_share=spoilt_share
-    )
-    data = Tensors.of(samples)
-    inputs, targets = data.inputs[:, :channels], data.targets
-    return Tensors(inputs[:count], targets[:count]), Tensors(inputs[count:], targets[count:])
+def split(recipe, spoilt_share, depth):
+    """Training and test set of the recipe, with another share of spoilt depth maps."""
+    data = recipe.data
+    count = data.train_count
+    samples = synthetic_rgbd(count + data.validation_count, size=data.size, seed=recipe.seed, spoilt_share=spoilt_share)
+    return Tensors.of(samples[:count], depth=depth), Tensors.of(samples[count:], depth=depth)
 
 
-def student(train, settings):
-    torch.manual_seed(settings.recipe.seed)
-    model = FPNStudent(settings.recipe.backbone, in_channels=train.inputs.shape[1])
-    train_alone(model, train, settings.recipe)
+def student(data, recipe):
+    """A student trained by cross-entropy."""
+    torch.manual_seed(recipe.seed)
+    model = FPNStudent(recipe.student.backbone, in_channels=3 if data.depths is None else 4)
+    model = model.to(memory_format=torch.channels_last)
+    optimizer = sgd(model, recipe.training)
+    run = {"accelerator": accelerator_of(cpu=True), "seed": (recipe.seed, 2)}
+    for _ in fit(model, optimizer, data, CrossEntropy(), recipe.training, **run):
+        pass
     return model
 
 
 def max_f(model, test):
     metrics = SODMetrics(quantize=True)
-    metrics.update(saliency(model, test), test.targets.numpy() > 0.5)
+    metrics.update(saliency(model, test), test.targets.numpy())
     return metrics.compute()["maxF"]
 
 
 def measure(settings):
     """One row: what the criteria compare, and the demo's scores."""
-    colour, colour_test = split(settings, 0.0, 3)
-    clean, clean_test = split(settings, 0.0, 4)
-    half, half_test = split(settings, 0.5, 4)
-    on_half = student(half, settings)
+    recipe = settings.recipe
+    colour, colour_test = split(recipe, 0.0, depth=False)
+    clean, clean_test = split(recipe, 0.0, depth=True)
+    half, half_test = split(recipe, 0.5, depth=True)
+    on_half = student(half, recipe)
     row = {
-        "colour alone": max_f(student(colour, settings), colour_test),
-        "clean depth": max_f(student(clean, settings), clean_test),
+        "colour alone": max_f(student(colour, recipe), colour_test),
+        "clean depth": max_f(student(clean, recipe), clean_test),
         "half spoilt": max_f(on_half, half_test),
         "half spoilt, tested on clean": max_f(on_half, clean_test),
     }
@@ -83,6 +96,15 @@ def measure(settings):
     }
 
 
+def flat(settings, prefix):
+    """Nested settings as one dictionary of columns."""
+    columns = {}
+    for name, value in settings.items():
+        key = f"{prefix}.{name}"
+        columns |= flat(value, key) if isinstance(value, dict) else {key: value}
+    return columns
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
@@ -92,11 +114,13 @@ def main():
     torch.set_num_threads(arguments.threads)
     rows = []
     for seed in arguments.seeds:
-        settings, start = DemoSettings(recipe=Recipe(seed=seed)), time.perf_counter()
+        start = time.perf_counter()
+        settings = DemoSettings(recipe=replace(DemoSettings().recipe, seed=seed))
         row = {"seed": seed, **measure(settings), "seconds": round(time.perf_counter() - start)}
-        recipe = {f"recipe: {name}": value for name, value in settings.recipe.as_dict().items() if name != "seed"}
-        sizes = {name: getattr(settings, name) for name in ("size", "train_count", "test_count", "spoilt_share")}
-        rows.append(row | sizes | recipe | {"threads": arguments.threads} | environment("torch", "numpy", "scipy"))
+        recipe = {name: value for name, value in settings.recipe.as_dict().items() if name != "seed"}
+        rows.append(
+            row | flat(recipe, "recipe") | {"threads": arguments.threads} | environment("torch", "numpy", "scipy")
+        )
         print(f"seed {seed}: " + ", ".join(f"{name} {row[name]:.3f}" for name in CRITERIA), flush=True)
     arguments.out.parent.mkdir(exist_ok=True)
     with arguments.out.open("w", newline="") as file:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from dynamic_kd import __version__
-from dynamic_kd.cli import compare, data, demo, evaluate
+from dynamic_kd.cli import compare, data, demo, evaluate, export, info, inspect, predict, train
 
 _DESCRIPTION = """\
 Dynamic knowledge distillation with noise elimination for RGB-D salient object
@@ -17,9 +17,11 @@ detection: score saliency maps as papers do, and see the method at work."""
 _EPILOG = """\
 Start with:
   dynamic-kd demo
+  dynamic-kd train cpu
   dynamic-kd evaluate --pred maps/ours --target DES/GT
   dynamic-kd compare DIR
   dynamic-kd data check DIR
+  dynamic-kd info
 
 Set DYNAMIC_KD_DEBUG=1 to see the traceback of an error."""
 
@@ -39,6 +41,11 @@ def parser() -> argparse.ArgumentParser:
     compare.add_parser(commands)
     data.add_parser(commands)
     demo.add_parser(commands)
+    train.add_parser(commands)
+    inspect.add_parser(commands)
+    predict.add_parser(commands)
+    export.add_parser(commands)
+    info.add_parser(commands)
     return top
 
 

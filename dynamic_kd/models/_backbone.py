@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from torch import nn
 
 from dynamic_kd._checks import check_choice
+from dynamic_kd.models._group_norm import GroupNorm
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -68,7 +69,7 @@ class Backbone(nn.Module):
             for width in stage:
                 layers.append(nn.Conv2d(in_channels, width, 3, stride=stride, padding=1))
                 if normalized:
-                    layers.append(nn.GroupNorm(width // 8, width))
+                    layers.append(GroupNorm(width // 8, width))
                 layers.append(nn.ReLU(inplace=True))
                 in_channels, stride = width, 1
             self._ends.append(len(layers))

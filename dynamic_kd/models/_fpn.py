@@ -2,35 +2,44 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from dynamic_kd.models._backbone import Backbone, plan
+from dynamic_kd.models._group_norm import GroupNorm
+from dynamic_kd.models._resize import resized
 from dynamic_kd.models._rfb import ReceptiveFieldBlock
+from dynamic_kd.models._weights import load_trunk
 
 if TYPE_CHECKING:
+    import os
+
     from torch import Tensor
+
+    Weights = str | os.PathLike[str] | None
 
 
 class _Pyramid(nn.Module):
     """A trunk, a lateral layer for each stage, and a path from coarse to fine that adds them up."""
 
-    def __init__(self, backbone: str, in_channels: int, width: int, receptive_fields: int) -> None:
+    def __init__(self, backbone: str, in_channels: int, weights: Weights, width: int, receptive_fields: int) -> None:
         super().__init__()
         if in_channels not in (3, 4):
             raise ValueError(f"in_channels: expected 3 (colour) or 4 (colour and depth), got {in_channels!r}")
-        self.settings = {"backbone": backbone, "in_channels": in_channels}
+        self.settings: dict[str, Any] = {"backbone": backbone, "in_channels": in_channels}
         self.backbone = Backbone(backbone, in_channels)
         channels = self.backbone.channels
         plain = len(channels) - receptive_fields
-        self.laterals = nn.ModuleList(nn.Conv2d(stage, width, 1) for stage in channels[:plain])
+        normalized = plan(backbone).normalized
+        self.laterals = nn.ModuleList(_lateral(stage, width, normalized) for stage in channels[:plain])
         self.laterals.extend(ReceptiveFieldBlock(stage, width) for stage in channels[plain:])
-        self.refinements = nn.ModuleList(_refinement(width, plan(backbone).normalized) for _ in channels)
+        self.refinements = nn.ModuleList(_refinement(width, normalized) for _ in channels)
         self.predict = nn.Conv2d(width, 1, 3, padding=1)
         self.apply(_initialize)
+        if weights is not None:
+            load_trunk(self.backbone, backbone, weights)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images to saliency.
@@ -56,8 +65,8 @@ class _Pyramid(nn.Module):
         *refine_finer, refine_coarsest = self.refinements
         merged = refine_coarsest(coarsest)
         for lateral, refine in zip(reversed(finer), reversed(refine_finer), strict=True):
-            merged = refine(lateral + F.interpolate(merged, size=lateral.shape[-2:], mode="bilinear"))
-        return F.interpolate(self.predict(merged), size=images.shape[-2:], mode="bilinear")
+            merged = refine(lateral + resized(merged, lateral.shape[-2:]))
+        return resized(self.predict(merged), images.shape[-2:])
 
     def _check(self, images: Tensor) -> None:
         channels, least = self.settings["in_channels"], self.backbone.reduction
@@ -78,16 +87,29 @@ class FPNStudent(_Pyramid):
         The trunk; ``"tiny"`` trains within minutes on a processor.
     in_channels : int
         4 for colour and depth, 3 for colour alone.
+    weights : path, "torchvision" or None
+        What the trunk starts from. A path leads to a ``.safetensors`` or ``.pth`` file with torchvision's names
+        (``features.0.weight`` and so on; the classifier is left out), as `read_weights` reads it. The word has
+        torchvision's published file, trained on ImageNet, downloaded into torch's cache (553 or 575 MB). None, the
+        default, is random weights; nothing is downloaded.
 
     Raises
     ------
     ValueError
-        If the backbone is unknown or the number of channels is another.
+        If the backbone is unknown, the number of channels is another, there are no weights for the backbone, or the
+        file is not of its convolutions.
+    OSError
+        If the file of weights is not there, or cannot be downloaded.
 
     Notes
     -----
-    Weights are random; nothing is downloaded. There is no batch normalisation, so an image's result does not depend
-    on its batch.
+    Input is colour, normalised by ImageNet's mean (.485, .456, .406) and standard deviation (.229, .224, .225), as the
+    published weights expect it, and depth by mean .5 and deviation .25, which is about the same range; the filters of
+    depth start from the mean of those of colour. Weights of another origin must be for such an input too.
+
+    The pyramid normalises what it takes from VGG in groups of 8 channels, so that logits start with a standard
+    deviation of about 1, whatever the scale of the trunk's weights. There is no batch normalisation: an image's result
+    does not depend on its batch.
 
     References
     ----------
@@ -101,8 +123,8 @@ class FPNStudent(_Pyramid):
     torch.Size([2, 1, 96, 80])
     """
 
-    def __init__(self, backbone: str = "vgg16", in_channels: int = 4) -> None:
-        super().__init__(backbone, in_channels, plan(backbone).student, receptive_fields=0)
+    def __init__(self, backbone: str = "vgg16", in_channels: int = 4, weights: Weights = None) -> None:
+        super().__init__(backbone, in_channels, weights, plan(backbone).student, receptive_fields=0)
 
 
 class RFBTeacher(_Pyramid):
@@ -114,11 +136,13 @@ class RFBTeacher(_Pyramid):
         The trunk; with ``"tiny"`` the pyramid is three times as wide as the student's.
     in_channels : int
         4 for colour and depth, 3 for colour alone.
+    weights : path, "torchvision" or None
+        What the trunk starts from, as for `FPNStudent`.
 
     Raises
     ------
-    ValueError
-        If the backbone is unknown or the number of channels is another.
+    ValueError, OSError
+        As `FPNStudent`.
 
     Examples
     --------
@@ -127,8 +151,18 @@ class RFBTeacher(_Pyramid):
     torch.Size([1, 1, 33, 47])
     """
 
-    def __init__(self, backbone: str = "vgg16", in_channels: int = 4) -> None:
-        super().__init__(backbone, in_channels, plan(backbone).teacher, receptive_fields=4)
+    def __init__(self, backbone: str = "vgg16", in_channels: int = 4, weights: Weights = None) -> None:
+        super().__init__(backbone, in_channels, weights, plan(backbone).teacher, receptive_fields=4)
+
+
+def _lateral(channels: int, width: int, normalized: bool) -> nn.Module:
+    """Bring a stage's map to the pyramid's width, and to its scale.
+
+    What VGG's stages give is small or in the hundreds, as its weights were trained; added up like that, one stage would
+    drown the others, and the first steps of training would diverge.
+    """
+    convolution = nn.Conv2d(channels, width, 1)
+    return convolution if normalized else nn.Sequential(convolution, GroupNorm(width // 8, width))
 
 
 def _refinement(width: int, normalized: bool) -> nn.Sequential:
@@ -136,7 +170,7 @@ def _refinement(width: int, normalized: bool) -> nn.Sequential:
     for _ in range(2):
         layers.append(nn.Conv2d(width, width, 3, padding=1))
         if normalized:
-            layers.append(nn.GroupNorm(width // 8, width))
+            layers.append(GroupNorm(width // 8, width))
         layers.append(nn.ReLU(inplace=True))
     return nn.Sequential(*layers)
 

@@ -8,31 +8,38 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from dynamic_kd.models._group_norm import GroupNorm
+
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 class ReceptiveFieldBlock(nn.Module):
-    """Add to a shortcut what three branches see, 3, 9 and 15 pixels wide.
+    """Add to a shortcut what four branches see, 3, 9, 15 and 21 pixels wide.
 
-    A branch is a k x k convolution, in two strips, and a 3x3 one of dilation k, for k = 1, 3 and 5: like the
-    receptive fields of the eye, it samples the more coarsely the further it looks.
+    A branch is a k x k convolution, in two strips, and a 3x3 one of dilation k, for k = 1, 3, 5 and 7: like the
+    receptive fields of the eye, it samples the more coarsely the further it looks. Every convolution is normalised in
+    groups of 8 channels, where the original normalises over the batch, and a ReLU follows but where branches and
+    shortcut are added up.
 
     Parameters
     ----------
-    in_channels, out_channels : int
-        Channels of the input and of the output, which has the same size.
+    in_channels : int
+        Channels of the input.
+    out_channels : int
+        Channels of the output, which has the same size; a multiple of 8.
 
     References
     ----------
-    Liu, Huang, Wang: Receptive Field Block Net for Accurate and Fast Object Detection, ECCV 2018.
+    Liu, Huang, Wang: Receptive Field Block Net for Accurate and Fast Object Detection, ECCV 2018. Four branches, up to
+    k = 7, as in Wu, Su, Huang: Cascaded Partial Decoder for Fast and Accurate Salient Object Detection, CVPR 2019.
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        self.branches = nn.ModuleList(_branch(in_channels, out_channels, k) for k in (1, 3, 5))
-        self.mix = nn.Conv2d(3 * out_channels, out_channels, 1)
-        self.shortcut = nn.Conv2d(in_channels, out_channels, 1)
+        self.branches = nn.ModuleList(_branch(in_channels, out_channels, k) for k in (1, 3, 5, 7))
+        self.mix = _convolution(4 * out_channels, out_channels, (1, 1))
+        self.shortcut = _convolution(in_channels, out_channels, (1, 1))
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (B, in_channels, H, W) to (B, out_channels, H, W)."""
@@ -41,12 +48,14 @@ class ReceptiveFieldBlock(nn.Module):
 
 
 def _branch(in_channels: int, channels: int, k: int) -> nn.Sequential:
-    strips = [
-        nn.Conv2d(channels, channels, (1, k), padding=(0, k // 2)),
-        nn.Conv2d(channels, channels, (k, 1), padding=(k // 2, 0)),
-    ]
-    return nn.Sequential(
-        nn.Conv2d(in_channels, channels, 1),
-        *(strips if k > 1 else ()),
-        nn.Conv2d(channels, channels, 3, padding=k, dilation=k),
-    )
+    layers = [_convolution(in_channels, channels, (1, 1))]
+    if k > 1:
+        layers += [_convolution(channels, channels, (1, k)), _convolution(channels, channels, (k, 1))]
+    layers.append(_convolution(channels, channels, (3, 3), dilation=k))
+    return nn.Sequential(*(part for layer in layers for part in (layer, nn.ReLU(inplace=True))))
+
+
+def _convolution(in_channels: int, channels: int, size: tuple[int, int], dilation: int = 1) -> nn.Sequential:
+    padding = (dilation * (size[0] // 2), dilation * (size[1] // 2))
+    convolution = nn.Conv2d(in_channels, channels, size, padding=padding, dilation=dilation)
+    return nn.Sequential(convolution, GroupNorm(channels // 8, channels))

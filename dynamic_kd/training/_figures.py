@@ -19,7 +19,7 @@ _ORANGE = "#D55E00"  # of Okabe and Ito's palette, which colour-blind readers ca
 
 
 def picture_grid(samples: Sequence[Sample], maps: Mapping[str, Sequence[NDArray[Any]]], *, truth_known: bool) -> Figure:
-    """Draw image, depth, truth and each method's map, a row for each sample.
+    """Draw image, depth (where all have it), truth and each method's map, a row for each sample.
 
     Parameters
     ----------
@@ -34,9 +34,10 @@ def picture_grid(samples: Sequence[Sample], maps: Mapping[str, Sequence[NDArray[
 
     columns: dict[str, list[NDArray[Any]]] = {
         "image": [sample.image for sample in samples],
-        "depth\n(near = bright)": [(255 * sample.depth).astype(np.uint8) for sample in samples],
+        "depth\n(near = bright)": [_levels(sample.depth) for sample in samples if sample.depth is not None],
         "truth": [255 * sample.mask.astype(np.uint8) for sample in samples],
     }
+    columns = {title: column for title, column in columns.items() if len(column) == len(samples)}
     columns |= {name.replace(" ", "\n", 1): list(column) for name, column in maps.items()}
     figure = Figure(figsize=(1.25 * len(columns) + 0.9, 1.25 * len(samples) + 0.5), layout="constrained", dpi=130)
     axes = figure.subplots(len(samples), len(columns), squeeze=False)
@@ -50,8 +51,12 @@ def picture_grid(samples: Sequence[Sample], maps: Mapping[str, Sequence[NDArray[
     return figure
 
 
-def contact_sheet(samples: Sequence[Sample], report: NoiseReport, *, limit: int = 24, columns: int = 6) -> Figure:
-    """Draw the training samples with the lowest α, image beside depth, the mask's outline on both.
+def contact_sheet(
+    samples: Sequence[Sample], report: NoiseReport, *, limit: int = 24, columns: int | None = None
+) -> Figure:
+    """Draw the training samples with the lowest α: the image and, as far as there are, depth and teacher's map beside.
+
+    The mask's outline is on each of them.
 
     Parameters
     ----------
@@ -60,13 +65,16 @@ def contact_sheet(samples: Sequence[Sample], report: NoiseReport, *, limit: int 
     report : NoiseReport
         Their α.
     limit, columns : int
-        How many samples, and how many in a row.
+        How many samples, and how many in a row (by default as many as make a dozen pictures).
     """
     from matplotlib.figure import Figure
 
     shown = report.order[:limit]
+    pictures = [_beside(samples[position]) for position in shown]
+    across = max(map(len, pictures))
+    columns = min(columns or 12 // across, len(shown))
     rows = -(-len(shown) // columns)
-    figure = Figure(figsize=(2.3 * columns, 1.5 * rows + 0.7), layout="constrained", dpi=130)
+    figure = Figure(figsize=(max(1.15 * across * columns, 6.4), 1.36 * rows + 0.5), layout="constrained", dpi=130)
     figure.suptitle(
         f"The training samples the teacher trusts least: {len(shown)} of {len(samples)}, "
         f"{int(report.flagged.sum())} flagged (α ≤ {report.threshold:g})",
@@ -75,18 +83,28 @@ def contact_sheet(samples: Sequence[Sample], report: NoiseReport, *, limit: int 
     cells = figure.subplots(rows, columns, squeeze=False).ravel()
     for cell in cells[len(shown) :]:
         cell.set_axis_off()
-    for cell, position in zip(cells, shown, strict=False):
-        sample = samples[position]
-        depth = np.repeat((255 * sample.depth).astype(np.uint8)[..., None], 3, axis=2)
-        _show(cell, np.concatenate([sample.image, depth], axis=1))
-        if sample.mask.any() and not sample.mask.all():
-            cell.contour(np.concatenate([sample.mask] * 2, axis=1), [0.5], colors=[_ORANGE], linewidths=1)
-        note = sample.name
+    for cell, position, row in zip(cells, shown, pictures, strict=False):
+        mask = samples[position].mask
+        _show(cell, np.concatenate(row, axis=1))
+        if mask.any() and not mask.all():
+            cell.contour(np.concatenate([mask] * len(row), axis=1), [0.5], colors=[_ORANGE], linewidths=1)
+        note = report.names[position]
         if report.spoilt is not None:
             note = _depth_label(report.spoilt[position]).replace("\n", " ")
         flag = "" if report.flagged[position] else " (kept)"
-        cell.set_title(f"α = {report.teacher_iou[position]:.2f}{flag}: {note}", fontsize=8)
+        title = f"α = {report.teacher_iou[position]:.2f}{flag}: {note}".replace("$", r"\$")
+        cell.set_title(title, fontsize=8)
     return figure
+
+
+def _beside(sample: Sample) -> list[NDArray[np.uint8]]:
+    """The pictures of a sample in colour: image, depth, teacher's map."""
+    maps = [_levels(values) for values in (sample.depth, sample.teacher) if values is not None]
+    return [sample.image, *(np.repeat(levels[..., None], 3, axis=2) for levels in maps)]
+
+
+def _levels(values: NDArray[np.float32]) -> NDArray[np.uint8]:
+    return (255 * values).astype(np.uint8)
 
 
 def _depth_label(spoilt: str | None) -> str:

@@ -1,121 +1,164 @@
-"""Stage 1 trains a teacher, stage 2 distils it into a student."""
+"""Training a network in place, epoch by epoch: the same loop for teacher and student."""
 
 from __future__ import annotations
 
 import math
+import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
-from dynamic_kd.losses import cross_entropy
-from dynamic_kd.training._tensors import Tensors, augmented
+from dynamic_kd.models import FPNStudent, RFBTeacher
+from dynamic_kd.training._step import GraphedStep, Step
+from dynamic_kd.training._tensors import epoch_plan
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-    from numpy.typing import NDArray
+    from accelerate import Accelerator
     from torch import Tensor, nn
 
-    from dynamic_kd.losses._weighting import Weighting
-    from dynamic_kd.training._recipe import Recipe
+    from dynamic_kd.training._objective import Objective
+    from dynamic_kd.training._sections import Training
+    from dynamic_kd.training._tensors import Tensors
 
     Advance = Callable[[int, int], None]
-    Objective = Callable[[Tensor, Tensors], Tensor]
 
 
 def ignore_progress(done: int, total: int) -> None:
     """Report nothing."""
 
 
-def train_alone(model: nn.Module, data: Tensors, recipe: Recipe, advance: Advance = ignore_progress) -> None:
-    """Train a model in place with cross-entropy: the teacher (stage 1), or a student without a teacher.
+@dataclass(frozen=True, eq=False)
+class Epoch:
+    """What an epoch of training was like.
+
+    Attributes
+    ----------
+    number : int
+        From 1.
+    loss : float
+        Mean over the samples.
+    rate : float
+        Learning rate of the last step.
+    kept : Tensor
+        What the objective keeps of each sample, (N, columns), on the CPU.
+    seconds : float
+        Wall time.
+    """
+
+    number: int
+    loss: float
+    rate: float
+    kept: Tensor
+    seconds: float
+
+
+def sgd(model: nn.Module, training: Training) -> torch.optim.SGD:
+    """Return the optimizer of a network that is on its device; its rate is set before each step."""
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    on_gpu = parameters[0].is_cuda
+    optimizer = torch.optim.SGD(
+        parameters,
+        lr=torch.tensor(training.learning_rate, device=parameters[0].device) if on_gpu else training.learning_rate,
+        momentum=training.momentum,
+        weight_decay=training.weight_decay,
+        fused=on_gpu,
+    )
+    # Of zeros, the first step makes what it would make of none; but where a scaler skips the first step, torch would
+    # keep memory that nobody has written.
+    for parameter in parameters:
+        optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return optimizer
+
+
+def fit(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    data: Tensors,
+    objective: Objective,
+    training: Training,
+    *,
+    accelerator: Accelerator,
+    seed: tuple[int, ...],
+    first: int = 1,
+    advance: Advance = ignore_progress,
+) -> Iterator[Epoch]:
+    """Train a network in place, and yield after each epoch.
 
     Parameters
     ----------
-    model : nn.Module
-        Maps the data's inputs to logits (B, 1, H, W).
+    model, optimizer
+        As the accelerator has prepared them.
     data : Tensors
-        The training set.
-    recipe : Recipe
-        Settings; the order of the images and their augmentation depend on nothing but its seed.
+        On the accelerator's device, the same in every process.
+    objective : Objective
+        The loss.
+    training : Training
+        Settings.
+    accelerator : Accelerator
+        Of Hugging Face.
+    seed : tuple of int
+        The order of the images and how they move depend on it and on the epoch's number, on nothing else.
+    first : int
+        Number of the first epoch; those before were done by an earlier run.
     advance : callable
         Called after each step with the number of steps done and their total.
+
+    Raises
+    ------
+    ValueError
+        If the batch cannot be shared out evenly, or the loss is no longer finite.
     """
-    _fit(model, data, lambda logits, batch: cross_entropy(logits, batch.targets).mean(), recipe, advance)
+    ranks, rounds = accelerator.num_processes, training.accumulation
+    check_shares(training, ranks)
+    step = Step(model, optimizer, data, objective, training, accelerator)
+    take = GraphedStep(step) if objective.replayable and _replayable(model, accelerator) else step
+    steps = math.ceil(len(data) / training.batch_size)
+    total = steps * training.epochs
+    for number in range(first, training.epochs + 1):
+        start, done = time.perf_counter(), (number - 1) * steps
+        model.train()
+        plan = epoch_plan(
+            len(data), training.batch_size, rounds, training.rotation, training.flip, (*seed, number),
+            accelerator.process_index, ranks,
+        )  # fmt: skip
+        step.kept.zero_()
+        for row in torch.stack(plan, dim=1).to(accelerator.device).unbind(0):
+            done += 1
+            rate = training.rate(done / (total + 1))
+            _set_rate(optimizer, rate)
+            take(row)
+            advance(done, total)
+        kept = accelerator.reduce(step.kept, "sum").cpu()
+        loss = float(kept[:, -1].mean())
+        if not math.isfinite(loss):
+            raise ValueError(
+                f"the loss of epoch {number} is {loss}; lower the learning rate ({training.learning_rate:g}) or the "
+                "norm that gradients are clipped to, or train in fp32"
+            )
+        yield Epoch(number, loss, rate, kept, time.perf_counter() - start)
 
 
-def distil(
-    student: nn.Module,
-    teacher: nn.Module,
-    data: Tensors,
-    recipe: Recipe,
-    *,
-    weighting: Weighting = "dynamic",
-    advance: Advance = ignore_progress,
-) -> None:
-    """Train a student in place with the distillation loss (stage 2); the teacher sees the same augmented images.
-
-    Parameters
-    ----------
-    student, teacher : nn.Module
-        Map the data's inputs to logits (B, 1, H, W); the teacher's weights stay as they are.
-    data, recipe, advance
-        As for `train_alone`.
-    weighting : str or float
-        Weight strategy of `dynamic_kd.losses.DynamicKDLoss`.
-    """
-    loss = recipe.loss(weighting)
-    teacher.eval()
-
-    def objective(logits: Tensor, batch: Tensors) -> Tensor:
-        with torch.no_grad():
-            teacher_logits = teacher(batch.inputs)
-        value: Tensor = loss(logits, teacher_logits, batch.targets)
-        return value
-
-    _fit(student, data, objective, recipe, advance)
+def check_shares(training: Training, processes: int) -> None:
+    """Raise unless a batch can be shared out evenly among processes and rounds."""
+    if training.batch_size % (processes * training.accumulation):
+        raise ValueError(
+            f"batch_size: expected a multiple of {processes} processes times {training.accumulation} rounds of "
+            f"accumulation, got {training.batch_size}"
+        )
 
 
-def saliency(model: nn.Module, data: Tensors, batch_size: int = 16) -> NDArray[np.float32]:
-    """Predict saliency maps in [0, 1], shape (N, 1, H, W)."""
-    model.eval()
-    with torch.no_grad():
-        maps = [torch.sigmoid(model(_channels_last(inputs))) for inputs in torch.split(data.inputs, batch_size)]
-    predicted: NDArray[np.float32] = torch.cat(maps).contiguous().numpy()
-    return predicted
+def _replayable(model: nn.Module, accelerator: Accelerator) -> bool:
+    """Whether the rest of a step may be part of a CUDA graph: one of our networks, on one GPU, without a scaler."""
+    alone = accelerator.device.type == "cuda" and accelerator.num_processes == 1 and accelerator.scaler is None
+    return alone and isinstance(model, (FPNStudent, RFBTeacher))
 
 
-def _fit(model: nn.Module, data: Tensors, objective: Objective, recipe: Recipe, advance: Advance) -> None:
-    generator = torch.Generator().manual_seed(recipe.seed)
-    model.train()
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a third faster on processors
-    parameters = list(model.parameters())
-    optimizer = torch.optim.SGD(
-        parameters, lr=recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay
-    )
-    count = len(data.inputs)
-    total = recipe.epochs * math.ceil(count / recipe.batch_size)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _one_cycle((step + 1) / (total + 1)))
-    for _ in range(recipe.epochs):
-        for index in torch.split(torch.randperm(count, generator=generator), recipe.batch_size):
-            inputs, targets = augmented(data.take(index), generator, recipe.rotation)
-            batch = Tensors(_channels_last(inputs), targets)
-            loss = objective(model(batch.inputs), batch)
-            optimizer.zero_grad()
-            torch.autograd.backward(loss)
-            torch.nn.utils.clip_grad_norm_(parameters, recipe.clip_norm)
-            optimizer.step()
-            schedule.step()
-            advance(schedule.last_epoch, total)
-
-
-def _one_cycle(progress: float, rise: float = 0.15) -> float:
-    """Return the share of the peak learning rate: a linear rise, then half a cosine down to zero."""
-    if progress < rise:
-        return progress / rise
-    return (1 + math.cos(math.pi * (progress - rise) / (1 - rise))) / 2
-
-
-def _channels_last(inputs: Tensor) -> Tensor:
-    return inputs.contiguous(memory_format=torch.channels_last)
+def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    for group in optimizer.param_groups:
+        if isinstance(group["lr"], torch.Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from scipy.stats import rankdata
 
+from dynamic_kd.data._pairing import listing
 from dynamic_kd.losses import soft_iou
-from dynamic_kd.training._loop import saliency
+from dynamic_kd.training._evaluation import saliency
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from dynamic_kd.data import Sample
     from dynamic_kd.training._tensors import Tensors
+    from dynamic_kd.training._weights_log import WeightsLog
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +35,7 @@ class NoiseReport:
     names : tuple of str
         The samples.
     teacher_iou : ndarray
-        α of each sample as it is, without augmentation: equation 1, in [0, 1].
+        α of each sample: equation 1, in [0, 1]. Of the sample as it is, or the mean over augmented ones.
     threshold : float
         A sample is flagged where α is not above it; equation 6 gives it the small weight ε.
     spoilt : tuple of (str or None), optional
@@ -94,9 +96,72 @@ def noise_report(
     teacher: nn.Module, samples: Sequence[Sample], data: Tensors, threshold: float, *, truth_known: bool
 ) -> NoiseReport:
     """Compute the teacher's α on the training samples and compare it with the threshold."""
-    alpha = soft_iou(torch.from_numpy(saliency(teacher, data)), data.targets).numpy().astype(np.float64)
+    alpha = soft_iou(torch.from_numpy(saliency(teacher, data)), data.targets.cpu()).numpy().astype(np.float64)
     spoilt = tuple(sample.spoilt for sample in samples) if truth_known else None
     return NoiseReport(tuple(sample.name for sample in samples), alpha, threshold, spoilt)
+
+
+def noise_report_from_maps(samples: Sequence[Sample], threshold: float) -> NoiseReport:
+    """Compare α of a teacher that is given as maps, `Sample.teacher`, with the threshold.
+
+    How the depth maps were spoilt is taken as known if a sample says that its own was.
+
+    Raises
+    ------
+    ValueError
+        If a sample has no teacher's map.
+    """
+    alpha = np.empty(len(samples))
+    for position, sample in enumerate(samples):
+        if sample.teacher is None:
+            raise ValueError(
+                f"sample {sample.name}: expected a teacher's map, got none; read the data with teacher=..."
+            )
+        alpha[position] = soft_iou(sample.teacher[None], sample.mask[None])[0]
+    return NoiseReport(tuple(sample.name for sample in samples), alpha, threshold, _spoilt(samples))
+
+
+def noise_report_from_log(
+    log: WeightsLog, threshold: float, samples: Sequence[Sample] = (), *, epochs: int = 10
+) -> NoiseReport:
+    """Compare α as stage 2 logged it, in the mean over the last epochs, with the threshold.
+
+    Parameters
+    ----------
+    log : WeightsLog
+        The log of a run.
+    threshold : float
+        Noise threshold.
+    samples : sequence of Sample
+        The training samples if they are at hand; the report is then in their order, and knows how depth was spoilt.
+    epochs : int
+        So many of the last epochs, whose augmentations differ.
+
+    Raises
+    ------
+    ValueError
+        If the samples are not those of the log.
+    """
+    seen = log.seen[-epochs:]
+    counts = seen.sum(axis=0)
+    total = np.where(seen, log.teacher_iou[-epochs:], 0).sum(axis=0)
+    alpha = {name: total[i] / counts[i] for i, name in enumerate(log.names) if counts[i]}
+    if not samples:
+        return NoiseReport(tuple(alpha), np.array(list(alpha.values())), threshold)
+    shown = [sample for sample in samples if sample.name in alpha]
+    if len(shown) < len(alpha):
+        unknown = sorted(alpha.keys() - {sample.name for sample in shown})
+        raise ValueError(
+            f"samples: expected those of the log, got none named {listing(unknown)}; pass the training set"
+        )
+    values = np.array([alpha[sample.name] for sample in shown])
+    return NoiseReport(tuple(sample.name for sample in shown), values, threshold, _spoilt(shown))
+
+
+def _spoilt(samples: Sequence[Sample]) -> tuple[str | None, ...] | None:
+    """How each depth map was spoilt; nobody knows where no sample says so."""
+    kinds = tuple(sample.spoilt for sample in samples)
+    return kinds if any(kinds) else None
 
 
 def _quotient(part: int, whole: int) -> float | None:

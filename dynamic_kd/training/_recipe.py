@@ -1,88 +1,115 @@
-"""The settings of a training run."""
+"""What makes a training run: data, teacher, student, loss and the two stages' settings."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from dynamic_kd._checks import check_number
+from dynamic_kd._checks import check_choice, check_flag
 from dynamic_kd.losses import DynamicKDLoss
+from dynamic_kd.training._sections import Data, Student, Teacher, Training, check_text, check_whole
 
 if TYPE_CHECKING:
     from dynamic_kd.losses._weighting import Weighting
 
+PRECISIONS = ("fp32", "bf16", "fp16")
+BEST = {
+    "MAE": min, "maxF": max, "meanF": max, "adpF": max, "wF": max, "Sm": max, "maxE": max, "meanE": max, "adpE": max
+}  # fmt: skip
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How teacher and students are trained; checked when it is made.
-
-    The defaults suit the demo's small networks, which start from random weights.
+    """Everything that a training run depends on; checked when it is made.
 
     Attributes
     ----------
-    backbone : str
-        Trunk of teacher and students.
-    epochs, teacher_epochs : int
-        Passes over the training set of each student, and of the teacher, which is trained once for all of them.
-    batch_size : int
-        Images in a step.
-    learning_rate : float
-        Peak of a one-cycle schedule: a linear rise over the first 15% of the steps, then half a cosine to zero.
-    momentum, weight_decay : float
-        Of stochastic gradient descent.
-    clip_norm : float
-        Gradients with a larger norm are scaled down to it.
-    rotation : float
-        Images are turned by up to so many degrees either way, and flipped left to right half of the time.
-    p, temperature, noise_threshold, noise_weight : float
-        Of `dynamic_kd.losses.DynamicKDLoss`.
+    name : str
+        Names the run.
     seed : int
-        Seed of the weights, the order of the images and the augmentation.
+        Seed of the weights, the order of the images, the augmentation and the synthetic set.
+    data : Data
+        What to train on.
+    teacher : Teacher
+        Who teaches, and how it is trained in stage 1.
+    student : Student
+        Who learns.
+    loss : DynamicKDLoss
+        Of stage 2; weighting "none" trains the student without a teacher.
+    training : Training
+        Of stage 2.
+    evaluate_every : int
+        Epochs between two evaluations on the validation set; the last epoch always has one. 0: never.
+    best_by : str
+        The score by which the best weights are kept, such as ``"maxF"`` (the largest) or ``"MAE"`` (the smallest).
+    precision : {"fp32", "bf16", "fp16"}
+        Of the networks' arithmetic; the loss and the weights are float32 in any case.
+    deterministic : bool
+        Use only algorithms that give the same bits on every run; without, a GPU is somewhat faster.
     """
 
-    backbone: str = "tiny"
-    epochs: int = 12
-    teacher_epochs: int = 20
-    batch_size: int = 8
-    learning_rate: float = 0.05
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    clip_norm: float = 5.0
-    rotation: float = 10.0
-    p: float = 0.7
-    temperature: float = 5.0
-    noise_threshold: float = 0.5
-    noise_weight: float = 0.01
+    name: str = "run"
     seed: int = 0
+    data: Data = field(default_factory=Data)
+    teacher: Teacher = field(default_factory=Teacher)
+    student: Student = field(default_factory=Student)
+    loss: DynamicKDLoss = field(default_factory=DynamicKDLoss)
+    training: Training = field(default_factory=Training)
+    evaluate_every: int = 5
+    best_by: str = "maxF"
+    precision: str = "fp32"
+    deterministic: bool = True
 
     def __post_init__(self) -> None:
-        for name, low in (("epochs", 1), ("teacher_epochs", 1), ("batch_size", 1), ("seed", 0)):
-            value = getattr(self, name)
-            check_number(name, value, low=low)
-            if not isinstance(value, int):
-                raise TypeError(f"{name}: expected a whole number, got {value!r}")
-        for name in ("learning_rate", "clip_norm"):
-            check_number(name, getattr(self, name), low=0, exclusive_low=True)
-        check_number("momentum", self.momentum, low=0, high=1)
-        check_number("weight_decay", self.weight_decay, low=0)
-        check_number("rotation", self.rotation, low=0, high=180)
-        self.loss()
+        check_text("name", self.name)
+        check_whole("seed", self.seed, low=0)
+        check_whole("evaluate_every", self.evaluate_every, low=0)
+        check_flag("deterministic", self.deterministic)
+        check_choice("best_by", self.best_by, BEST)
+        check_choice("precision", self.precision, PRECISIONS)
+        if self.loss.reduction != "mean":
+            raise ValueError(
+                f"loss.reduction: expected no setting, losses are averaged here; got {self.loss.reduction!r}"
+            )
+        if self.teacher.model == "maps" and self.data.source == "synthetic":
+            raise ValueError('teacher.model: expected a network for the synthetic set, got "maps"; it has no maps')
 
-    def loss(self, weighting: Weighting = "dynamic") -> DynamicKDLoss:
-        """Return the distillation loss of these settings, with a weighting of one's choice."""
-        return DynamicKDLoss(
-            p=self.p,
-            temperature=self.temperature,
-            noise_threshold=self.noise_threshold,
-            noise_weight=self.noise_weight,
-            weighting=weighting,
-        )
+    @property
+    def teacher_training(self) -> Training:
+        """Settings of stage 1."""
+        return self.teacher.training or self.training
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether the student's loss looks at a teacher."""
+        return self.loss.weighting != "none"
+
+    def with_weighting(self, weighting: Weighting) -> Recipe:
+        """Return the same recipe with another weighting of the loss."""
+        return replace(self, loss=replace(self.loss, weighting=weighting))
 
     def with_epochs(self, epochs: int) -> Recipe:
-        """Return the same recipe with other epochs for the students, and the teacher's in proportion."""
-        check_number("epochs", epochs, low=1)
-        return replace(self, epochs=epochs, teacher_epochs=round(epochs * self.teacher_epochs / self.epochs))
+        """Return the same recipe with other epochs for the student, and the teacher's in proportion."""
+        check_whole("epochs", epochs, low=1)
+        proportion = epochs / self.training.epochs
+        own = self.teacher.training
+        if own is not None:
+            own = replace(own, epochs=max(1, round(own.epochs * proportion)))
+        teacher = replace(self.teacher, training=own)
+        return replace(self, teacher=teacher, training=replace(self.training, epochs=epochs))
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the settings by name."""
-        return asdict(self)
+        """Return the settings as nested dictionaries that TOML can hold; what is absent is None and left out."""
+        settings: dict[str, Any] = _without_none(asdict(self))
+        return settings
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_none(each) for key, each in value.items() if each is not None}
+    return [_without_none(each) for each in value] if isinstance(value, (list, tuple)) else value
+
+
+def field_names(kind: type) -> list[str]:
+    """Return the settings of one of these classes."""
+    return [each.name for each in fields(kind)]

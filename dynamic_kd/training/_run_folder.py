@@ -11,10 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dynamic_kd
+from dynamic_kd.data._images import opencv
 from dynamic_kd.metrics import plot_curves, table
 from dynamic_kd.metrics._tables import rounded
-from dynamic_kd.training._demo import STUDENTS, TEACHER
+from dynamic_kd.models import save_model
+from dynamic_kd.models._files import write_whole
+from dynamic_kd.training._demo_networks import STUDENTS, TEACHER
 from dynamic_kd.training._figures import contact_sheet, picture_grid
+from dynamic_kd.training._logs import STAGES
 
 if TYPE_CHECKING:
     from dynamic_kd.data import Sample
@@ -82,7 +86,8 @@ def slug(name: str) -> str:
 
 def sentences(result: DemoResult) -> list[str]:
     """Return what a reader of the numbers should know, a sentence each."""
-    said = [f"{len(result.train)} training and {len(result.test)} test samples, {result.settings.size} pixels wide."]
+    size = result.settings.recipe.data.size
+    said = [f"{len(result.train)} training and {len(result.test)} test samples, {size} pixels wide."]
     if result.near:
         said += [f"Near is {near} in the depth files of {name}." for name, near in result.near.items()]
     noise = result.noise.summary()
@@ -116,7 +121,7 @@ def _markdown(result: DemoResult) -> str:
 
 
 def _as_json(result: DemoResult) -> dict[str, Any]:
-    settings = asdict(result.settings) | {"data": result.settings.data and str(result.settings.data)}
+    settings = asdict(result.settings) | {"recipe": result.settings.recipe.as_dict(), "weighting": dict(STUDENTS)}
     return {
         "scores": {name: report.as_dict() for name, report in result.reports.items()},
         "scores_by_depth": {
@@ -126,7 +131,7 @@ def _as_json(result: DemoResult) -> dict[str, Any]:
         "noise": result.noise.summary(),
         "samples": {"train": len(result.train), "test": len(result.test), "near": result.near},
         "parameters": {name: sum(p.numel() for p in model.parameters()) for name, model in result.models.items()},
-        "settings": settings | {"weighting": dict(STUDENTS)},
+        "settings": settings,
         "metrics": next(iter(result.reports.values())).settings,
         "versions": {"dynamic-kd": dynamic_kd.__version__, "python": platform.python_version()}
         | {name: metadata.version(name) for name in _PACKAGES},
@@ -147,29 +152,18 @@ def _shown(samples: list[Sample], rows: int = 8) -> list[int]:
 
 
 def _write_weights(folder: Path, result: DemoResult) -> None:
-    from safetensors.torch import save_file
-
-    folder.mkdir()
-    recipe = json.dumps(result.settings.recipe.as_dict())
+    recipe = result.settings.recipe
     for name, model in result.models.items():
-        weights = {key: tensor.contiguous() for key, tensor in model.state_dict().items()}
-        settings = {
-            "dynamic_kd": dynamic_kd.__version__,
-            "model": type(model).__name__,
-            "model_settings": json.dumps(model.settings),
-            "weighting": json.dumps("none" if name == TEACHER else STUDENTS[name]),
-            "recipe": recipe,
-        }
-        save_file(weights, folder / f"{slug(name)}.safetensors", metadata=settings)
+        stage = STAGES[1 if name == TEACHER else 2]
+        own = recipe if name == TEACHER else recipe.with_weighting(STUDENTS[name])
+        save_model(model, folder / f"{slug(name)}.safetensors", stage=stage, recipe=own.as_dict())
 
 
 def _write_maps(folder: Path, result: DemoResult) -> None:
-    import cv2
-
+    cv2 = opencv()
     masks = [255 * sample.mask.astype("uint8") for sample in result.test]
     columns = {slug(name): maps[:, 0] for name, maps in result.maps.items()} | {"masks": masks}
     for column, pictures in columns.items():
         for sample, picture in zip(result.test, pictures, strict=True):
             path = folder / column / f"{sample.name.replace('/', '-')}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(cv2.imencode(".png", picture)[1].tobytes())
+            write_whole(path, cv2.imencode(".png", picture)[1].tobytes())

@@ -7,8 +7,9 @@ import pytest
 
 pytest.importorskip("torch", reason="torch is not installed")
 
+from dynamic_kd import training
 from dynamic_kd.cli import main
-from dynamic_kd.training import _demo
+from dynamic_kd.training import DemoSettings, read_recipe
 
 MINI = Path(__file__).parents[3] / "shared" / "data" / "rgbd-sod-mini"
 
@@ -16,17 +17,15 @@ MINI = Path(__file__).parents[3] / "shared" / "data" / "rgbd-sod-mini"
 @pytest.fixture
 def demo(monkeypatch, tmp_path):
     """Run the command in an empty folder on a few small samples."""
+    recipe = read_recipe("cpu", ["data.train_count=12", "data.validation_count=6"])
+    defaults = DemoSettings.__init__.__kwdefaults__ | {"recipe": recipe}
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(_demo.DemoSettings.__init__, "__kwdefaults__", _small_defaults())
+    monkeypatch.setattr(DemoSettings.__init__, "__kwdefaults__", defaults)
 
     def run(*arguments):
         return main(["demo", "--size", "32", "--epochs", "1", *arguments])
 
     return run
-
-
-def _small_defaults():
-    return dict(_demo.DemoSettings.__init__.__kwdefaults__) | {"train_count": 12, "test_count": 6}
 
 
 def test_the_default_run_folder_and_what_is_printed(demo, tmp_path, capsys):
@@ -38,8 +37,8 @@ def test_the_default_run_folder_and_what_is_printed(demo, tmp_path, capsys):
     assert "recall" in out
     assert "table.md" in out
     content = json.loads((tmp_path / "runs" / "demo-seed0" / "results.json").read_text())
-    assert content["settings"]["recipe"]["epochs"] == 1
-    assert content["settings"]["recipe"]["teacher_epochs"] == 2
+    recipe = content["settings"]["recipe"]
+    assert (recipe["training"]["epochs"], recipe["teacher"]["training"]["epochs"]) == (1, 2)
 
 
 def test_the_table_fits_eighty_columns(demo, capsys, monkeypatch):
@@ -54,6 +53,26 @@ def test_the_table_fits_eighty_columns(demo, capsys, monkeypatch):
 def test_the_seed_is_passed_on_and_names_the_folder(demo, tmp_path):
     assert demo("--seed", "5") == 0
     assert json.loads((tmp_path / "runs/demo-seed5/results.json").read_text())["settings"]["recipe"]["seed"] == 5
+
+
+@pytest.mark.parametrize(("epochs", "fit"), [([], True), (["--epochs", "6"], False)])
+def test_the_options_reach_the_recipe(monkeypatch, tmp_path, epochs, fit):
+    seen = []
+
+    def remember(settings, progress, *, workers):
+        seen.append((settings, workers))
+        raise ValueError("enough")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(training, "run_demo", remember)
+    options = ["--near", "dark", "--size", "64", "--seed", "2", "--workers", "3"]
+    assert main(["demo", "--data", "DES", *options, *epochs]) == 2
+    [(settings, workers)] = seen
+    recipe = settings.recipe
+    assert (recipe.data.source, recipe.data.root, recipe.data.train) == ("folders", "DES", (".",))
+    assert (recipe.data.near, recipe.data.size, recipe.seed, workers) == ("dark", 64, 2, 3)
+    assert settings.fit_epochs == fit
+    assert (recipe.training.epochs, recipe.teacher_training.epochs) == ((12, 20) if fit else (6, 10))
 
 
 def test_a_filled_run_folder_is_refused_before_any_work_and_replaced_on_demand(demo, tmp_path, capsys):

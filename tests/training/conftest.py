@@ -15,20 +15,22 @@ def one_thread():
 
 
 @pytest.fixture(scope="session")
-def small_settings():
-    """Return settings of a demo that takes seconds."""
-    from dynamic_kd.training import DemoSettings, Recipe
+def small_recipe():
+    """Return a recipe for the demo, with other settings on top, that takes seconds."""
+    from dynamic_kd.training import read_recipe
 
-    def make(**changes):
-        recipe = Recipe(seed=changes.pop("seed", 3), epochs=2, teacher_epochs=3)
-        return DemoSettings(**({"recipe": recipe, "size": 32, "train_count": 24, "test_count": 12} | changes))
+    small = ("data.size=32", "data.train_count=24", "data.validation_count=12")
+    short = ("training.epochs=2", "teacher.training.epochs=3")
+
+    def make(*overrides):
+        return read_recipe("cpu", [*small, *short, "seed=3", *overrides])
 
     return make
 
 
 @pytest.fixture(scope="session")
-def small_run(small_settings):
+def small_run(small_recipe):
     """A demo on the synthetic set."""
-    from dynamic_kd.training import run_demo
+    from dynamic_kd.training import DemoSettings, run_demo
 
-    return run_demo(small_settings())
+    return run_demo(DemoSettings(recipe=small_recipe()))

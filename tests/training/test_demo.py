@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,13 +11,11 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from safetensors import safe_open  # noqa: E402
-
 from dynamic_kd.data import read_gray  # noqa: E402
 from dynamic_kd.evaluation import evaluate_folders  # noqa: E402
-from dynamic_kd.models import FPNStudent, RFBTeacher  # noqa: E402
-from dynamic_kd.training import Recipe, Tensors, _demo, run_demo, saliency  # noqa: E402
-from dynamic_kd.training._demo import STUDENTS, DemoSettings  # noqa: E402
+from dynamic_kd.models import FPNStudent, RFBTeacher, load_model, model_metadata  # noqa: E402
+from dynamic_kd.training import DemoSettings, Tensors, _demo_networks, _sources, run_demo, saliency  # noqa: E402
+from dynamic_kd.training._demo_networks import STUDENTS  # noqa: E402
 from dynamic_kd.training._run_folder import FILES, prepare, sentences, slug, write  # noqa: E402
 
 METHODS = ["teacher", *STUDENTS]
@@ -41,30 +40,46 @@ def test_training_and_test_scenes_are_different(small_run):
     assert not {sample.name for sample in small_run.train} & {sample.name for sample in small_run.test}
 
 
-def test_training_never_sees_which_depth_is_spoilt(small_run, small_settings, monkeypatch):
-    made = _demo.synthetic_rgbd
+def test_training_never_sees_which_depth_is_spoilt(small_run, small_recipe, monkeypatch):
+    made = _sources.synthetic_rgbd
 
     def blind(*args, **settings):
         return [replace(sample, spoilt=None) for sample in made(*args, **settings)]
 
-    monkeypatch.setattr(_demo, "synthetic_rgbd", blind)
-    unaware = run_demo(small_settings())
+    monkeypatch.setattr(_sources, "synthetic_rgbd", blind)
+    unaware = run_demo(DemoSettings(recipe=small_recipe()))
     assert unaware.reports["teacher"].as_dict() == small_run.reports["teacher"].as_dict()
     np.testing.assert_array_equal(
         unaware.maps["dynamic + noise elimination"], small_run.maps["dynamic + noise elimination"]
     )
 
 
-def test_a_second_run_gives_the_same_numbers_and_another_seed_others(small_run, small_settings):
+def test_a_second_run_gives_the_same_numbers_and_another_seed_others(small_run, small_recipe):
     torch.rand(7)  # the state of the global generator must not matter
     before = torch.get_rng_state()
-    again = run_demo(small_settings())
+    again = run_demo(DemoSettings(recipe=small_recipe()))
     assert torch.equal(torch.get_rng_state(), before)
     for name, report in small_run.reports.items():
         assert again.reports[name].as_dict() == report.as_dict()
     np.testing.assert_array_equal(again.noise.teacher_iou, small_run.noise.teacher_iou)
-    other = run_demo(small_settings(seed=4))
+    other = run_demo(DemoSettings(recipe=small_recipe("seed=4")))
     assert other.reports["teacher"].as_dict() != small_run.reports["teacher"].as_dict()
+
+
+def test_all_students_start_from_the_same_weights_and_see_the_same_images_in_turn(small_recipe, monkeypatch):
+    seen = []
+
+    def untrained(model, optimizer, data, objective, training, *, seed, **others):
+        seen.append((seed, {name: value.clone() for name, value in model.state_dict().items()}))
+        return []
+
+    monkeypatch.setattr(_demo_networks, "fit", untrained)
+    run_demo(DemoSettings(recipe=small_recipe()))
+    (teacher_seed, _), (seed, weights), *others = seen
+    assert (teacher_seed, seed) == ((3, 1), (3, 2))
+    for other_seed, other_weights in others:
+        assert other_seed == seed
+        assert all(torch.equal(value, weights[name]) for name, value in other_weights.items())
 
 
 def test_scores_by_depth_belong_to_the_samples_with_such_depth(small_run):
@@ -74,29 +89,30 @@ def test_scores_by_depth_belong_to_the_samples_with_such_depth(small_run):
         assert set(parts["clean"].names) == {sample.name for sample in small_run.test} - spoilt
 
 
-def test_every_step_is_reported_and_timed(small_settings):
+def test_every_step_is_reported_and_timed(small_recipe):
     steps = {}
-    result = run_demo(
-        small_settings(train_count=8, test_count=4), lambda step, done, total: steps.update({step: (done, total)})
-    )
-    networks = ["teacher", *(f"student: {name}" for name in STUDENTS)]
+    recipe = small_recipe("data.train_count=16", "data.validation_count=4", "loss.noise_threshold=0.9")
+    result = run_demo(DemoSettings(recipe=recipe), lambda step, done, total: steps.update({step: (done, total)}))
+    teacher, *students = networks = ["teacher", *(f"student: {name}" for name in STUDENTS)]
     assert list(steps) == [*networks, "maps"]
-    assert all(done == total for done, total in steps.values())
+    assert steps == {teacher: (6, 6)} | dict.fromkeys(students, (4, 4)) | {"maps": (5, 5)}  # 2 steps an epoch
     assert set(result.seconds) == {"data", *networks, "evaluation"}
+    assert result.noise.threshold == 0.9
 
 
-def test_the_numbers_do_not_depend_on_the_workers_nor_torchs_threads_on_the_demo(small_run, small_settings):
+def test_the_numbers_do_not_depend_on_the_workers_nor_torchs_threads_on_the_demo(small_run, small_recipe):
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
-    parallel = run_demo(small_settings(), workers=3)
+    parallel = run_demo(DemoSettings(recipe=small_recipe()), workers=3)
     assert torch.get_num_threads() == 2
     torch.set_num_threads(threads)
     for name, maps in small_run.maps.items():
         np.testing.assert_array_equal(parallel.maps[name], maps)
 
 
-def test_a_failure_in_one_network_stops_the_others(small_settings):
+def test_a_failure_in_one_network_stops_the_others(small_recipe):
     steps = {}
+    recipe = small_recipe("training.epochs=100", "teacher.training.epochs=1")
 
     def fail(step, done, total):
         steps[step] = (done, total)
@@ -104,7 +120,7 @@ def test_a_failure_in_one_network_stops_the_others(small_settings):
             raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
-        run_demo(small_settings(recipe=Recipe(epochs=100, teacher_epochs=1)), fail, workers=4)
+        run_demo(DemoSettings(recipe=recipe), fail, workers=4)
     for name in ("fixed weight 0.5", "dynamic + noise elimination"):
         done, total = steps.get(f"student: {name}", (0, 300))
         assert done < total
@@ -117,9 +133,9 @@ def test_a_failure_in_one_network_stops_the_others(small_settings):
         (1.5, TypeError, r"workers: expected a whole number, got 1\.5"),
     ],
 )
-def test_workers_out_of_range(small_settings, workers, error, message):
+def test_workers_out_of_range(small_recipe, workers, error, message):
     with pytest.raises(error, match=message):
-        run_demo(small_settings(), workers=workers)
+        run_demo(DemoSettings(recipe=small_recipe()), workers=workers)
 
 
 class TestRunFolder:
@@ -155,16 +171,12 @@ class TestRunFolder:
     def test_the_weights_make_the_same_maps_again(self, folder, small_run):
         held_out = Tensors.of(small_run.test)
         for name in METHODS:
-            with safe_open(folder / "weights" / f"{slug(name)}.safetensors", "pt") as file:
-                facts = file.metadata()
-                weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-            model = {"FPNStudent": FPNStudent, "RFBTeacher": RFBTeacher}[facts["model"]](
-                **json.loads(facts["model_settings"])
-            )
-            model.load_state_dict(weights)
-            maps = np.rint(255 * saliency(model.to(memory_format=torch.channels_last), held_out))
-            np.testing.assert_array_equal(maps, small_run.maps[name])
-            assert json.loads(facts["recipe"]) == small_run.settings.recipe.as_dict()
+            path = folder / "weights" / f"{slug(name)}.safetensors"
+            model = load_model(path).to(memory_format=torch.channels_last)
+            np.testing.assert_array_equal(np.rint(255 * saliency(model, held_out)), small_run.maps[name])
+            recipe, facts = small_run.settings.recipe, model_metadata(path)
+            assert facts["stage"] == ("teacher" if name == "teacher" else "student")
+            assert facts["recipe"] == recipe.with_weighting(STUDENTS.get(name, "dynamic")).as_dict()
 
     def test_evaluating_the_written_maps_gives_the_same_scores(self, folder, small_run):
         for name in METHODS:
@@ -211,13 +223,20 @@ class TestFolders:
                 cv2.imwrite(str(tmp_path / folder / f"{sample.name}.png"), picture)
         return tmp_path
 
-    def test_real_folders_are_split_by_the_seed(self, data, small_settings, tmp_path):
-        settings = small_settings(data=data)
-        result, again = run_demo(settings), run_demo(settings)
+    @pytest.fixture
+    def settings(self, data, small_recipe):
+        def make(*overrides, **settings):
+            folders = ('data.source="folders"', f"data.root='{data}'", 'data.train=["."]')
+            return DemoSettings(recipe=small_recipe(*folders, *overrides), **settings)
+
+        return make
+
+    def test_real_folders_are_split_by_the_seed(self, data, settings, tmp_path):
+        result, again = run_demo(settings()), run_demo(settings())
         assert [len(result.train), len(result.test)] == [6, 3]
         assert not {sample.name for sample in result.train} & {sample.name for sample in result.test}
         assert [sample.name for sample in result.test] == [sample.name for sample in again.test]
-        others = [run_demo(small_settings(data=data, seed=seed)).test for seed in (5, 6)]
+        others = [run_demo(settings(f"seed={seed}")).test for seed in (5, 6)]
         assert any([s.name for s in other] != [s.name for s in result.test] for other in others)
         assert result.near == {data.name: "bright"}
         assert result.by_depth == {}
@@ -226,30 +245,67 @@ class TestFolders:
         write(tmp_path / "run", result)
         assert "spoilt" not in (tmp_path / "run" / "table.md").read_text()
 
-    def test_epochs_can_fit_the_number_of_samples(self, data, small_settings):
-        recipe = Recipe(epochs=2, teacher_epochs=3)
-        fitted = run_demo(small_settings(data=data, recipe=recipe, train_count=18, fit_epochs=True)).settings.recipe
-        assert (fitted.epochs, fitted.teacher_epochs) == (6, 9)
+    @pytest.mark.parametrize(("share", "counts"), [(0.01, [8, 1]), (0.5, [5, 4]), (0.99, [1, 8])])
+    def test_the_share_of_test_samples(self, settings, share, counts):
+        result = run_demo(settings("training.epochs=1", "teacher.training.epochs=1", test_share=share))
+        assert [len(result.train), len(result.test)] == counts
 
-    def test_too_few_samples(self, data, small_settings):
+    @pytest.mark.parametrize(("count", "epochs"), [(18, (6, 9)), (3, (4, 6))])  # 4 at least
+    def test_epochs_can_fit_the_number_of_samples(self, settings, count, epochs):
+        fitted = run_demo(settings(f"data.train_count={count}", fit_epochs=True)).settings.recipe
+        assert (fitted.training.epochs, fitted.teacher_training.epochs) == epochs
+
+    def test_colour_alone(self, settings):
+        result = run_demo(settings("data.depth=false"))
+        assert {model.settings["in_channels"] for model in result.models.values()} == {3}
+
+    def test_too_few_samples(self, data, settings):
         for path in sorted((data / "RGB").iterdir())[3:]:
             for folder in ("RGB", "depth", "GT"):
                 (data / folder / path.name).unlink()
         with pytest.raises(ValueError, match="expected at least 4 samples to train and test on, got 3"):
-            run_demo(small_settings(data=data))
+            run_demo(settings())
 
-    def test_the_size_is_checked(self):
-        with pytest.raises(ValueError, match=r"size: expected a number in \[32, inf\), got 16"):
-            DemoSettings(size=16)
+
+class TestSettings:
+    def test_the_default_is_the_recipe_for_processors(self):
+        recipe = DemoSettings().recipe
+        assert (recipe.data.train_count, recipe.data.validation_count, recipe.data.size) == (400, 400, 96)
+        assert (recipe.training.epochs, recipe.teacher_training.epochs) == (12, 20)
+        assert recipe.teacher.backbone == recipe.student.backbone == "tiny"
+
+    @pytest.mark.parametrize(
+        ("overrides", "message"),
+        [
+            (["teacher.checkpoint=a.safetensors"], "without a checkpoint, to train it here, got a.safetensors"),
+            (["teacher.model=package:name"], 'teacher: expected "rfb" or "fpn" without a checkpoint, to train it here'),
+            (["data.validation_count=0"], "validation_count: expected a number in [1, inf), got 0"),
+            (
+                ["data.source=folders", 'data.train=["NJUD"]', 'data.validation=["DES"]'],
+                "no validation, since the demo splits all that is in root; got ['NJUD'] and ['DES']",
+            ),
+        ],
+    )
+    def test_recipes_for_something_else(self, small_recipe, overrides, message):
+        with pytest.raises(ValueError, match=re.escape(message)):
+            DemoSettings(recipe=small_recipe(*overrides))
+
+    @pytest.mark.parametrize("share", [0, 1])
+    def test_the_share_is_checked(self, share):
+        with pytest.raises(ValueError, match=rf"test_share: expected a number in \(0, 1\), got {share}"):
+            DemoSettings(test_share=share)
 
 
 MINI = Path(__file__).parents[3] / "shared" / "data" / "rgbd-sod-mini"
 
 
 @pytest.mark.skipif(not MINI.is_dir(), reason=f"{MINI.name} is not beside the project")
-def test_real_images_of_three_sensors(small_settings, tmp_path):
-    result = run_demo(small_settings(data=MINI, size=48))
+def test_real_images_of_three_sensors(small_recipe, tmp_path):
+    folders = ("data.source=folders", f"data.root='{MINI}'", 'data.train=["."]', "data.size=48")
+    result = run_demo(DemoSettings(recipe=small_recipe(*folders)))
     write(tmp_path, result)
     assert result.near == {"CROSS": "bright", "DES": "dark", "SSD": "dark"}
     assert len(result.train) + len(result.test) == 15
     assert {path.name for path in tmp_path.iterdir()} == set(FILES)
+    maps = {path.name for path in (tmp_path / "maps" / "teacher").iterdir()}
+    assert maps == {f"{sample.name.replace('/', '-')}.png" for sample in result.test}

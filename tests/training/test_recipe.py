@@ -1,41 +1,156 @@
-"""The recipe checks itself and makes the loss."""
+"""Recipes check themselves, and know what follows from them."""
+
+import json
+import math
+from dataclasses import replace
 
 import pytest
 
-pytest.importorskip("torch", reason="torch is not installed")
+torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from dynamic_kd.training import Recipe
+from dynamic_kd.losses import DynamicKDLoss  # noqa: E402
+from dynamic_kd.training import Data, Recipe, Student, Teacher, Training  # noqa: E402
 
 
-def test_the_papers_settings_of_the_loss_are_the_defaults():
-    loss = Recipe().loss()
+def test_the_papers_settings_are_the_defaults():
+    loss, training, data = Recipe().loss, Recipe().training, Recipe().data
     assert (loss.p, loss.temperature, loss.noise_threshold, loss.noise_weight) == (0.7, 5, 0.5, 0.01)
-    assert (loss.weighting, Recipe().loss(0.5).weighting) == ("dynamic", 0.5)
+    assert (loss.weighting, loss.granularity) == ("dynamic", "image")
+    assert (training.epochs, training.batch_size, training.learning_rate) == (40, 4, 1e-3)
+    assert (training.momentum, training.weight_decay, training.schedule) == (0.9, 5e-4, "constant")
+    assert (training.flip, data.size, data.channels) == (True, 256, 4)
+    assert (Recipe().teacher.model, Recipe().precision, Recipe().deterministic) == ("rfb", "fp32", True)
+
+
+def test_colour_alone_has_three_channels():
+    assert Data(depth=False).channels == 3
+
+
+@pytest.mark.parametrize(
+    ("kind", "setting", "error", "message"),
+    [
+        (Training, {"epochs": 0}, ValueError, r"epochs: expected a number in \[1, inf\), got 0"),
+        (Training, {"epochs": 1.5}, TypeError, r"epochs: expected a whole number, got 1\.5"),
+        (Training, {"epochs": True}, TypeError, r"epochs: expected a number in \[1, inf\), got True"),
+        (Training, {"batch_size": 0}, ValueError, r"batch_size: expected a number in \[1, inf\), got 0"),
+        (Training, {"accumulation": 0}, ValueError, r"accumulation: expected a number in \[1, inf\), got 0"),
+        (Training, {"accumulation": 3}, ValueError, "accumulation: expected a divisor of the batch of 4, got 3"),
+        (Training, {"learning_rate": 0}, ValueError, r"learning_rate: expected a number in \(0, inf\), got 0"),
+        (Training, {"learning_rate": math.inf}, ValueError, "learning_rate: expected .*got inf"),
+        (Training, {"clip_norm": 0}, ValueError, r"clip_norm: expected a number in \(0, inf\), got 0"),
+        (Training, {"clip_norm": math.inf}, ValueError, "clip_norm: expected .*got inf"),
+        (Training, {"momentum": 1.5}, ValueError, r"momentum: expected a number in \[0, 1\], got 1\.5"),
+        (Training, {"weight_decay": -1}, ValueError, r"weight_decay: expected a number in \[0, inf\), got -1"),
+        (Training, {"rotation": 181}, ValueError, r"rotation: expected a number in \[0, 180\], got 181"),
+        (Training, {"flip": 1}, TypeError, "flip: expected True or False, got 1"),
+        (Training, {"schedule": "step"}, ValueError, "schedule: expected one of 'constant', 'cosine', .*got 'step'"),
+        (Data, {"source": "web"}, ValueError, "source: expected one of 'synthetic', 'folders', got 'web'"),
+        (Data, {"source": "folders"}, ValueError, r"train: expected folders to train on, got none; write train = \["),
+        (Data, {"near": "far"}, ValueError, "near: expected one of 'auto', 'bright', 'dark', got 'far'"),
+        (Data, {"depth": "yes"}, TypeError, "depth: expected True or False, got 'yes'"),
+        (Data, {"root": 5}, TypeError, "root: expected text, got 5"),
+        (Data, {"size": 31}, ValueError, r"size: expected a number in \[32, inf\), got 31"),
+        (Data, {"train_count": 0}, ValueError, r"train_count: expected a number in \[1, inf\), got 0"),
+        (Data, {"validation_count": -1}, ValueError, r"validation_count: expected a number in \[0, inf\), got -1"),
+        (Data, {"spoilt_share": 1.1}, ValueError, r"spoilt_share: expected a number in \[0, 1\], got 1\.1"),
+        (Data, {"train": "NJUD/train"}, ValueError, r"train: expected a list, as \[\"NJUD/train\", .*got 'NJUD/train'"),
+        (Data, {"train": 5}, ValueError, "train: expected a list, .*got 5"),
+        (Data, {"train": [5]}, ValueError, "train: expected folders, or tables like .*got 5"),
+        (Data, {"validation": [{"list": "a"}]}, ValueError, "validation: expected folders, or tables like"),
+        (Data, {"validation": [{"folder": "a", "lst": "b"}]}, ValueError, "validation: expected folders, or tables"),
+        (Data, {"validation": [{"folder": "a", "list": 5}]}, ValueError, "validation: expected folders, or tables"),
+        (Teacher, {"model": "resnet"}, ValueError, "model: expected one of 'rfb', 'fpn', 'maps', got 'resnet'"),
+        (Teacher, {"model": 5}, TypeError, "model: expected text, got 5"),
+        (Teacher, {"backbone": "vgg11"}, ValueError, "backbone: expected one of 'vgg16', 'vgg19', 'tiny', got 'vgg11'"),
+        (Teacher, {"weights": 5}, TypeError, "weights: expected text, got 5"),
+        (Teacher, {"checkpoint": 5}, TypeError, "checkpoint: expected text, got 5"),
+        (Teacher, {"model": "maps"}, ValueError, "maps: expected the folder of maps with model = \"maps\".*got None"),
+        (Teacher, {"maps": "DANet"}, ValueError, "maps: expected .*only then, got 'DANet' with model = \"rfb\""),
+        (Teacher, {"model": "a:b", "checkpoint": "c"}, ValueError, "checkpoint: expected none with model = \"a:b\""),
+        (Teacher, {"clip": 0}, ValueError, r"clip: expected a number in \(0, 0\.5\), got 0"),
+        (Teacher, {"clip": 0.5}, ValueError, r"clip: expected a number in \(0, 0\.5\), got 0\.5"),
+        (Student, {"backbone": "vgg11"}, ValueError, "backbone: expected one of 'vgg16', 'vgg19', 'tiny', got 'vgg11'"),
+        (Student, {"weights": 5}, TypeError, "weights: expected text, got 5"),
+        (Recipe, {"name": 5}, TypeError, "name: expected text, got 5"),
+        (Recipe, {"seed": -1}, ValueError, r"seed: expected a number in \[0, inf\), got -1"),
+        (Recipe, {"seed": 0.5}, TypeError, r"seed: expected a whole number, got 0\.5"),
+        (Recipe, {"evaluate_every": -1}, ValueError, r"evaluate_every: expected a number in \[0, inf\), got -1"),
+        (Recipe, {"best_by": "F"}, ValueError, "best_by: expected one of 'MAE', 'maxF', .*got 'F'"),
+        (Recipe, {"precision": "fp8"}, ValueError, "precision: expected one of 'fp32', 'bf16', 'fp16', got 'fp8'"),
+        (Recipe, {"deterministic": 1}, TypeError, "deterministic: expected True or False, got 1"),
+        (Recipe, {"loss": DynamicKDLoss(reduction="sum")}, ValueError, "loss.reduction: expected no .*got 'sum'"),
+        (
+            Recipe,
+            {"teacher": Teacher(model="maps", maps="DANet")},
+            ValueError,
+            'teacher.model: expected a network for the synthetic set, got "maps"',
+        ),
+    ],
+)  # fmt: skip
+def test_settings_that_are_wrong(kind, setting, error, message):
+    with pytest.raises(error, match=message):
+        kind(**setting)
+
+
+def test_a_list_file_has_its_whole_path_and_the_callers_table_stays_as_it_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    table = {"folder": "NJUD", "list": "train.txt"}
+    data = Data(source="folders", train=["NLPR", table])
+    assert data.train == ("NLPR", {"folder": "NJUD", "list": str(tmp_path.resolve() / "train.txt")})
+    assert table["list"] == "train.txt"
+
+
+def test_who_teaches():
+    assert Recipe().teacher.trained_here
+    assert not Teacher(checkpoint="teacher.safetensors").trained_here
+    assert not Teacher(model="maps", maps="DANet").trained_here
+    assert not Teacher(model="package.module:network").trained_here
+    assert Recipe().needs_teacher
+    assert not Recipe().with_weighting("none").needs_teacher
+
+
+def test_stage_1_trains_as_stage_2_unless_it_says_otherwise():
+    own = Training(epochs=7)
+    assert Recipe(training=Training(epochs=3)).teacher_training.epochs == 3
+    assert Recipe(teacher=Teacher(training=own)).teacher_training is own
 
 
 def test_the_teachers_epochs_follow_in_proportion():
-    recipe = Recipe(epochs=12, teacher_epochs=20).with_epochs(6)
-    assert (recipe.epochs, recipe.teacher_epochs) == (6, 10)
+    recipe = Recipe(training=Training(epochs=12), teacher=Teacher(training=Training(epochs=20)))
+    shorter = recipe.with_epochs(6)
+    assert (shorter.training.epochs, shorter.teacher_training.epochs) == (6, 10)
+    assert recipe.with_epochs(1).with_epochs(1).teacher_training.epochs == 2
+    assert Recipe().with_epochs(5).teacher_training.epochs == 5
     with pytest.raises(ValueError, match=r"epochs: expected a number in \[1, inf\), got 0"):
         recipe.with_epochs(0)
 
 
-@pytest.mark.parametrize(
-    ("setting", "error", "message"),
-    [
-        ({"epochs": 0}, ValueError, r"epochs: expected a number in \[1, inf\), got 0"),
-        ({"teacher_epochs": 1.5}, TypeError, r"teacher_epochs: expected a whole number, got 1\.5"),
-        ({"batch_size": 0}, ValueError, "batch_size: expected"),
-        ({"seed": -1}, ValueError, r"seed: expected a number in \[0, inf\), got -1"),
-        ({"learning_rate": 0}, ValueError, r"learning_rate: expected a number in \(0, inf\), got 0"),
-        ({"clip_norm": 0}, ValueError, "clip_norm: expected"),
-        ({"momentum": 1.5}, ValueError, "momentum: expected"),
-        ({"weight_decay": -1}, ValueError, "weight_decay: expected"),
-        ({"rotation": 181}, ValueError, "rotation: expected"),
-        ({"temperature": 0}, ValueError, "temperature: expected"),
-        ({"noise_threshold": 2}, ValueError, "noise_threshold: expected"),
-    ],
-)
-def test_settings_out_of_range(setting, error, message):
-    with pytest.raises(error, match=message):
-        Recipe(**setting)
+def test_another_weighting_changes_nothing_else():
+    recipe = Recipe(seed=3)
+    assert recipe.with_weighting(0.5) == replace(recipe, loss=DynamicKDLoss(weighting=0.5))
+
+
+def test_as_plain_values():
+    content = Recipe(data=Data(source="folders", train=["a", {"folder": "b"}])).as_dict()
+    assert content["data"]["train"] == ["a", {"folder": "b"}]
+    assert "weights" not in content["teacher"]
+    assert content["training"]["epochs"] == 40
+    json.dumps(content)
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "one_cycle", "poly"])
+def test_schedules(schedule):
+    training = Training(learning_rate=0.1, schedule=schedule)
+    rates = [training.rate(t / 1000) for t in range(1001)]
+    assert max(rates) == pytest.approx(0.1)
+    assert min(rates) >= 0
+    if schedule == "constant":
+        assert set(rates) == {0.1}
+        return
+    assert rates[-1] == pytest.approx(0)
+    peak = 150 if schedule == "one_cycle" else 0
+    assert rates[peak] == pytest.approx(0.1)
+    assert rates[:peak] == sorted(rates[:peak])
+    assert rates[peak:] == sorted(rates[peak:], reverse=True)
+    middle = {"cosine": 0.05, "one_cycle": 0.1 * (1 + math.cos(math.pi * 0.35 / 0.85)) / 2, "poly": 0.1 * 0.5**0.9}
+    assert training.rate(0.5) == pytest.approx(middle[schedule])

@@ -1,0 +1,66 @@
+"""``dynamic-kd inspect``: what the method saw of the training samples."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+_DESCRIPTION = """\
+Draw what the distillation saw of its training samples, for runs that are
+finished or still running. Into each run folder, from its weights.csv:
+
+  noise.csv    the teacher's IoU of each sample, and whether it is set aside
+  noise.png    the samples the teacher trusts least (with --samples)
+  scatter.png  the teacher's against the student's IoU, the paper's Figure 7
+  weight.png   the teacher's weight over the epochs, and the share of noise
+
+Of several runs, scatter.png is also drawn side by side, a panel for each, into
+the folder that holds them."""
+
+_EPILOG = """\
+Examples:
+  dynamic-kd inspect runs/des
+  dynamic-kd inspect runs/fixed-0.3 runs/fixed-0.5 runs/dynamic"""
+
+
+def add_parser(commands: Any) -> None:
+    """Add the subcommand to the command's parser."""
+    parser = commands.add_parser(
+        "inspect",
+        help="draw which training samples the teacher knows, and their weights",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.set_defaults(run=run)
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="run folder of dynamic-kd train")
+    parser.add_argument(
+        "--samples", action="store_true", help="read the training set that the recipe names, and draw noise.png too"
+    )
+    parser.add_argument(
+        "--threshold", type=float, metavar="X", help="noise threshold (default: the recipe's, or 0.5 without one)"
+    )
+    parser.add_argument(
+        "--last", type=int, default=10_000, metavar="N", help="samples in the scatter, the last ones (default: 10000)"
+    )
+    parser.add_argument("--scatter", metavar="FILE", help="where the scatter of several runs goes")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Draw, print what was written."""
+    from dynamic_kd.cli.compare import _progress
+    from dynamic_kd.training._insight import inspect_runs
+
+    with _progress() as progress:
+        written = inspect_runs(
+            arguments.runs,
+            threshold=arguments.threshold,
+            last=arguments.last,
+            samples=arguments.samples,
+            scatter=arguments.scatter,
+            progress=progress,
+        )
+    for path in written:
+        print(f"wrote {path}")
+    return 0

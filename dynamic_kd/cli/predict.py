@@ -1,0 +1,110 @@
+"""``dynamic-kd predict``: saliency maps of a folder of images."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dynamic_kd.training._predict import Prediction
+
+_DESCRIPTION = """\
+Predict the saliency map of every image of a folder: 8-bit PNG files of the
+images' own sizes, under their stems.
+
+DIR is a data set, a folder of data sets, or a plain folder of images; networks
+that take depth find it in the data set, or in the folder --depth names.
+
+Maps that are there already are kept: the same command goes on where it was
+interrupted. predict.json beside them remembers the weights and settings they
+are of, and other ones are refused."""
+
+_EPILOG = """\
+Examples:
+  dynamic-kd predict runs/des/student.safetensors datasets/DES --out maps/DES \\
+      --evaluate
+  dynamic-kd predict student.safetensors photos --depth photos_depth \\
+      --out maps --device cuda --batch 32"""
+
+
+def add_parser(commands: Any) -> None:
+    """Add the subcommand to the command's parser."""
+    parser = commands.add_parser(
+        "predict",
+        help="predict the saliency maps of a folder of images",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.set_defaults(run=run)
+    parser.add_argument("weights", metavar="WEIGHTS", help="a network that training wrote, .safetensors")
+    parser.add_argument("data", metavar="DIR", help="the images")
+    parser.add_argument("--out", required=True, metavar="MAPS", help="folder of the maps; a data set's each if several")
+    parser.add_argument("--overwrite", action="store_true", help="replace the maps that are there")
+    parser.add_argument("--evaluate", action="store_true", help="score the maps against the masks beside the images")
+
+    inputs = parser.add_argument_group("what the network sees")
+    inputs.add_argument("--depth", metavar="DIR", help="depth maps of a plain folder of images")
+    inputs.add_argument(
+        "--near",
+        choices=("auto", "bright", "dark"),
+        default="auto",
+        help="what is near in the depth files (default: decided for each data set)",
+    )
+    inputs.add_argument(
+        "--size", type=int, metavar="N", help="pixels across (default: those of training if the weights say so, or 256)"
+    )
+
+    work = parser.add_argument_group("how it works")
+    work.add_argument("--batch", type=int, default=8, metavar="N", help="images at once (default: 8)")
+    work.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default: a GPU if there is one)")
+    work.add_argument("--workers", type=int, metavar="N", help="threads that read and write (default: all, 8 at most)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Predict, say what was written, print the scores or how to get them."""
+    from dynamic_kd.cli.compare import _progress
+    from dynamic_kd.training import predict_folder
+
+    with _progress() as progress:
+        try:
+            prediction = predict_folder(
+                arguments.weights,
+                arguments.data,
+                arguments.out,
+                depth=arguments.depth,
+                size=arguments.size,
+                batch_size=arguments.batch,
+                device=arguments.device,
+                near=arguments.near,
+                overwrite=arguments.overwrite,
+                evaluate=arguments.evaluate,
+                workers=arguments.workers,
+                progress=progress,
+            )
+        except KeyboardInterrupt:
+            print("dynamic-kd: finished maps are kept; the same command goes on from them", file=sys.stderr)
+            raise
+    _print(arguments.out, prediction)
+    return 0
+
+
+def _print(out: str, prediction: Prediction) -> None:
+    kept = f" ({prediction.kept} were there already)" if prediction.kept else ""
+    print(f"wrote {prediction.written} maps into {out}{kept}; the network's input is {prediction.size} pixels wide")
+    for folder in prediction.folders:
+        if folder.near:
+            print(f"near is {folder.near} in the depth files of {folder.name}")
+    if prediction.reports:
+        from dynamic_kd.cli.evaluate import _print as print_report
+
+        for name, report in prediction.reports.items():
+            print_report(name, report)
+        return
+    print("\nscore them with:")
+    for folder in prediction.folders:
+        maps, masks = shlex.quote(str(folder.maps)), shlex.quote(str(folder.masks or "MASKS"))
+        print(f"  dynamic-kd evaluate --pred {maps} --target {masks}")

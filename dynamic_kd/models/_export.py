@@ -1,0 +1,190 @@
+"""Networks as ONNX files, each checked against torch before it is written."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import warnings
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import nn
+
+from dynamic_kd._checks import check_choice, check_number
+from dynamic_kd._extras import require
+from dynamic_kd.models._files import RESERVED, checked, described, write_whole
+from dynamic_kd.models._normalization import DEVIATION, MEAN
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator
+
+    from dynamic_kd.models._fpn import FPNStudent, RFBTeacher
+
+OUTPUTS = {"saliency": "saliency in [0, 1]", "logits": "logits; their sigmoid is saliency"}
+_CHANNELS = ("red", "green", "blue", "depth")
+
+
+class ExportReport(NamedTuple):
+    """What was written and how it was checked.
+
+    Attributes
+    ----------
+    path : Path
+        The ONNX file.
+    shapes : list of tuple of int
+        Shapes of the random inputs on which ONNX Runtime and torch were compared.
+    difference : float
+        The largest difference of the outputs, as a share of the largest output, or of 1 if that is smaller.
+    """
+
+    path: Path
+    shapes: list[tuple[int, ...]]
+    difference: float
+
+
+def export_onnx(
+    model: FPNStudent | RFBTeacher,
+    path: str | os.PathLike[str],
+    *,
+    output: str = "saliency",
+    size: int | None = None,
+    opset: int = 18,
+    tolerance: float = 1e-4,
+    metadata: dict[str, Any] | None = None,
+) -> ExportReport:
+    """Write a network as one ONNX file that ONNX Runtime computes as torch does.
+
+    The file's input is ``images``, shape (batch, channels, height, width), float32, normalised as the file's metadata
+    say; its output is ``saliency`` or ``logits``, shape (batch, 1, height, width). Both runtimes see the same random
+    images of several shapes; a network that differs is not written.
+
+    Parameters
+    ----------
+    model : FPNStudent or RFBTeacher
+        On any device; it stays as it is. Half precision is exported as float32.
+    path : path
+        The file; another one there is replaced.
+    output : {"saliency", "logits"}
+        Saliency in [0, 1], or logits, for temperatures and thresholds of your own.
+    size : int, optional
+        Height and width in pixels, for runtimes that want them fixed; by default they are free from 16 pixels on (32
+        for ``"tiny"``). The batch is free in any case.
+    opset : int
+        Version of ONNX's operators, from 18 on. From 21 on there is one for group normalisation.
+    tolerance : float
+        The largest difference allowed, see `ExportReport`.
+    metadata : dict, optional
+        What else to keep in the file, such as `model_metadata` of the weights.
+
+    Returns
+    -------
+    ExportReport
+        The path, the shapes compared and the largest difference.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the model or a setting is another than expected, or ONNX Runtime differs by more than the tolerance.
+    ModuleNotFoundError
+        If onnx, onnxscript or onnxruntime is not installed.
+    """
+    require("onnx", "onnxscript", "onnxruntime", extra="export")
+    settings, least = checked(model).settings, model.backbone.reduction
+    check_choice("output", output, OUTPUTS)
+    check_number("opset", opset, low=18)
+    check_number("tolerance", tolerance, low=0)
+    if size is not None:
+        check_number("size", size, low=least)
+    network: nn.Module = copy.deepcopy(model).cpu().float().eval()
+    if output == "saliency":
+        network = nn.Sequential(network, nn.Sigmoid()).eval()
+    proto = _converted(network, settings["in_channels"], size, least, output, opset)
+    words = {name: value for name, value in (metadata or {}).items() if name not in RESERVED}
+    words |= {"input": _input(settings["in_channels"], size, least), "output": OUTPUTS[output]}
+    for name, text in described(model, words).items():
+        proto.metadata_props.add(key=name, value=text)
+    content = proto.SerializeToString()
+    sizes = [(256, 256), (least, least), (least + 1, 2 * least - 1)] if size is None else [(size, size)] * 3
+    shapes: list[tuple[int, ...]] = [
+        (batch, settings["in_channels"], *each) for batch, each in zip((1, 3, 2), sizes, strict=True)
+    ]
+    difference = _difference(network, content, shapes)
+    if not difference <= tolerance:
+        raise ValueError(
+            f"ONNX Runtime differs from torch by {difference:.1e}, more than the tolerance {tolerance:g}; nothing was "
+            "written; try another opset"
+        )
+    write_whole(path, content)
+    return ExportReport(Path(path), shapes, difference)
+
+
+def _converted(network: nn.Module, channels: int, size: int | None, least: int, output: str, opset: int) -> Any:
+    """Return the ONNX model; without a size, height and width are free."""
+    from torch.export import Dim
+
+    free: dict[int, Any] = {0: Dim("batch")}
+    if size is None:
+        free |= {2: Dim("height", min=least), 3: Dim("width", min=least)}
+        size = 4 * least  # no map is one pixel wide there, which the exporter would take for granted
+    with _silence():
+        program = torch.onnx.export(
+            network,
+            (torch.zeros(2, channels, size, size),),
+            input_names=["images"],
+            output_names=[output],
+            dynamic_shapes=(free,),
+            opset_version=opset,
+            dynamo=True,
+            verbose=False,
+        )
+    assert program is not None  # it is None only where a path was given
+    proto = program.model_proto
+    for part in (*proto.graph.node, *proto.graph.value_info, *proto.graph.input, *proto.graph.output, proto.graph):
+        del part.metadata_props[:]  # the exporter's notes: stack traces, with the paths of this machine
+    return proto
+
+
+def _input(channels: int, size: int | None, least: int) -> dict[str, Any]:
+    """Return what the images are to be."""
+    return {
+        "channels": _CHANNELS[:channels],
+        "values": "each channel in [0, 1], near depth bright, then (value - mean) / deviation",
+        "mean": MEAN[:channels],
+        "deviation": DEVIATION[:channels],
+        "size": f"any from {least}x{least} on" if size is None else f"{size}x{size}",
+    }
+
+
+def _difference(network: nn.Module, content: bytes, shapes: list[tuple[int, ...]]) -> float:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    generator = torch.Generator().manual_seed(0)
+    largest = 0.0
+    for shape in shapes:
+        images = torch.randn(shape, generator=generator)
+        with torch.inference_mode():
+            expected = network(images)
+        found = torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
+        apart = (found - expected).abs().max() / expected.abs().max().clamp(min=1)
+        if not apart.item() <= largest:  # not a number is the largest of all
+            largest = apart.item()
+    return largest
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Keep back what torch's exporter says of torch itself, and of packages that are not needed."""
+    logger = logging.getLogger("torch.onnx._internal.exporter._registration")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            warnings.simplefilter("ignore", DeprecationWarning)
+            yield
+    finally:
+        logger.setLevel(level)

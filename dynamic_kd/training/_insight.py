@@ -1,0 +1,155 @@
+"""What the method saw in training, drawn into the run folder."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dynamic_kd._extras import require
+from dynamic_kd.training._figures import contact_sheet
+from dynamic_kd.training._noise_report import noise_report_from_log
+from dynamic_kd.training._recipe_file import read_recipe
+from dynamic_kd.training._sources import recipe_samples
+from dynamic_kd.training._weight_figures import teacher_student_scatter, weight_over_time
+from dynamic_kd.training._weights_log import read_weights_log
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from dynamic_kd.data import Sample
+    from dynamic_kd.training._recipe import Recipe
+    from dynamic_kd.training._weights_log import WeightsLog
+
+    Progress = Callable[[str, int, int], None]
+
+
+def write_insight(
+    folder: str | Path,
+    log: WeightsLog,
+    samples: Sequence[Sample] = (),
+    threshold: float = 0.5,
+    *,
+    last: int = 10_000,
+) -> list[Path]:
+    """Draw what the method saw of the training samples.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Where ``noise.csv`` (α of each sample, and whether it is set aside), ``noise.png`` (the samples with the lowest
+        α), ``scatter.png`` (`teacher_student_scatter`) and ``weight.png`` (`weight_over_time`) go.
+    log : WeightsLog
+        The log of a run.
+    samples : sequence of Sample
+        The training samples; ``noise.png`` is left out without them.
+    threshold : float
+        Noise threshold of the run.
+    last : int
+        Samples in the scatter.
+
+    Returns
+    -------
+    list of Path
+        The files.
+
+    Raises
+    ------
+    ValueError
+        If the samples are not those of the log.
+    """
+    require("matplotlib", extra="eval")
+    folder = Path(folder)
+    report = noise_report_from_log(log, threshold, samples)
+    figures = {
+        "scatter.png": teacher_student_scatter({folder.resolve().name: log}, last=last, threshold=threshold),
+        "weight.png": weight_over_time(log, threshold=threshold),
+    }
+    if samples:
+        by_name = {sample.name: sample for sample in samples}
+        figures["noise.png"] = contact_sheet([by_name[name] for name in report.names], report)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "noise.csv").write_text(report.csv(), encoding="utf-8")
+    for name, figure in figures.items():
+        figure.savefig(folder / name)
+    return [folder / name for name in ("noise.csv", *sorted(figures))]
+
+
+def inspect_runs(
+    runs: Sequence[str | Path],
+    *,
+    threshold: float | None = None,
+    last: int = 10_000,
+    samples: bool = False,
+    scatter: str | Path | None = None,
+    progress: Progress = lambda step, done, total: None,
+) -> list[Path]:
+    """Draw what the method saw in runs, finished or not, from the ``weights.csv`` of each.
+
+    Parameters
+    ----------
+    runs : sequence of paths
+        Run folders.
+    threshold : float, optional
+        Noise threshold; by default that of each run's recipe, or 0.5 where there is none.
+    last : int
+        Samples in the scatter.
+    samples : bool
+        Read the training set that each run's recipe names, and draw the samples with the lowest α.
+    scatter : path, optional
+        Where the scatter of several runs goes; by default ``scatter.png`` in the folder that holds them all.
+    progress : callable
+        Called with what is read, how much of it is done, and how much there is.
+
+    Returns
+    -------
+    list of Path
+        The files; see `write_insight`.
+
+    Raises
+    ------
+    ValueError
+        If a run has no log, or one that cannot be understood, or if samples are wanted and the recipe is missing or
+        no longer names what the run was trained on.
+    """
+    folders = [Path(run) for run in runs]
+    logs = [read_weights_log(folder / "weights.csv") for folder in folders]
+    recipes = [_recipe(folder, needed=samples) for folder in folders]
+    limits = [_limit(recipe) if threshold is None else threshold for recipe in recipes]
+    written = []
+    for folder, log, recipe, limit in zip(folders, logs, recipes, limits, strict=True):
+        shown = _training_samples(recipe, progress) if samples and recipe else []
+        written += write_insight(folder, log, shown, limit, last=last)
+    if len(runs) > 1:
+        shared = Path(os.path.commonpath([folder.resolve().parent for folder in folders])) / "scatter.png"
+        panels = dict(zip(_titles(folders), logs, strict=True))
+        limit_of_all = limits[0] if len(set(limits)) == 1 else None
+        teacher_student_scatter(panels, last=last, threshold=limit_of_all).savefig(scatter or shared)
+        written.append(Path(scatter or shared))
+    return written
+
+
+def _recipe(folder: Path, *, needed: bool) -> Recipe | None:
+    path = folder / "recipe.toml"
+    if path.is_file():
+        return read_recipe(path)
+    if needed:
+        raise ValueError(
+            f"{path}: expected the recipe, which names the training set, got no such file; leave samples out"
+        )
+    return None
+
+
+def _limit(recipe: Recipe | None) -> float:
+    return 0.5 if recipe is None else recipe.loss.noise_threshold
+
+
+def _training_samples(recipe: Recipe, progress: Progress) -> list[Sample]:
+    return recipe_samples(replace(recipe, data=replace(recipe.data, validation=())), progress)[0]
+
+
+def _titles(folders: list[Path]) -> list[str]:
+    """Name runs by their folders, or by their whole paths if folders share a name."""
+    names = [folder.resolve().name for folder in folders]
+    return names if len(set(names)) == len(names) else [str(folder) for folder in folders]

@@ -1,0 +1,82 @@
+"""A folder of predicted maps: where they came from, which are there already, and writing one."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dynamic_kd._version import __version__
+from dynamic_kd.data._images import opencv
+from dynamic_kd.models._files import write_whole
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+SETTINGS = "predict.json"
+
+
+def map_path(folder: Path, name: str) -> Path:
+    """Return where the map of a sample lies."""
+    return folder / f"{name}.png"
+
+
+def prepare(folder: Path, settings: Mapping[str, Any], names: Iterable[str], *, overwrite: bool) -> set[str]:
+    """Remember where the maps come from, and return the names of those that are there already.
+
+    Raises
+    ------
+    ValueError
+        If the folder is a file, or if the maps there are of other settings, or nobody knows of which, unless
+        ``overwrite`` removes them.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder}: expected a folder for the maps, got a file")
+    present = {name for name in names if map_path(folder, name).exists()}
+    if overwrite:
+        for name in present:  # first: what is interrupted here leaves no map of the old settings under the new ones
+            map_path(folder, name).unlink()
+        present = set()
+    if present:
+        _check_same(folder, settings)
+    text = json.dumps({"dynamic_kd": __version__, **settings}, indent=1, ensure_ascii=False)
+    write_whole(folder / SETTINGS, f"{text}\n".encode())
+    return present
+
+
+def write_map(path: Path, probabilities: NDArray[np.float32], shape: tuple[int, int]) -> None:
+    """Write a map at its image's size, with 8 bits; the file is whole or not there."""
+    if not np.isfinite(probabilities).all():
+        raise ValueError(f"{path}: expected a saliency map, got NaN or infinities from the network; are its weights?")
+    cv2 = opencv()
+    height, width = shape
+    sized = cv2.resize(probabilities, (width, height), interpolation=cv2.INTER_LINEAR)
+    levels = np.rint(255 * sized).astype(np.uint8)
+    write_whole(path, cv2.imencode(".png", levels)[1].tobytes())
+
+
+def _check_same(folder: Path, settings: Mapping[str, Any]) -> None:
+    mend = "name another folder, or replace them by overwrite=True (--overwrite)"
+    try:
+        before = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"{folder}: expected no maps, or those of predict with its {SETTINGS}; {mend}") from None
+    except ValueError:
+        before = None
+    if not isinstance(before, dict):
+        raise ValueError(f"{folder / SETTINGS}: expected what predict wrote, got a damaged file; {mend}")
+    for name, value in settings.items():
+        if before.get(name) != value:
+            was, now = _short(before.get(name)), _short(value)
+            raise ValueError(f"{folder}: expected {name} {was}, of which the maps there are, got {now}; {mend}")
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{word} ({key})" for key, word in value.items()) or "none"
+    text = str(value)
+    return f"{text[:12]}…" if len(text) == 64 else text

@@ -1,0 +1,122 @@
+"""What a network is trained for: the loss of each image, and what is kept of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import array_api_compat.torch as xp
+import torch
+from torch import Tensor
+
+from dynamic_kd.losses import DynamicKDTerms, cross_entropy, logits_from_probabilities
+from dynamic_kd.torch import fused_dynamic_kd_loss, fused_unavailable_reason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dynamic_kd.losses import DynamicKDLoss
+    from dynamic_kd.training._tensors import Batch
+
+    TeacherLogits = Callable[[Batch], Tensor]
+
+
+class Losses(NamedTuple):
+    """Loss of each image (B,), with its gradient, and what is kept for the logs (B, columns)."""
+
+    loss: Tensor
+    kept: Tensor
+
+
+class Objective(Protocol):
+    """Turns a network's logits into the loss of each image."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What is kept, by name; the last is the loss."""
+        ...
+
+    @property
+    def replayable(self) -> bool:
+        """Whether it never waits for the device, so that it may be part of a CUDA graph."""
+        ...
+
+    def __call__(self, logits: Tensor, batch: Batch) -> Losses:
+        """Return the losses."""
+        ...
+
+
+class CrossEntropy:
+    """Train alone: the teacher in stage 1, or a student without a teacher."""
+
+    columns = ("loss",)
+    replayable = True
+
+    def __call__(self, logits: Tensor, batch: Batch) -> Losses:
+        """Return the mean over each image's valid pixels."""
+        by_pixel = cross_entropy(logits, batch.targets, xp=xp)
+        if batch.valid is None:
+            loss = by_pixel.mean(dim=(1, 2))
+        else:
+            valid = batch.valid[:, 0]
+            loss = torch.where(valid, by_pixel, 0).sum(dim=(1, 2)) / valid.sum(dim=(1, 2)).clamp(min=1)
+        return Losses(loss, loss.detach()[:, None])
+
+
+class Distillation:
+    """Learn from a teacher, by equations 5 and 6."""
+
+    columns = DynamicKDTerms._fields
+
+    def __init__(self, settings: DynamicKDLoss, teacher_logits: TeacherLogits, *, replayable: bool = False) -> None:
+        self._settings = replace(settings, reduction="none")
+        self.replayable = replayable and not callable(settings.weighting)
+        self._teacher_logits = teacher_logits
+
+    def __call__(self, logits: Tensor, batch: Batch) -> Losses:
+        """Return the loss of each image and all that it consists of, at no extra pass over the pixels."""
+        with torch.no_grad():
+            teacher = self._teacher_logits(batch)
+        given = (logits, teacher, batch.targets, batch.valid)
+        settings = self._settings
+        if logits.is_cuda and settings.impl != "eager" and fused_unavailable_reason(*given, settings=settings) is None:
+            loss, terms = fused_dynamic_kd_loss(*given, settings=settings, return_terms=True)
+        else:
+            terms = settings.terms(*given, xp=xp)
+            loss = terms.loss
+        return Losses(loss, torch.stack([_of_image(term) for term in terms], dim=1))
+
+
+def _of_image(term: Any) -> Tensor:
+    """Return one number for each image; at pixel granularity some terms are maps."""
+    value: Tensor = term.detach().float()
+    return value if value.ndim == 1 else value.flatten(1).mean(dim=1)
+
+
+def from_network(network: torch.nn.Module) -> TeacherLogits:
+    """A network's logits of the images that the student sees."""
+    network.eval().requires_grad_(False)
+
+    def logits(batch: Batch) -> Tensor:
+        result = network(batch.inputs)
+        if not isinstance(result, Tensor) or result.shape[-2:] != batch.targets.shape[-2:]:
+            got = tuple(result.shape) if isinstance(result, Tensor) else type(result).__name__
+            raise ValueError(
+                f"teacher: expected logits of the images' size, {tuple(batch.targets.shape)}, got {got}; wrap the "
+                "module in one that returns them (see dynamic_kd.torch.align_teacher)"
+            )
+        return result
+
+    return logits
+
+
+def from_maps(clip: float) -> TeacherLogits:
+    """Logits of maps that moved with the images, as probabilities."""
+
+    def logits(batch: Batch) -> Tensor:
+        if batch.teacher_maps is None:
+            raise ValueError("teacher: expected a map for every image, got images without")
+        maps: Tensor = logits_from_probabilities(batch.teacher_maps, clip=clip, xp=xp)
+        return maps
+
+    return logits

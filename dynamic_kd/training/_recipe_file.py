@@ -1,0 +1,171 @@
+"""Recipes as TOML files: found by name, extended, overridden, checked, and written into run folders."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dynamic_kd._extras import require
+from dynamic_kd.losses import DynamicKDLoss
+from dynamic_kd.training._recipe import Recipe, field_names
+from dynamic_kd.training._sections import Data, Student, Teacher, Training
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+SECTIONS = {"data": Data, "teacher": Teacher, "student": Student, "loss": DynamicKDLoss, "training": Training}
+
+
+def bundled_recipes() -> dict[str, str]:
+    """Return the recipes that come with the package: what the first comment of each says, by name."""
+    folder = resources.files("dynamic_kd.training") / "recipes"
+    files = sorted((file for file in folder.iterdir() if file.name.endswith(".toml")), key=lambda file: file.name)
+    return {file.name[:-5]: file.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ") for file in files}
+
+
+def read_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
+    """Read a recipe from a TOML file.
+
+    Parameters
+    ----------
+    recipe : str or Path
+        A file, or the name of a recipe that comes with the package (see `bundled_recipes`).
+    overrides : iterable of str
+        Settings that replace those of the file, such as ``"training.epochs=2"`` or ``"loss.weighting=0.5"``; what
+        follows the ``=`` is read as TOML, and as plain text if it is not TOML. Nothing after it puts the default back.
+
+    Raises
+    ------
+    ValueError
+        If there is no such recipe, if it is no TOML, or if a setting is unknown or wrong; the message names the file
+        and the setting.
+
+    Examples
+    --------
+    >>> recipe = read_recipe("cpu", ["seed=3", "loss.weighting=0.5"])
+    >>> recipe.seed, recipe.loss.weighting
+    (3, 0.5)
+    """
+    path = _path_of(recipe)
+    content = _content(path, ())
+    for override in overrides:
+        _override(content, override)
+    try:
+        return _made(content)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{recipe}: {error}") from error
+
+
+def recipe_toml(recipe: Recipe) -> str:
+    """Return a recipe as TOML, from which `read_recipe` makes the same again.
+
+    Raises
+    ------
+    ValueError
+        If the loss is weighted by a function, which a file cannot hold.
+    """
+    require("tomli_w", extra="train")
+    if callable(recipe.loss.weighting):
+        raise ValueError(
+            f"loss.weighting: expected a name or a number, that a file can hold, got {recipe.loss.weighting!r}; "
+            "train with fit and Distillation instead"
+        )
+    import tomli_w
+
+    return tomli_w.dumps(recipe.as_dict())
+
+
+def _path_of(recipe: str | Path) -> Path:
+    path = Path(recipe)
+    if path.is_file():
+        return path
+    bundled = bundled_recipes()
+    if str(recipe) in bundled:
+        return Path(str(resources.files("dynamic_kd.training") / "recipes" / f"{recipe}.toml"))
+    raise ValueError(f"{recipe}: expected a TOML file or one of the recipes {', '.join(bundled)}, got neither")
+
+
+def _content(path: Path, extended_by: tuple[Path, ...]) -> dict[str, Any]:
+    """Return the settings of a file on top of those that it extends; list files get their whole paths."""
+    if path.resolve() in extended_by:
+        raise ValueError(f"{path}: expected recipes that extend each other in a line, got a circle")
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: expected a recipe in TOML, got: {error}") from None
+    _place_lists(content, path.parent)
+    base = content.pop("extends", None)
+    if base is None:
+        return content
+    beside = path.parent / f"{base}"
+    return _merged(_content(beside if beside.is_file() else _path_of(base), (*extended_by, path.resolve())), content)
+
+
+def _place_lists(content: dict[str, Any], folder: Path) -> None:
+    data = content.get("data")
+    for name in ("train", "validation"):
+        parts = data.get(name) if isinstance(data, dict) else None
+        for part in parts if isinstance(parts, list) else ():
+            if isinstance(part, dict) and isinstance(part.get("list"), str):
+                part["list"] = str((folder / part["list"]).resolve())
+
+
+def _merged(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
+    both = dict(base)
+    for key, value in top.items():
+        below = both.get(key)
+        both[key] = _merged(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return both
+
+
+def _override(content: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key.strip():
+        raise ValueError(f"{override}: expected SETTING=VALUE, such as training.epochs=2")
+    *sections, last = key.strip().split(".")
+    for section in sections:
+        content = content.setdefault(section, {})
+        if not isinstance(content, dict):
+            raise ValueError(f"{override}: expected a setting, got a part of {section}, which has none")
+    if not text.strip():
+        content.pop(last, None)
+        return
+    try:
+        content[last] = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        content[last] = text.strip()
+
+
+def _made(content: dict[str, Any]) -> Recipe:
+    """Make the recipe, each part from its section."""
+    content = dict(content)
+    teacher = content.get("teacher")
+    if isinstance(teacher, dict) and "training" in teacher:
+        shared, own = content.get("training", {}), teacher["training"]
+        _part("training", Training, shared)  # so that what is wrong with it has the name it was given by
+        if isinstance(shared, dict) and isinstance(own, dict):
+            own = _merged(shared, own)
+        content["teacher"] = teacher | {"training": _part("teacher.training", Training, own)}
+    for name, kind in SECTIONS.items():
+        if name in content:
+            content[name] = _part(name, kind, content[name])
+    return _part("", Recipe, content)  # type: ignore[no-any-return]
+
+
+def _part(section: str, kind: type, values: Any) -> Any:
+    where = f"{section}." if section else ""
+    if not isinstance(values, dict):
+        raise ValueError(f"{section}: expected a section [{section}], got {values!r}")
+    known = field_names(kind)
+    for name in values:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, 1)
+            hint = f"did you mean {where}{close[0]}?" if close else f"there are {', '.join(known)}"
+            raise ValueError(f"{where}{name}: expected a setting, got an unknown one; {hint}")
+    try:
+        return kind(**values)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{where}{error}") from None

@@ -1,0 +1,244 @@
+"""The sections of a recipe, each checked when it is made."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dynamic_kd._checks import check_choice, check_flag, check_number
+from dynamic_kd.models._backbone import PLANS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+SCHEDULES = ("constant", "cosine", "one_cycle", "poly")
+RISE = 0.15  # of a one-cycle schedule's steps
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How one network is trained, by stochastic gradient descent; the defaults are the paper's.
+
+    Attributes
+    ----------
+    epochs : int
+        Passes over the training set.
+    batch_size : int
+        Images in a step of the optimizer, over all processes and all rounds of accumulation.
+    accumulation : int
+        Rounds in which a step's gradient is gathered, for batches that memory cannot hold.
+    learning_rate : float
+        The largest of the schedule.
+    schedule : {"constant", "cosine", "one_cycle", "poly"}
+        ``"one_cycle"`` rises over the first 15% of the steps and falls by half a cosine, ``"cosine"`` only falls, and
+        ``"poly"`` falls as (1 - t)^0.9.
+    momentum, weight_decay : float
+        Of the optimizer.
+    clip_norm : float, optional
+        Gradients with a larger norm are scaled down to it.
+    flip : bool
+        Mirror images left to right half of the time.
+    rotation : float
+        Turn images by up to so many degrees either way.
+    """
+
+    epochs: int = 40
+    batch_size: int = 4
+    accumulation: int = 1
+    learning_rate: float = 1e-3
+    schedule: str = "constant"
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    clip_norm: float | None = None
+    flip: bool = True
+    rotation: float = 15.0
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "accumulation"):
+            check_whole(name, getattr(self, name), low=1)
+        if self.batch_size % self.accumulation:
+            raise ValueError(
+                f"accumulation: expected a divisor of the batch of {self.batch_size}, got {self.accumulation}"
+            )
+        check_number("learning_rate", self.learning_rate, low=0, exclusive_low=True)
+        if self.clip_norm is not None:
+            check_number("clip_norm", self.clip_norm, low=0, exclusive_low=True)
+        check_number("momentum", self.momentum, low=0, high=1)
+        check_number("weight_decay", self.weight_decay, low=0)
+        check_number("rotation", self.rotation, low=0, high=180)
+        check_flag("flip", self.flip)
+        check_choice("schedule", self.schedule, SCHEDULES)
+
+    def rate(self, progress: float) -> float:
+        """Return the learning rate when this share of the steps, in [0, 1], is done."""
+        return self.learning_rate * _share_of_peak(self.schedule, progress)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """What to train on.
+
+    Attributes
+    ----------
+    source : {"synthetic", "folders"}
+        The synthetic RGB-D set, made from the recipe's seed, or folders.
+    root : str
+        The folder that ``train`` and ``validation`` lie in; relative to where the command runs.
+    train, validation : tuple of str or dict
+        Data sets, or folders of several, as `dynamic_kd.data.find_data` takes them: a folder within ``root``, or a
+        table of ``folder`` and ``list``, a file that names the samples (relative to the recipe's file; in Python and
+        on the command line, to where it runs).
+    depth : bool
+        Train on colour and depth; False for colour alone.
+    near : {"auto", "bright", "dark"}
+        What is near in the depth files.
+    size : int
+        Height and width of all images in training.
+    train_count, validation_count : int
+        Samples of the synthetic set.
+    spoilt_share : float
+        Share of spoilt depth maps in the synthetic set.
+    """
+
+    source: str = "synthetic"
+    root: str = "."
+    train: tuple[Any, ...] = ()
+    validation: tuple[Any, ...] = ()
+    depth: bool = True
+    near: str = "auto"
+    size: int = 256
+    train_count: int = 400
+    validation_count: int = 100
+    spoilt_share: float = 0.3
+
+    def __post_init__(self) -> None:
+        check_text("root", self.root)
+        check_choice("source", self.source, ("synthetic", "folders"))
+        check_choice("near", self.near, ("auto", "bright", "dark"))
+        check_flag("depth", self.depth)
+        for name, low in (("size", 32), ("train_count", 1), ("validation_count", 0)):
+            check_whole(name, getattr(self, name), low=low)
+        check_number("spoilt_share", self.spoilt_share, low=0, high=1)
+        for name in ("train", "validation"):
+            object.__setattr__(self, name, _checked_parts(name, getattr(self, name)))
+        if self.source == "folders" and not self.train:
+            raise ValueError('train: expected folders to train on, got none; write train = ["NJUD/train"]')
+
+    @property
+    def channels(self) -> int:
+        """Channels of a network's input."""
+        return 4 if self.depth else 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Teacher:
+    """Who teaches.
+
+    Attributes
+    ----------
+    model : str
+        ``"rfb"`` or ``"fpn"``, the package's networks; ``"maps"``, saliency maps from files; or
+        ``"package.module:name"``, something to call without arguments that returns an ``nn.Module``, which maps
+        network inputs (B, C, H, W) to logits (B, 1, H, W).
+    backbone : str
+        Of the package's networks.
+    weights : str, optional
+        What the trunk starts from (see `dynamic_kd.models.FPNStudent`); of an imported module, its state dict.
+    checkpoint : str, optional
+        A trained network's file; stage 1 is then left out.
+    maps : str, optional
+        For ``"maps"``: the sub-folder of each data set, or a folder, that holds them.
+    clip : float
+        For ``"maps"``: see `dynamic_kd.losses.logits_from_probabilities`.
+    training : Training, optional
+        Of stage 1; by default as the student's.
+    """
+
+    model: str = "rfb"
+    backbone: str = "vgg16"
+    weights: str | None = None
+    checkpoint: str | None = None
+    maps: str | None = None
+    clip: float = 0.5 / 255
+    training: Training | None = None
+
+    def __post_init__(self) -> None:
+        check_text("model", self.model)
+        for name in ("weights", "checkpoint", "maps"):
+            check_text(name, getattr(self, name), optional=True)
+        check_choice("backbone", self.backbone, PLANS)
+        if ":" not in self.model:
+            check_choice("model", self.model, ("rfb", "fpn", "maps"))
+        if (self.model == "maps") != (self.maps is not None):
+            raise ValueError(
+                f'maps: expected the folder of maps with model = "maps", and only then, got {self.maps!r} '
+                f'with model = "{self.model}"'
+            )
+        if self.checkpoint is not None and self.model not in ("rfb", "fpn"):
+            raise ValueError(
+                f'checkpoint: expected none with model = "{self.model}", got {self.checkpoint!r}; it is for "rfb" and '
+                '"fpn", and an imported module takes weights'
+            )
+        check_number("clip", self.clip, low=0, high=0.5, exclusive_low=True, exclusive_high=True)
+
+    @property
+    def trained_here(self) -> bool:
+        """Whether there is a stage 1."""
+        return self.model in ("rfb", "fpn") and self.checkpoint is None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Student:
+    """Who learns: a feature pyramid network on a trunk, which starts from weights or from nothing."""
+
+    backbone: str = "vgg16"
+    weights: str | None = None
+
+    def __post_init__(self) -> None:
+        check_choice("backbone", self.backbone, PLANS)
+        check_text("weights", self.weights, optional=True)
+
+
+def _share_of_peak(schedule: str, progress: float) -> float:
+    if schedule == "constant":
+        return 1.0
+    if schedule == "poly":
+        return float((1 - progress) ** 0.9)
+    if schedule == "one_cycle" and progress < RISE:
+        return progress / RISE
+    start = RISE if schedule == "one_cycle" else 0.0
+    return (1 + math.cos(math.pi * (progress - start) / (1 - start))) / 2
+
+
+def check_whole(name: str, value: Any, *, low: int) -> None:
+    check_number(name, value, low=low)
+    if not isinstance(value, int):
+        raise TypeError(f"{name}: expected a whole number, got {value!r}")
+
+
+def check_text(name: str, value: Any, *, optional: bool = False) -> None:
+    if not isinstance(value, str) and not (optional and value is None):
+        raise TypeError(f"{name}: expected text, got {value!r}")
+
+
+def _all_text(values: Iterable[Any]) -> bool:
+    return all(isinstance(value, str) for value in values)
+
+
+def _checked_parts(name: str, parts: Any) -> tuple[Any, ...]:
+    if not isinstance(parts, (list, tuple)):
+        raise ValueError(f'{name}: expected a list, as ["NJUD/train", "NLPR/train"], got {parts!r}')
+    return tuple(_checked_part(name, part) for part in parts)
+
+
+def _checked_part(name: str, part: Any) -> Any:
+    """Return a folder, or a table whose list file has its whole path, so that a saved recipe finds it anywhere."""
+    if isinstance(part, str):
+        return part
+    if isinstance(part, dict) and {"folder"} <= part.keys() <= {"folder", "list"} and _all_text(part.values()):
+        return part | {"list": str(Path(part["list"]).resolve())} if "list" in part else part
+    raise ValueError(
+        f'{name}: expected folders, or tables like {{ folder = "NJUD", list = "train.txt" }}, got {part!r}'
+    )

@@ -1,0 +1,149 @@
+"""What stage 2 wrote of every training sample in every epoch, read back."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+_MEASURES = ("teacher_iou", "student_error", "weight")
+_COLUMNS = ("epoch", "sample", *_MEASURES, "reliable")
+
+
+@dataclass(frozen=True, eq=False)
+class WeightsLog:
+    """The distillation's α, β and θ of each training sample in each epoch, as the networks saw it: augmented.
+
+    Attributes
+    ----------
+    epochs : ndarray
+        The E epochs, from 1, int64.
+    names : tuple of str
+        The N samples, sorted.
+    teacher_iou, student_error, weight : ndarray
+        α, β and θ, shape (E, N), float64 in [0, 1]; NaN where an epoch has not come to a sample yet.
+    reliable : ndarray
+        Whether α is above the noise threshold, shape (E, N), bool; False where it is not known yet.
+    lines : ndarray
+        The line of the file, shape (E, N), int64; 0 where there is none yet.
+    """
+
+    epochs: NDArray[np.int64]
+    names: tuple[str, ...]
+    teacher_iou: NDArray[np.float64]
+    student_error: NDArray[np.float64]
+    weight: NDArray[np.float64]
+    reliable: NDArray[np.bool_]
+    lines: NDArray[np.int64]
+
+    @property
+    def seen(self) -> NDArray[np.bool_]:
+        """Whether an epoch has come to a sample, shape (E, N)."""
+        known: NDArray[np.bool_] = self.lines > 0
+        return known
+
+    def latest(self, count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the teacher's and the student's IoU, α and 1 - β, of the last ``count`` samples seen in training."""
+        epoch, sample = np.nonzero(self.seen)
+        order = np.lexsort((self.lines[epoch, sample], epoch))[-count:]
+        last = epoch[order], sample[order]
+        return self.teacher_iou[last], 1 - self.student_error[last]
+
+
+class _Row(NamedTuple):
+    line: int
+    epoch: int
+    sample: str
+    measures: tuple[float, ...]
+    reliable: bool
+
+
+def read_weights_log(path: str | Path) -> WeightsLog:
+    """Read the ``weights.csv`` of a training run, finished or running.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file: a row for each sample and epoch with the columns epoch, sample, teacher_iou, student_error, weight,
+        reliable; others are left alone.
+
+    Returns
+    -------
+    WeightsLog
+        Of rows with one epoch and sample, as a resumed run writes them again, the last counts. A last line that is
+        still being written does not.
+
+    Raises
+    ------
+    ValueError
+        If the file is missing, lacks columns or rows, or if a row cannot be understood, naming its line.
+    """
+    rows = list(_rows(Path(path)))
+    if not rows:
+        raise ValueError(f"{path}: expected a row for each sample and epoch, got none yet; wait for the first of them")
+    epochs, epoch_of = np.unique([row.epoch for row in rows], return_inverse=True)
+    names, name_of = np.unique([row.sample for row in rows], return_inverse=True)
+    latest = np.zeros((len(epochs), len(names)), np.int64)
+    np.maximum.at(latest, (epoch_of, name_of), np.arange(1, len(rows) + 1))  # positions in the list, from 1
+    measures = np.array([(np.nan,) * len(_MEASURES), *(row.measures for row in rows)])[latest]
+    teacher_iou, student_error, weight = np.moveaxis(measures, -1, 0)
+    return WeightsLog(
+        epochs=epochs.astype(np.int64),
+        names=tuple(map(str, names)),
+        teacher_iou=teacher_iou,
+        student_error=student_error,
+        weight=weight,
+        reliable=np.array([False, *(row.reliable for row in rows)])[latest],
+        lines=np.array([0, *(row.line for row in rows)])[latest],
+    )
+
+
+def _rows(path: Path) -> Iterator[_Row]:
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise ValueError(
+            f"{path}: expected the file that stage 2 of training writes, got no such file; train a student first"
+        ) from None
+    whole = content[: content.rfind(b"\n") + 1]  # what comes after the last end of line is still being written
+    reader = csv.reader(io.StringIO(whole.decode("utf-8"), newline=""))
+    header = next(reader, [])
+    missing = [column for column in _COLUMNS if column not in header]
+    if whole and missing:
+        raise ValueError(f"{path}: expected the columns {', '.join(_COLUMNS)}, got none named {', '.join(missing)}")
+    for cells in reader:
+        try:
+            yield _row(reader.line_num, header, cells)
+        except ValueError as error:
+            raise ValueError(f"{path}, line {reader.line_num}: {error}") from None
+
+
+def _row(line: int, header: list[str], cells: list[str]) -> _Row:
+    if len(cells) != len(header):
+        raise ValueError(f"expected {len(header)} values, got {len(cells)}; remove the line")
+    row = dict(zip(header, cells, strict=True))
+    if not (row["epoch"].isdecimal() and int(row["epoch"])):
+        raise ValueError(f"expected an epoch from 1, got {row['epoch']!r}")
+    if row["reliable"] not in ("0", "1"):
+        raise ValueError(f"expected reliable as 0 or 1, got {row['reliable']!r}")
+    measures = tuple(_share(name, row[name]) for name in _MEASURES)
+    return _Row(line, int(row["epoch"]), row["sample"], measures, row["reliable"] == "1")
+
+
+def _share(column: str, text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = np.nan
+    if not 0 <= value <= 1:
+        raise ValueError(f"expected {column} as a number in [0, 1], got {text!r}")
+    return value

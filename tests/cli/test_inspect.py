@@ -1,0 +1,48 @@
+"""``dynamic-kd inspect`` as its users call it."""
+
+import pytest
+from weights_csv import write_log
+
+pytest.importorskip("torch", reason="torch is not installed")
+pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+
+from dynamic_kd.cli import main
+
+
+@pytest.fixture
+def runs(tmp_path, monkeypatch):
+    """Two run folders, "one" and "two"."""
+    monkeypatch.chdir(tmp_path)
+    for name, alpha in (("one", 0.9), ("two", 0.45)):
+        (tmp_path / name).mkdir()
+        rows = [(epoch, sample, alpha, 0.5, 0.5) for epoch in (1, 2) for sample in "ab"]
+        write_log(tmp_path / name / "weights.csv", rows)
+    return tmp_path
+
+
+def test_one_run(runs, capsys):
+    assert main(["inspect", "one"]) == 0
+    assert capsys.readouterr().out == "wrote one/noise.csv\nwrote one/scatter.png\nwrote one/weight.png\n"
+    assert (runs / "one" / "noise.csv").read_text() == "sample,teacher_iou,flagged\na,0.900000,0\nb,0.900000,0\n"
+
+
+def test_two_runs_share_a_scatter(runs, capsys):
+    assert main(["inspect", "one", "two", "--scatter", "both.png", "--last", "3", "--threshold", "0.4"]) == 0
+    assert capsys.readouterr().out.endswith("wrote both.png\n")
+    assert (runs / "both.png").is_file()
+    assert "a,0.450000,0" in (runs / "two" / "noise.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["none"], "weights.csv: expected the file that stage 2 of training writes, got no such file"),
+        (["one", "--last", "0"], "last: expected a number in [1, inf), got 0"),
+        (["one", "--samples"], "recipe.toml: expected the recipe, which names the training set, got no such file"),
+    ],
+)
+def test_mistakes_are_one_line_and_status_2(runs, capsys, words, message):
+    assert main(["inspect", *words]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1

@@ -1,0 +1,133 @@
+"""The files that show what the method saw."""
+
+import csv
+
+import numpy as np
+import pytest
+from weights_csv import write_log
+
+pytest.importorskip("torch", reason="torch is not installed")
+pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+
+from dynamic_kd.data import read_gray, synthetic_rgbd
+from dynamic_kd.training._insight import inspect_runs, write_insight
+from dynamic_kd.training._weights_log import read_weights_log
+
+
+@pytest.fixture
+def samples():
+    return synthetic_rgbd(6, size=32, seed=2, spoilt_share=0.5)
+
+
+@pytest.fixture
+def make_run(tmp_path, samples):
+    """Write the log of a run into a folder."""
+
+    def make(name, seed=0):
+        generator = np.random.default_rng(seed)
+        (tmp_path / name).mkdir(parents=True)
+        rows = [(epoch, sample.name, *generator.uniform(size=3)) for epoch in (1, 2, 3) for sample in samples]
+        write_log(tmp_path / name / "weights.csv", rows)
+        return tmp_path / name
+
+    return make
+
+
+def test_four_files(make_run, samples, tmp_path):
+    log = read_weights_log(make_run("run") / "weights.csv")
+    written = write_insight(tmp_path / "new" / "folder", log, samples, 0.4)
+    assert [path.name for path in written] == ["noise.csv", "noise.png", "scatter.png", "weight.png"]
+    assert all(read_gray(path).std() > 10 for path in written[1:])
+    rows = list(csv.DictReader(written[0].read_text().splitlines()))
+    alpha = dict(zip(log.names, log.teacher_iou.mean(axis=0), strict=True))
+    assert [row["sample"] for row in rows] == sorted(alpha, key=alpha.get)
+    assert {row["sample"]: row["flagged"] for row in rows} == {name: str(int(v <= 0.4)) for name, v in alpha.items()}
+    assert {row["sample"]: row["kind"] for row in rows} == {sample.name: sample.spoilt or "" for sample in samples}
+
+
+def test_without_samples_there_is_no_contact_sheet(make_run):
+    folder = make_run("run")
+    [*written] = inspect_runs([folder])
+    assert [path.relative_to(folder).name for path in written] == ["noise.csv", "scatter.png", "weight.png"]
+
+
+def test_samples_of_another_set_leave_nothing_behind(make_run, samples, tmp_path):
+    log = read_weights_log(make_run("run") / "weights.csv")
+    with pytest.raises(ValueError, match="samples: expected those of the log, got none named"):
+        write_insight(tmp_path / "new", log, samples[1:])
+    assert not (tmp_path / "new").exists()
+
+
+def test_several_runs_share_one_scatter_in_the_folder_that_holds_them(make_run, tmp_path):
+    runs = [make_run("runs/a/x", 1), make_run("runs/b/y", 2)]
+    assert inspect_runs(runs)[-1] == tmp_path.resolve() / "runs" / "scatter.png"
+    one, both = (read_gray(path / "scatter.png").shape[1] for path in (runs[0], tmp_path / "runs"))
+    assert both > 1.5 * one
+
+
+def test_the_shared_scatter_goes_where_it_should_and_runs_of_one_name_stay_apart(make_run, tmp_path, monkeypatch):
+    from dynamic_kd.training import _insight
+
+    titles = []
+    drawn = _insight.teacher_student_scatter
+    monkeypatch.setattr(
+        _insight, "teacher_student_scatter", lambda logs, **how: titles.append(list(logs)) or drawn(logs, **how)
+    )
+    runs = [make_run("a/run", 1), make_run("b/run", 2)]
+    assert inspect_runs(runs, scatter=tmp_path / "both.png")[-1] == tmp_path / "both.png"
+    assert titles == [["run"], ["run"], [str(run) for run in runs]]
+
+
+def test_the_threshold_and_the_last_samples_reach_the_figures(make_run, monkeypatch):
+    from dynamic_kd.training import _insight
+
+    calls = []
+    drawn = _insight.teacher_student_scatter
+    monkeypatch.setattr(
+        _insight, "teacher_student_scatter", lambda logs, **how: calls.append(how) or drawn(logs, **how)
+    )
+    inspect_runs([make_run("a"), make_run("b", 1)], threshold=0.3, last=5)
+    assert calls == [{"last": 5, "threshold": 0.3}] * 3
+
+
+class TestRecipe:
+    @pytest.fixture
+    def folder(self, make_run):
+        folder = make_run("run")
+        data = "[data]\nsize = 32\ntrain_count = 6\nvalidation_count = 0\nspoilt_share = 0.5\n"
+        (folder / "recipe.toml").write_text(f"seed = 2\n{data}[loss]\nnoise_threshold = 0.25\n")
+        return folder
+
+    def test_the_threshold_is_the_recipes(self, folder):
+        alpha = read_weights_log(folder / "weights.csv").teacher_iou.mean(axis=0)
+        for threshold, limit in ((None, 0.25), (0.6, 0.6)):
+            inspect_runs([folder], threshold=threshold)
+            rows = list(csv.DictReader((folder / "noise.csv").read_text().splitlines()))
+            assert sum(int(row["flagged"]) for row in rows) == (alpha <= limit).sum()
+
+    def test_the_training_set_is_read_for_the_contact_sheet(self, folder, samples):
+        assert folder / "noise.png" in inspect_runs([folder], samples=True)
+        rows = list(csv.DictReader((folder / "noise.csv").read_text().splitlines()))
+        assert {row["sample"]: row["kind"] for row in rows} == {sample.name: sample.spoilt or "" for sample in samples}
+
+    def test_thresholds_that_differ_are_not_drawn_into_the_shared_scatter(self, folder, make_run, monkeypatch):
+        from dynamic_kd.training import _insight
+
+        calls = []
+        drawn = _insight.teacher_student_scatter
+        monkeypatch.setattr(
+            _insight, "teacher_student_scatter", lambda logs, **how: calls.append(how) or drawn(logs, **how)
+        )
+        inspect_runs([folder, make_run("other")])
+        assert [how["threshold"] for how in calls] == [0.25, 0.5, None]
+
+    def test_samples_without_a_recipe(self, make_run):
+        with pytest.raises(
+            ValueError, match=r"recipe\.toml: expected the recipe, which names the training set, got no"
+        ):
+            inspect_runs([make_run("run")], samples=True)
+
+
+def test_a_folder_that_is_no_run(tmp_path):
+    with pytest.raises(ValueError, match="expected the file that stage 2 of training writes, got no such file"):
+        inspect_runs([tmp_path])
