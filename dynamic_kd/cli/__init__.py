@@ -8,11 +8,12 @@ import sys
 from collections.abc import Sequence
 
 from dynamic_kd import __version__
-from dynamic_kd.cli import compare, data, demo, evaluate, export, info, inspect, predict, train
+from dynamic_kd.cli import compare, data, demo, evaluate, experiment, export, info, inspect, predict, train
 
 _DESCRIPTION = """\
 Dynamic knowledge distillation with noise elimination for RGB-D salient object
-detection: score saliency maps as papers do, and see the method at work."""
+detection: score saliency maps as papers do, train networks by the method, and
+see it at work."""
 
 _EPILOG = """\
 Start with:
@@ -42,6 +43,7 @@ def parser() -> argparse.ArgumentParser:
     data.add_parser(commands)
     demo.add_parser(commands)
     train.add_parser(commands)
+    experiment.add_parser(commands)
     inspect.add_parser(commands)
     predict.add_parser(commands)
     export.add_parser(commands)

@@ -184,6 +184,7 @@ def _print(results: dict[str, Any], folder: Path) -> None:
     console = Console(highlight=False, markup=False, soft_wrap=True)
     if sheet.row_count:
         console.print(sheet)
-    console.print(f"\nIn {folder}: the weights student-last.safetensors, {results['seconds']:.0f} seconds.")
-    weights = shlex.quote(str(folder / "student-last.safetensors"))
+    last = f"{list(results['results'])[-1]}-last.safetensors"
+    console.print(f"\nIn {folder}: the weights {last}, {results['seconds']:.0f} seconds.")
+    weights = shlex.quote(str(folder / last))
     console.print(f"Next: dynamic-kd predict {weights} DIR --out MAPS")

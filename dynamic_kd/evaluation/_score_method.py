@@ -65,7 +65,7 @@ def score_method(
     """Score a method on a data set, whose images ``shared`` every method has."""
     settings = config.settings
     report = _report(config, each, method, measured, cache)
-    sample = _sample(report)
+    sample = sample_of(report)
     drawn = resampled_scores(sample, settings.resamples, settings.seed) if settings.resamples else {}
     common = tuple(name for name in report.names if name in shared)
     restricted = sample.restricted(common)
@@ -148,7 +148,7 @@ def _sorted(report: MetricReport) -> MetricReport:
     )
 
 
-def _sample(report: MetricReport) -> Sample:
+def sample_of(report: MetricReport) -> Sample:
     """Return what the report's scores are made of: means over images, and maxima of mean curves."""
     own = dict(zip(report.columns, report.rows.T, strict=True))
     curves = {}

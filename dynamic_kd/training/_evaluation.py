@@ -23,9 +23,9 @@ AT_ONCE = 16
 
 def saliency(model: nn.Module, data: Tensors) -> NDArray[np.float32]:
     """Predict saliency maps in [0, 1], shape (N, 1, H, W)."""
-    maps = [part for _, part in _predicted(model, data, torch.arange(len(data)))]
-    predicted: NDArray[np.float32] = torch.cat(maps).float().cpu().contiguous().numpy()
-    return predicted
+    maps = [part for _, part in predicted(model, data, torch.arange(len(data)))]
+    whole: NDArray[np.float32] = torch.cat(maps).float().cpu().contiguous().numpy()
+    return whole
 
 
 def scores(model: nn.Module, data: Tensors, accelerator: Accelerator) -> MetricReport:
@@ -35,7 +35,7 @@ def scores(model: nn.Module, data: Tensors, accelerator: Accelerator) -> MetricR
     """
     metrics = SODMetrics()
     mine = torch.arange(accelerator.process_index, len(data), accelerator.num_processes)
-    for index, maps in _predicted(model, data, mine):
+    for index, maps in predicted(model, data, mine):
         names = [data.names[position] for position in index.tolist()]
         metrics.update((255 * maps).round().to(torch.uint8), data.targets[index.to(maps.device)], names=names)
     if accelerator.num_processes == 1:
@@ -50,7 +50,7 @@ def scores(model: nn.Module, data: Tensors, accelerator: Accelerator) -> MetricR
     return whole.compute()
 
 
-def _predicted(model: nn.Module, data: Tensors, positions: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+def predicted(model: nn.Module, data: Tensors, positions: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield positions and their maps, on the data's device; the model keeps the mode it is in."""
     training = model.training
     model.eval()

@@ -90,7 +90,9 @@ def contact_sheet(
             cell.contour(np.concatenate([mask] * len(row), axis=1), [0.5], colors=[_ORANGE], linewidths=1)
         note = report.names[position]
         if report.spoilt is not None:
-            note = _depth_label(report.spoilt[position]).replace("\n", " ")
+            spoilt = report.spoilt[position]
+            known = samples[position].teacher is not None and spoilt is None  # of teachers' maps, not of depth
+            note = "right map" if known else _depth_label(spoilt).replace("\n", " ")
         flag = "" if report.flagged[position] else " (kept)"
         title = f"α = {report.teacher_iou[position]:.2f}{flag}: {note}".replace("$", r"\$")
         cell.set_title(title, fontsize=8)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from dynamic_kd._checks import check_choice, check_flag
 from dynamic_kd.losses import DynamicKDLoss
-from dynamic_kd.training._sections import Data, Student, Teacher, Training, check_text, check_whole
+from dynamic_kd.training._section_checks import check_text, check_whole
+from dynamic_kd.training._sections import Data, Student, Teacher, Training
 
 if TYPE_CHECKING:
     from dynamic_kd.losses._weighting import Weighting
@@ -32,6 +33,8 @@ class Recipe:
         What to train on.
     teacher : Teacher
         Who teaches, and how it is trained in stage 1.
+    teacher_only : bool
+        Stop after stage 1: the teacher is for other runs (`Teacher.checkpoint`).
     student : Student
         Who learns.
     loss : DynamicKDLoss
@@ -52,6 +55,7 @@ class Recipe:
     seed: int = 0
     data: Data = field(default_factory=Data)
     teacher: Teacher = field(default_factory=Teacher)
+    teacher_only: bool = False
     student: Student = field(default_factory=Student)
     loss: DynamicKDLoss = field(default_factory=DynamicKDLoss)
     training: Training = field(default_factory=Training)
@@ -65,6 +69,7 @@ class Recipe:
         check_whole("seed", self.seed, low=0)
         check_whole("evaluate_every", self.evaluate_every, low=0)
         check_flag("deterministic", self.deterministic)
+        check_flag("teacher_only", self.teacher_only)
         check_choice("best_by", self.best_by, BEST)
         check_choice("precision", self.precision, PRECISIONS)
         if self.loss.reduction != "mean":
@@ -73,6 +78,9 @@ class Recipe:
             )
         if self.teacher.model == "maps" and self.data.source == "synthetic":
             raise ValueError('teacher.model: expected a network for the synthetic set, got "maps"; it has no maps')
+
+        if self.teacher_only and not (self.needs_teacher and self.teacher.trained_here):
+            raise ValueError("teacher_only: expected False where no teacher is trained, got True; leave it out")
 
     @property
     def teacher_training(self) -> Training:
@@ -94,14 +102,19 @@ class Recipe:
         proportion = epochs / self.training.epochs
         own = self.teacher.training
         if own is not None:
-            own = replace(own, epochs=max(1, round(own.epochs * proportion)))
+            own = _shortened(own, max(1, round(own.epochs * proportion)))
         teacher = replace(self.teacher, training=own)
-        return replace(self, teacher=teacher, training=replace(self.training, epochs=epochs))
+        return replace(self, teacher=teacher, training=_shortened(self.training, epochs))
 
     def as_dict(self) -> dict[str, Any]:
         """Return the settings as nested dictionaries that TOML can hold; what is absent is None and left out."""
         settings: dict[str, Any] = _without_none(asdict(self))
         return settings
+
+
+def _shortened(training: Training, epochs: int) -> Training:
+    kept = tuple(epoch for epoch in training.keep_epochs if epoch <= epochs)
+    return replace(training, epochs=epochs, keep_epochs=kept)
 
 
 def _without_none(value: Any) -> Any:

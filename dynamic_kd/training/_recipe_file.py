@@ -14,7 +14,7 @@ from dynamic_kd.training._recipe import Recipe, field_names
 from dynamic_kd.training._sections import Data, Student, Teacher, Training
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 SECTIONS = {"data": Data, "teacher": Teacher, "student": Student, "loss": DynamicKDLoss, "training": Training}
 
@@ -49,10 +49,28 @@ def read_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     >>> recipe.seed, recipe.loss.weighting
     (3, 0.5)
     """
-    path = _path_of(recipe)
-    content = _content(path, ())
+    content = _content(_path_of(recipe), ())
     for override in overrides:
-        _override(content, override)
+        changed(content, override)
+    return _checked(recipe, content)
+
+
+def recipe_with(recipe: str | Path, settings: Mapping[str, Any]) -> Recipe:
+    """Read a recipe, with dotted settings that replace those of the file, as values.
+
+    Raises
+    ------
+    ValueError
+        As `read_recipe`.
+    """
+    content = _content(_path_of(recipe), ())
+    for setting, value in settings.items():
+        section, last = _place(content, setting, f"{setting}={value}")
+        section[last] = value
+    return _checked(recipe, content)
+
+
+def _checked(recipe: str | Path, content: dict[str, Any]) -> Recipe:
     try:
         return _made(content)
     except (TypeError, ValueError) as error:
@@ -106,7 +124,7 @@ def _content(path: Path, extended_by: tuple[Path, ...]) -> dict[str, Any]:
 
 def _place_lists(content: dict[str, Any], folder: Path) -> None:
     data = content.get("data")
-    for name in ("train", "validation"):
+    for name in ("train", "validation", "report"):
         parts = data.get(name) if isinstance(data, dict) else None
         for part in parts if isinstance(parts, list) else ():
             if isinstance(part, dict) and isinstance(part.get("list"), str):
@@ -121,22 +139,29 @@ def _merged(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
     return both
 
 
-def _override(content: dict[str, Any], override: str) -> None:
+def changed(content: dict[str, Any], override: str) -> None:
+    """Put a setting, written as ``section.name=VALUE``, into the content of a file."""
     key, equals, text = override.partition("=")
     if not equals or not key.strip():
         raise ValueError(f"{override}: expected SETTING=VALUE, such as training.epochs=2")
-    *sections, last = key.strip().split(".")
+    section, last = _place(content, key.strip(), override)
+    if not text.strip():
+        section.pop(last, None)
+        return
+    try:
+        section[last] = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        section[last] = text.strip()
+
+
+def _place(content: dict[str, Any], setting: str, override: str) -> tuple[dict[str, Any], str]:
+    """Return the section of a dotted setting, and its name there."""
+    *sections, last = setting.split(".")
     for section in sections:
         content = content.setdefault(section, {})
         if not isinstance(content, dict):
             raise ValueError(f"{override}: expected a setting, got a part of {section}, which has none")
-    if not text.strip():
-        content.pop(last, None)
-        return
-    try:
-        content[last] = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        content[last] = text.strip()
+    return content, last
 
 
 def _made(content: dict[str, Any]) -> Recipe:
@@ -147,7 +172,8 @@ def _made(content: dict[str, Any]) -> Recipe:
         shared, own = content.get("training", {}), teacher["training"]
         _part("training", Training, shared)  # so that what is wrong with it has the name it was given by
         if isinstance(shared, dict) and isinstance(own, dict):
-            own = _merged(shared, own)
+            inherited = {name: value for name, value in shared.items() if name != "keep_epochs"}
+            own = _merged(inherited, own)
         content["teacher"] = teacher | {"training": _part("teacher.training", Training, own)}
     for name, kind in SECTIONS.items():
         if name in content:

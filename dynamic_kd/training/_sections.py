@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dynamic_kd._checks import check_choice, check_flag, check_number
 from dynamic_kd.models._backbone import PLANS
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from dynamic_kd.training._section_checks import check_text, check_whole, checked_epochs, checked_parts
 
 SCHEDULES = ("constant", "cosine", "one_cycle", "poly")
+SPOIL_KINDS = ("swapped", "blurred", "inverted", "half_missing")
 RISE = 0.15  # of a one-cycle schedule's steps
 
 
@@ -42,6 +40,9 @@ class Training:
         Mirror images left to right half of the time.
     rotation : float
         Turn images by up to so many degrees either way.
+    keep_epochs : tuple of int
+        Epochs whose weights are kept too, as ``teacher-epoch2.safetensors``: of a teacher that has learnt little yet,
+        say. A recipe's ``[teacher.training]`` does not inherit it.
     """
 
     epochs: int = 40
@@ -54,6 +55,7 @@ class Training:
     clip_norm: float | None = None
     flip: bool = True
     rotation: float = 15.0
+    keep_epochs: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "accumulation"):
@@ -70,6 +72,7 @@ class Training:
         check_number("rotation", self.rotation, low=0, high=180)
         check_flag("flip", self.flip)
         check_choice("schedule", self.schedule, SCHEDULES)
+        object.__setattr__(self, "keep_epochs", checked_epochs(self.keep_epochs, self.epochs))
 
     def rate(self, progress: float) -> float:
         """Return the learning rate when this share of the steps, in [0, 1], is done."""
@@ -96,33 +99,47 @@ class Data:
         What is near in the depth files.
     size : int
         Height and width of all images in training.
-    train_count, validation_count : int
+    report : tuple of str or dict
+        The same, of further data sets: the networks are scored on them once, at the end, and nothing is chosen by it.
+    train_count, validation_count, report_count : int
         Samples of the synthetic set.
     spoilt_share : float
         Share of spoilt depth maps in the synthetic set.
+    test_spoilt_share : float, optional
+        The same of its validation and report samples; by default as of those for training.
+    seed : int, optional
+        Of the synthetic set; by default the recipe's.
     """
 
     source: str = "synthetic"
     root: str = "."
     train: tuple[Any, ...] = ()
     validation: tuple[Any, ...] = ()
+    report: tuple[Any, ...] = ()
     depth: bool = True
     near: str = "auto"
     size: int = 256
     train_count: int = 400
     validation_count: int = 100
+    report_count: int = 0
     spoilt_share: float = 0.3
+    test_spoilt_share: float | None = None
+    seed: int | None = None
 
     def __post_init__(self) -> None:
         check_text("root", self.root)
         check_choice("source", self.source, ("synthetic", "folders"))
         check_choice("near", self.near, ("auto", "bright", "dark"))
         check_flag("depth", self.depth)
-        for name, low in (("size", 32), ("train_count", 1), ("validation_count", 0)):
+        for name, low in (("size", 32), ("train_count", 1), ("validation_count", 0), ("report_count", 0)):
             check_whole(name, getattr(self, name), low=low)
+        if self.seed is not None:
+            check_whole("seed", self.seed, low=0)
         check_number("spoilt_share", self.spoilt_share, low=0, high=1)
-        for name in ("train", "validation"):
-            object.__setattr__(self, name, _checked_parts(name, getattr(self, name)))
+        if self.test_spoilt_share is not None:
+            check_number("test_spoilt_share", self.test_spoilt_share, low=0, high=1)
+        for name in ("train", "validation", "report"):
+            object.__setattr__(self, name, checked_parts(name, getattr(self, name)))
         if self.source == "folders" and not self.train:
             raise ValueError('train: expected folders to train on, got none; write train = ["NJUD/train"]')
 
@@ -152,6 +169,10 @@ class Teacher:
         For ``"maps"``: the sub-folder of each data set, or a folder, that holds them.
     clip : float
         For ``"maps"``: see `dynamic_kd.losses.logits_from_probabilities`.
+    spoil : {"swapped", "blurred", "inverted", "half_missing"}, optional
+        For ``"maps"``: replace some of the training maps by wrong ones (see `dynamic_kd.training.spoil_maps`).
+    spoil_share : float
+        Of all training maps; looked at only with ``spoil``.
     training : Training, optional
         Of stage 1; by default as the student's.
     """
@@ -162,6 +183,8 @@ class Teacher:
     checkpoint: str | None = None
     maps: str | None = None
     clip: float = 0.5 / 255
+    spoil: str | None = None
+    spoil_share: float = 0.3
     training: Training | None = None
 
     def __post_init__(self) -> None:
@@ -182,6 +205,14 @@ class Teacher:
                 '"fpn", and an imported module takes weights'
             )
         check_number("clip", self.clip, low=0, high=0.5, exclusive_low=True, exclusive_high=True)
+        check_number("spoil_share", self.spoil_share, low=0, high=1)
+        if self.spoil is not None:
+            check_choice("spoil", self.spoil, SPOIL_KINDS)
+            if self.model != "maps":
+                raise ValueError(
+                    f'spoil: expected none with model = "{self.model}", got {self.spoil!r}; only maps can be spoilt '
+                    '(model = "maps"), and of an own teacher an early checkpoint taken (keep_epochs)'
+                )
 
     @property
     def trained_here(self) -> bool:
@@ -210,35 +241,3 @@ def _share_of_peak(schedule: str, progress: float) -> float:
         return progress / RISE
     start = RISE if schedule == "one_cycle" else 0.0
     return (1 + math.cos(math.pi * (progress - start) / (1 - start))) / 2
-
-
-def check_whole(name: str, value: Any, *, low: int) -> None:
-    check_number(name, value, low=low)
-    if not isinstance(value, int):
-        raise TypeError(f"{name}: expected a whole number, got {value!r}")
-
-
-def check_text(name: str, value: Any, *, optional: bool = False) -> None:
-    if not isinstance(value, str) and not (optional and value is None):
-        raise TypeError(f"{name}: expected text, got {value!r}")
-
-
-def _all_text(values: Iterable[Any]) -> bool:
-    return all(isinstance(value, str) for value in values)
-
-
-def _checked_parts(name: str, parts: Any) -> tuple[Any, ...]:
-    if not isinstance(parts, (list, tuple)):
-        raise ValueError(f'{name}: expected a list, as ["NJUD/train", "NLPR/train"], got {parts!r}')
-    return tuple(_checked_part(name, part) for part in parts)
-
-
-def _checked_part(name: str, part: Any) -> Any:
-    """Return a folder, or a table whose list file has its whole path, so that a saved recipe finds it anywhere."""
-    if isinstance(part, str):
-        return part
-    if isinstance(part, dict) and {"folder"} <= part.keys() <= {"folder", "list"} and _all_text(part.values()):
-        return part | {"list": str(Path(part["list"]).resolve())} if "list" in part else part
-    raise ValueError(
-        f'{name}: expected folders, or tables like {{ folder = "NJUD", list = "train.txt" }}, got {part!r}'
-    )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dynamic_kd.data import Sample, decide_near, find_data, read_samples, synthetic_rgbd
+from dynamic_kd.training._spoil import spoil_maps
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from dynamic_kd.training._recipe import Recipe
 
     Advance = Callable[[str, int, int], None]
+
+_WORDS = {"train": "training", "validation": "validation", "report": "reporting"}
 
 
 def recipe_samples(
@@ -26,7 +30,7 @@ def recipe_samples(
     Parameters
     ----------
     recipe : Recipe
-        Its section ``data``, and ``teacher.maps``.
+        Its section ``data``, and ``teacher.maps`` with what spoils them.
     progress : callable
         Called with what is read, how much of it is done, and how much there is.
     note : callable
@@ -37,24 +41,47 @@ def recipe_samples(
     ValueError
         If folders cannot be read, or a sample is in both.
     """
-    data = recipe.data
+    data, teacher = recipe.data, recipe.teacher
     if data.source == "synthetic":
-        count = data.train_count + data.validation_count
-        made = synthetic_rgbd(count, size=data.size, seed=recipe.seed, spoilt_share=data.spoilt_share)
-        return made[: data.train_count], made[data.train_count :]
-    maps = recipe.teacher.maps if recipe.needs_teacher else None
-    train = _folders(recipe, data.train, maps)
+        train_share, test_share = _shares(recipe)
+        train_made = _synthetic(recipe, 0, data.train_count, train_share)
+        return train_made, _synthetic(recipe, data.train_count, data.validation_count, test_share)
+    train = _folders(recipe, data.train, teacher.maps if recipe.needs_teacher else None)
     validation = _folders(recipe, data.validation, None)
-    _check_apart(train, validation)
+    _check_apart({"train": train, "validation": validation, "report": _folders(recipe, data.report, None)})
     for text in dict.fromkeys(text for folder in (*train, *validation) for text in _notes(folder, data.near)):
         note(text)
+    samples = _read("training samples", train, data.size, progress)
+    if recipe.needs_teacher and teacher.spoil is not None:
+        samples = spoil_maps(samples, teacher.spoil, teacher.spoil_share, recipe.seed)
+    return samples, _read("validation samples", validation, data.size, progress)
 
-    def read(title: str, folders: list[DataFolder]) -> list[Sample]:
-        if not folders:
-            return []
-        return read_samples(folders, size=data.size, progress=lambda done, total: progress(title, done, total))
 
-    return read("training samples", train), read("validation samples", validation)
+def report_samples(recipe: Recipe, progress: Advance = lambda step, done, total: None) -> list[Sample]:
+    """Make or read the samples that a recipe's networks are scored on once, at the end."""
+    data = recipe.data
+    if data.source == "synthetic":
+        first = data.train_count + data.validation_count
+        return _synthetic(recipe, first, data.report_count, _shares(recipe)[1])
+    return _read("report samples", _folders(recipe, data.report, None), data.size, progress)
+
+
+def _shares(recipe: Recipe) -> tuple[float, float]:
+    """Return the share of spoilt depth maps in training and in the rest of the synthetic set."""
+    train, test = recipe.data.spoilt_share, recipe.data.test_spoilt_share
+    return train, train if test is None else test
+
+
+def _synthetic(recipe: Recipe, first: int, count: int, share: float) -> list[Sample]:
+    data = recipe.data
+    seed = recipe.seed if data.seed is None else data.seed
+    return synthetic_rgbd(count, size=data.size, seed=seed, spoilt_share=share, first=first) if count else []
+
+
+def _read(title: str, folders: list[DataFolder], size: int, progress: Advance) -> list[Sample]:
+    if not folders:
+        return []
+    return read_samples(folders, size=size, progress=lambda done, total: progress(title, done, total))
 
 
 def _folders(recipe: Recipe, parts: tuple[Any, ...], maps: str | None) -> list[DataFolder]:
@@ -79,9 +106,9 @@ def _prefixed(folder: DataFolder, prefix: str) -> DataFolder:
     return replace(folder, name=f"{prefix}/{folder.name}", files=tuple(files))
 
 
-def _check_apart(train: list[DataFolder], validation: list[DataFolder]) -> None:
+def _check_apart(parts: dict[str, list[DataFolder]]) -> None:
     """Raise if an image comes twice."""
-    for part, folders in (("train", train), ("validation", validation)):
+    for part, folders in parts.items():
         times = Counter(each.image.resolve() for folder in folders for each in folder.files)
         again = [image for image, count in times.items() if count > 1]
         if again:
@@ -89,10 +116,11 @@ def _check_apart(train: list[DataFolder], validation: list[DataFolder]) -> None:
                 f"data.{part}: expected each image once, got {len(again)} more than once, the first {again[0]}; leave "
                 "out one of its folders, or name the samples of each in list files"
             )
-    trained = {each.image.resolve() for folder in train for each in folder.files}
-    both = [each.name for folder in validation for each in folder.files if each.image.resolve() in trained]
-    if both:
-        raise ValueError(
-            f"data: expected other images for validation than for training, got {len(both)} in both, the first "
-            f"{both[0]}; name the samples of each in list files"
-        )
+    for first, second in combinations(parts, 2):
+        seen = {each.image.resolve() for folder in parts[first] for each in folder.files}
+        both = [each.name for folder in parts[second] for each in folder.files if each.image.resolve() in seen]
+        if both:
+            raise ValueError(
+                f"data: expected other images for {_WORDS[second]} than for {_WORDS[first]}, got {len(both)} in both, "
+                f"the first {both[0]}; name the samples of each in list files"
+            )

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from dynamic_kd.training._loop import Epoch
     from dynamic_kd.training._objective import Objective
     from dynamic_kd.training._recipe import Recipe
+    from dynamic_kd.training._sections import Training
     from dynamic_kd.training._tensors import Tensors
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -40,13 +41,19 @@ class Run:
     accelerator: Accelerator
     train: Tensors
     validation: Tensors | None
+    report: Tensors | None
     logs: Logs | None
     progress: Callable[[str, int, int], None]
 
 
 def weights_file(folder: Path, stage: int, which: str) -> Path:
-    """Return the file of a stage's ``"last"`` or ``"best"`` weights."""
+    """Return the file of a stage's ``"last"`` or ``"best"`` weights, or those of ``"epoch2"``."""
     return folder / f"{STAGES[stage]}-{which}.safetensors"
+
+
+def records_file(folder: Path, stage: int, images: str) -> Path:
+    """Return the file of what a stage's scores on the ``"validation"`` or the ``"report"`` images are made of."""
+    return folder / f"{STAGES[stage]}-{images}.npz"
 
 
 def run_stage(run: Run, model: nn.Module, objective: Objective, place: Place) -> None:
@@ -75,12 +82,18 @@ def run_stage(run: Run, model: nn.Module, objective: Objective, place: Place) ->
         place = Place(place.stage, epoch.number, best, accelerator.scaler.state_dict() if accelerator.scaler else {})
         if run.logs is not None:
             _write(run, run.logs, place, objective, epoch, report)
-            for which in ["best"] * better + ["last"] * (epoch.number == training.epochs):
+            for which in _kept(epoch.number, training, better=better):
                 file = weights_file(run.folder, place.stage, which)
                 save_model(accelerator.unwrap_model(model), file, **_facts(run, place, report))
             save_checkpoint(checkpoint, model, optimizer, accelerator, place)
     accelerator.free_memory()
     accelerator.wait_for_everyone()
+
+
+def _kept(epoch: int, training: Training, *, better: bool) -> list[str]:
+    """Which weights an epoch leaves in the run folder."""
+    flags = {"best": better, f"epoch{epoch}": epoch in training.keep_epochs, "last": epoch == training.epochs}
+    return [which for which, wanted in flags.items() if wanted]
 
 
 def _report(run: Run, model: nn.Module, epoch: int, epochs: int) -> MetricReport | None:

@@ -15,10 +15,12 @@ from dynamic_kd.training._checkpoint import Place, read_place
 from dynamic_kd.training._insight import write_insight
 from dynamic_kd.training._logs import STAGES, WEIGHTS, Logs
 from dynamic_kd.training._loop import check_shares
+from dynamic_kd.training._noise_report import noise_report_from_log
 from dynamic_kd.training._objective import CrossEntropy
 from dynamic_kd.training._recipe_file import read_recipe, recipe_toml
-from dynamic_kd.training._sources import recipe_samples
-from dynamic_kd.training._stage import CHECKPOINT, Run, run_stage, weights_file
+from dynamic_kd.training._records_file import read_records, write_records
+from dynamic_kd.training._sources import recipe_samples, report_samples
+from dynamic_kd.training._stage import CHECKPOINT, Run, records_file, run_stage, weights_file
 from dynamic_kd.training._surroundings import accelerator_of, repeatable, seeded, surroundings
 from dynamic_kd.training._teachers import student_objective
 from dynamic_kd.training._tensors import Tensors
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from accelerate import Accelerator
+    from torch import nn
 
     from dynamic_kd.data import Sample
     from dynamic_kd.training._recipe import Recipe
@@ -95,17 +98,22 @@ def train(
     samples, held_out = recipe_samples(recipe, progress, note)
     tensors = _tensors(samples, recipe, accelerator)
     held_out_tensors = _tensors(held_out, recipe, accelerator) if held_out else None
+    reported = report_samples(recipe, progress)
+    report_tensors = _tensors(reported, recipe, accelerator) if reported else None
     if not resume and accelerator.is_main_process:
         _make(folder, recipe, accelerator)
     accelerator.wait_for_everyone()
     place = _place(folder, networks)
     logs = Logs(folder, place) if accelerator.is_main_process else None
-    run = Run(recipe, folder, accelerator, tensors, held_out_tensors, logs, progress)
+    run = Run(recipe, folder, accelerator, tensors, held_out_tensors, report_tensors, logs, progress)
     with repeatable(recipe.deterministic):
         if place.stage == 1:
             run_stage(run, networks[1], CrossEntropy(), place)
+            _keep_records(run, networks[1], 1)
             place = Place(2, 0, None, {})
-        run_stage(run, networks[2], objective or student_objective(recipe, accelerator, trained), place)
+        if 2 in networks:
+            run_stage(run, networks[2], objective or student_objective(recipe, accelerator, trained), place)
+            _keep_records(run, networks[2], 2)
     if logs is not None:
         logs.close()
         _finish(run, samples, time.perf_counter() - start)
@@ -158,7 +166,7 @@ def _make(folder: Path, recipe: Recipe, accelerator: Accelerator) -> None:
 
 def _networks(recipe: Recipe, accelerator: Accelerator) -> dict[int, FPNStudent | RFBTeacher]:
     """Make the network of each stage there is."""
-    stages = {2: recipe.training}
+    stages = {} if recipe.teacher_only else {2: recipe.training}
     if recipe.needs_teacher and recipe.teacher.trained_here:
         stages = {1: recipe.teacher_training, **stages}
     for training in stages.values():
@@ -183,6 +191,13 @@ def _network(recipe: Recipe, stage: int) -> FPNStudent | RFBTeacher:
         return kind(part.backbone, recipe.data.channels, weights=part.weights)
 
 
+def _keep_records(run: Run, model: nn.Module, stage: int) -> None:
+    """Keep what the scores of a trained network are made of, for each set of images that it is scored on."""
+    for name, data in (("validation", run.validation), ("report", run.report)):
+        if data is not None:
+            write_records(records_file(run.folder, stage, name), model, data, run.accelerator)
+
+
 def _finish(run: Run, samples: list[Sample], seconds: float) -> None:
     """Write the results, and draw what the method saw."""
     found: dict[str, Any] = {}
@@ -192,9 +207,15 @@ def _finish(run: Run, samples: list[Sample], seconds: float) -> None:
             if path.exists():
                 facts = model_metadata(path)
                 found.setdefault(name, {})[which] = {key: facts[key] for key in ("epoch", "scores") if key in facts}
-    _write_json(run.folder / RESULTS, {"name": run.recipe.name, "results": found, "seconds": round(seconds, 2)})
+            path = records_file(run.folder, stage, "report")
+            if which == "last" and path.exists():
+                found[name][which]["report"] = read_records(path).as_dict()
+    content = {"name": run.recipe.name, "results": found, "seconds": round(seconds, 2)}
     if (run.folder / WEIGHTS).exists():
-        write_insight(run.folder, read_weights_log(run.folder / WEIGHTS), samples, run.recipe.loss.noise_threshold)
+        log, threshold = read_weights_log(run.folder / WEIGHTS), run.recipe.loss.noise_threshold
+        write_insight(run.folder, log, samples, threshold)
+        content["noise"] = noise_report_from_log(log, threshold, samples).summary()
+    _write_json(run.folder / RESULTS, content)
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

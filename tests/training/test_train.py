@@ -78,7 +78,9 @@ def test_a_run_leaves_all_that_was_promised(whole, tiny):
     names = {path.name for path in whole.iterdir()}
     weights = {f"{who}-{which}.safetensors" for who in ("teacher", "student") for which in ("best", "last")}
     logs = {"epochs.csv", "weights.csv", "tensorboard", "noise.csv", "noise.png", "scatter.png", "weight.png"}
-    assert names == weights | logs | {"recipe.toml", "environment.json", "results.json", "checkpoint.safetensors"}
+    records = {"teacher-validation.npz", "student-validation.npz"}
+    others = {"recipe.toml", "environment.json", "results.json", "checkpoint.safetensors"}
+    assert names == weights | logs | records | others
     assert resumable(whole) == tiny()
     epochs = rows(whole / "epochs.csv")
     assert [(int(row["stage"]), int(row["epoch"])) for row in epochs] == [(1, 1), (1, 2), (2, 1), (2, 2), (2, 3)]

@@ -1,0 +1,218 @@
+"""The runs of an experiment: which there are, which share a result, and which teacher each of them waits for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from dynamic_kd.losses import DynamicKDLoss
+from dynamic_kd.training._experiment import TEACHER_EPOCH, TEACHER_RUN, Experiment, Method, Point, short
+from dynamic_kd.training._recipe import Recipe
+from dynamic_kd.training._recipe_file import recipe_with
+from dynamic_kd.training._section_checks import check_whole
+from dynamic_kd.training._sections import Student, Teacher, Training
+from dynamic_kd.training._stage import weights_file
+
+RUNS = "runs"
+
+
+class Cell(NamedTuple):
+    """A method at a point of the grid with a seed, and the run that gives its result."""
+
+    method: str
+    point: Point
+    seed: int
+    run: str
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """A run, named by what sets it apart; ``needs`` is the run that trains its teacher."""
+
+    name: str
+    recipe: Recipe
+    needs: str | None = None
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of both stages."""
+        own = self.recipe.needs_teacher and self.recipe.teacher.trained_here
+        teacher = self.recipe.teacher_training.epochs if own else 0
+        return teacher + (0 if self.recipe.teacher_only else self.recipe.training.epochs)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The runs of an experiment, teachers before those that need them, and what each cell's result comes from."""
+
+    runs: tuple[PlannedRun, ...]
+    cells: tuple[Cell, ...]
+
+    def only(self, pattern: str) -> Plan:
+        """Return the runs whose names a pattern matches, as a whole or within, and the teachers that they need.
+
+        Raises
+        ------
+        ValueError
+            If no run does.
+        """
+        chosen = {run.name for run in self.runs if fnmatch(run.name, pattern) or pattern in run.name}
+        if not chosen:
+            raise ValueError(f"--only: expected a pattern of runs, as {self.runs[-1].name}, got {pattern!r}")
+        chosen |= {run.needs for run in self.runs if run.name in chosen and run.needs is not None}
+        runs = tuple(run for run in self.runs if run.name in chosen)
+        return Plan(runs, tuple(cell for cell in self.cells if cell.run in chosen))
+
+
+def plan_experiment(experiment: Experiment, folder: str | Path, *, data: str | Path | None = None) -> Plan:
+    """Return the runs of an experiment.
+
+    Cells whose recipes agree share a run, as cross-entropy does at all points that differ in the teacher; and runs
+    whose teachers agree in all that stage 1 depends on wait for one run that trains it.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        What is compared.
+    folder : path
+        Where the runs go: into ``runs`` there.
+    data : path, optional
+        The folder that the data sets lie in; by default the recipe's.
+
+    Raises
+    ------
+    ValueError
+        If a recipe cannot be made, if runs would be scored on different images, or two would have one name.
+    """
+    runs = Path(folder).resolve() / RUNS
+    root = {} if data is None else {"data.root": str(Path(data).resolve())}
+    planner = _Planner(experiment, runs, root)
+    for seed in experiment.seeds:  # so that the first seed of everything is there before the second of anything
+        for point in experiment.points():
+            for method in experiment.methods:
+                planner.add(method, point, seed)
+    return planner.plan()
+
+
+class _Student(NamedTuple):
+    """What sets a run apart: its recipe, and of a teacher to be trained the epoch and the recipe."""
+
+    recipe: Recipe
+    epoch: int | None
+    teacher: Recipe | None
+
+
+class _Planner:
+    """Collects cells; those alike share a run."""
+
+    def __init__(self, experiment: Experiment, runs: Path, root: dict[str, Any]) -> None:
+        self._experiment, self._folder, self._root = experiment, runs, root
+        self._cells: list[Cell] = []
+        self._students: dict[str, _Student] = {}
+        self._teachers: dict[str, Recipe] = {}
+        self._teacher_of: dict[str, str] = {}
+
+    def add(self, method: Method, point: Point, seed: int) -> None:
+        """Add a cell, and its run unless there is one like it."""
+        settings = {**self._root, **self._experiment.settings, **method.settings, **dict(point), "seed": seed}
+        student = self._wanted(settings)
+        name = self._name(method, point, seed, student.recipe)
+        alike = next((known for known, other in self._students.items() if other == student), None)
+        if alike is None:
+            if name in self._students:
+                raise ValueError(f"{name}: expected a name for each run, got two runs of that name; rename a method")
+            self._students[name] = student
+        self._cells.append(Cell(method.name, point, seed, alike or name))
+
+    def _wanted(self, settings: dict[str, Any]) -> _Student:
+        """Return what a cell's settings ask for."""
+        epoch = settings.pop(TEACHER_EPOCH, None)
+        own = {key: settings.pop(key) for key in list(settings) if key.startswith(TEACHER_RUN)}
+        recipe = replace(recipe_with(self._experiment.recipe, settings), name="")
+        _check_scored(recipe)
+        if not recipe.needs_teacher:  # nothing of teacher and distillation matters then
+            return _Student(replace(recipe, teacher=Teacher(), loss=DynamicKDLoss(weighting="none")), None, None)
+        if not recipe.teacher.trained_here:
+            if epoch is not None or own:
+                which = TEACHER_EPOCH if epoch is not None else next(iter(own))
+                raise ValueError(f"{which}: expected it only where a teacher is trained, got it with another")
+            return _Student(recipe, None, None)
+        if epoch is not None:
+            check_whole(TEACHER_EPOCH, epoch, low=1)
+        other = settings | {key.removeprefix(TEACHER_RUN): value for key, value in own.items()}
+        return _Student(recipe, epoch, replace(recipe_with(self._experiment.recipe, other), name=""))
+
+    def plan(self) -> Plan:
+        """Return the plan: teachers that runs share, then the runs."""
+        for name, student in self._students.items():
+            if student.teacher is not None:
+                self._teacher_of[name] = self._teacher(student.teacher, student.epoch)
+        students = [self._student(name, student) for name, student in self._students.items()]
+        return Plan((*(PlannedRun(*each) for each in self._teachers.items()), *students), tuple(self._cells))
+
+    def _name(self, method: Method, point: Point, seed: int, recipe: Recipe) -> str:
+        """Return a run's name: its method, the values of the grid that matter to it, and its seed."""
+        axes = self._experiment.axes
+        idle = () if recipe.needs_teacher else ("teacher.", "loss.", TEACHER_EPOCH, TEACHER_RUN)
+        values = [f"{short(setting, axes)}={value}" for setting, value in point if not setting.startswith(idle)]
+        return "--".join(slug(part) for part in (method.name, *values, f"seed{seed}"))
+
+    def _teacher(self, recipe: Recipe, epoch: int | None) -> str:
+        """Return the run that trains a recipe's teacher; the epochs that its runs want are kept."""
+        training = recipe.teacher_training
+        kept = tuple(sorted({*training.keep_epochs, *([epoch] if epoch is not None else [])}))
+        own = replace(recipe.teacher, training=replace(training, keep_epochs=()))
+        alone = replace(
+            recipe,
+            name="",
+            teacher=own,
+            teacher_only=True,
+            loss=DynamicKDLoss(),
+            training=Training(),
+            student=Student(),
+        )
+        for name, other in self._teachers.items():
+            known = other.teacher_training
+            if (
+                replace(other, name="", teacher=replace(other.teacher, training=replace(known, keep_epochs=())))
+                == alone
+            ):
+                kept = tuple(sorted({*known.keep_epochs, *kept}))
+                self._teachers[name] = _keeping(other, kept)
+                return name
+        kinds = sum(other.seed == recipe.seed for other in self._teachers.values())
+        name = f"teacher{f'-{kinds + 1}' if kinds else ''}--seed{recipe.seed}"
+        self._teachers[name] = _keeping(replace(alone, name=name), kept)
+        return name
+
+    def _student(self, name: str, student: _Student) -> PlannedRun:
+        recipe, needs = replace(student.recipe, name=name), self._teacher_of.get(name)
+        if needs is None:
+            return PlannedRun(name, recipe)
+        file = weights_file(self._folder / needs, 1, "last" if student.epoch is None else f"epoch{student.epoch}")
+        teacher = replace(recipe.teacher, checkpoint=str(file), training=None)
+        return PlannedRun(name, replace(recipe, teacher=teacher), needs)
+
+
+def _keeping(recipe: Recipe, epochs: tuple[int, ...]) -> Recipe:
+    training = replace(recipe.teacher_training, keep_epochs=epochs)
+    return replace(recipe, teacher=replace(recipe.teacher, training=training))
+
+
+def _check_scored(recipe: Recipe) -> None:
+    data = recipe.data
+    if data.source == "synthetic" and data.seed is None:
+        raise ValueError(
+            "data.seed: expected the seed of the synthetic set, so that all runs are scored on the same images, got "
+            "none; set data.seed = 0"
+        )
+    if not (data.validation or data.report if data.source == "folders" else data.validation_count or data.report_count):
+        raise ValueError("data.report: expected images to score the runs on, got none; name some in the recipe")
+
+
+def slug(name: str) -> str:
+    """Return a name as part of a file's."""
+    words = "".join(char if char.isalnum() or char in ".=_" else " " for char in name.replace(" = ", "="))
+    return "-".join(words.split())

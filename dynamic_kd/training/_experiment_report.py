@@ -1,0 +1,108 @@
+"""The folder of an experiment's results: tables, raw rows and figures."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dynamic_kd._extras import require
+from dynamic_kd.evaluation._sheets import csv_text
+from dynamic_kd.models._files import write_whole
+from dynamic_kd.training._experiment import described
+from dynamic_kd.training._experiment_figures import f_measure_curves, score_over_axis
+from dynamic_kd.training._experiment_folder import result_file
+from dynamic_kd.training._experiment_json import as_json, runs_json
+from dynamic_kd.training._experiment_pictures import visual_comparison
+from dynamic_kd.training._experiment_results import Results, Row
+from dynamic_kd.training._experiment_tables import latex, markdown, sheet
+from dynamic_kd.training._records_file import read_records
+from dynamic_kd.training._stage import weights_file
+from dynamic_kd.training._train import resumable
+from dynamic_kd.training._weight_figures import teacher_student_scatter
+from dynamic_kd.training._weights_log import read_weights_log
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+WEIGHTS_LOG = "weights.csv"
+
+
+def write_results(
+    results: Results, folder: str | Path, *, paper: bool = False, pictures: int | tuple[str, ...] = 0
+) -> list[Path]:
+    """Write what an experiment found.
+
+    Parameters
+    ----------
+    results : Results
+        From `read_results`.
+    folder : path
+        The experiment's folder.
+    paper : bool
+        Put the paper's rows beside, where it has them.
+    pictures : int or tuple of str
+        Images of the visual comparison and the heat maps, by name, or so many; runs that kept their weights are shown.
+
+    Returns
+    -------
+    list of Path
+        ``table.md``, ``table.tex``, ``table.csv``, ``grid.csv``, ``results.json``, ``runs.json`` (a row for each run)
+        and the figures that there is something for: ``axis.png``, ``curves.png``, ``scatter.png``, ``pictures.png``,
+        ``heat.png``.
+    """
+    require("matplotlib", extra="eval")
+    folder = Path(folder)
+    texts = {
+        "table.md": markdown(results, paper=paper),
+        "table.tex": latex(results, paper=paper),
+        "table.csv": csv_text(*sheet(results, results.rows)),
+        "grid.csv": csv_text(*sheet(results, results.grid)),
+        "results.json": as_json(results, paper=paper),
+        "runs.json": runs_json(results),
+    }
+    for name, text in texts.items():
+        write_whole(folder / name, text.encode())
+    figures = _figures(results, pictures)
+    for name, figure in figures.items():
+        write_whole(folder / name, _png(figure))
+    return [folder / name for name in (*texts, *figures)]
+
+
+def _figures(results: Results, pictures: int | tuple[str, ...]) -> dict[str, Figure]:
+    shown = _first_point(results)
+    reports = {
+        row.method: [read_records(result_file(results.runs[name].folder, resumable(results.runs[name].folder)))
+                     for name in row.runs.values()]
+        for row in shown
+    }  # fmt: skip
+    figures = {"axis.png": score_over_axis(results), "curves.png": f_measure_curves(reports, _title(results, shown))}
+    folders = {row.method: results.runs[next(iter(row.runs.values()))].folder for row in shown}
+    logs = {
+        method: read_weights_log(place / WEIGHTS_LOG)
+        for method, place in folders.items()
+        if (place / WEIGHTS_LOG).is_file()
+    }
+    if logs:
+        figures["scatter.png"] = teacher_student_scatter(logs)
+    kept = {method: place for method, place in folders.items() if weights_file(place, 2, "last").is_file()}
+    if pictures and kept:
+        figures["pictures.png"] = visual_comparison(kept, pictures)
+        figures["heat.png"] = visual_comparison(kept, pictures, heat=True)
+    return {name: figure for name, figure in figures.items() if figure is not None}
+
+
+def _first_point(results: Results) -> list[Row]:
+    """Return the rows of the first point of the grid: its curves and pictures are drawn."""
+    return [row for row in results.rows if row.point == results.rows[0].point]
+
+
+def _title(results: Results, shown: list[Row]) -> str:
+    at = described(shown[0].point, results.experiment.axes)
+    return f"{results.experiment.name}{f' at {at}' if at else ''}"
+
+
+def _png(figure: Figure) -> bytes:
+    content = io.BytesIO()
+    figure.savefig(content, format="png")
+    return content.getvalue()

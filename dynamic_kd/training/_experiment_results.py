@@ -1,0 +1,232 @@
+"""What an experiment found: the chosen settings, means and deviations over seeds, and differences with intervals."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dynamic_kd.evaluation._bootstrap import Sample
+from dynamic_kd.evaluation._score_method import sample_of
+from dynamic_kd.training._experiment import Experiment, Point
+from dynamic_kd.training._experiment_bootstrap import Difference, differences
+from dynamic_kd.training._experiment_folder import result_file, run_folder, state_of
+from dynamic_kd.training._experiment_plan import Cell, Plan, PlannedRun
+from dynamic_kd.training._recipe import BEST
+from dynamic_kd.training._records_file import read_records
+from dynamic_kd.training._stage import records_file
+from dynamic_kd.training._train import RESULTS, SURROUNDINGS
+
+
+class RunResult(NamedTuple):
+    """A finished run: its images' records for reporting and for choosing, and what its folder says of it."""
+
+    name: str
+    folder: Path
+    report: Sample
+    choosing: Sample | None
+    facts: Mapping[str, Any]
+
+
+class Spread(NamedTuple):
+    """A score's mean over seeds, and its standard deviation (NaN of a single one)."""
+
+    mean: float
+    deviation: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method at a point of the grid.
+
+    Attributes
+    ----------
+    method : str
+        Its name.
+    point : tuple
+        The point's settings that are not tuned.
+    chosen : tuple
+        The tuned ones, with the values that were chosen.
+    runs : dict
+        From seed to the run's name.
+    scores, choosing : dict
+        From score to its spread over seeds, on the reporting and on the choosing images.
+    differences : dict
+        From score to the difference to the best fixed weight; empty for that one, and where there is none.
+    """
+
+    method: str
+    point: Point
+    chosen: Point
+    runs: Mapping[int, str]
+    scores: Mapping[str, Spread]
+    choosing: Mapping[str, Spread]
+    differences: Mapping[str, Difference] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Results:
+    """What was found.
+
+    Attributes
+    ----------
+    experiment : Experiment
+        What was asked.
+    rows : tuple of Row
+        A row for each point and method, tuned settings chosen.
+    grid : tuple of Row
+        A row for each point and method of the whole grid.
+    runs : dict
+        The finished runs, by name.
+    references : dict
+        From point to the best fixed weight there.
+    missing : tuple of str
+        Runs that are not finished.
+    own_choosing : bool
+        Whether there are images for choosing that are not those of the report.
+    teachers : dict
+        The finished runs that trained a teacher.
+    cells : tuple of Cell
+        What each run stands for.
+    """
+
+    experiment: Experiment
+    rows: tuple[Row, ...]
+    grid: tuple[Row, ...]
+    runs: Mapping[str, RunResult]
+    references: Mapping[Point, str]
+    missing: tuple[str, ...]
+    own_choosing: bool
+    teachers: Mapping[str, RunResult]
+    cells: tuple[Cell, ...]
+
+
+def read_results(experiment: Experiment, plan: Plan, folder: str | Path) -> Results:
+    """Read what an experiment's finished runs found, and compare the methods.
+
+    Raises
+    ------
+    ValueError
+        If no run is finished, or if runs were scored on different images.
+    """
+    folder = Path(folder)
+    states = {run.name: state_of(folder, run) for run in plan.runs}
+    read = {run.name: _read(folder, run) for run in plan.runs if states[run.name] == "finished"}
+    teachers = {run.name: read.pop(run.name) for run in plan.runs if run.recipe.teacher_only and run.name in read}
+    runs = read
+    if not runs:
+        count = sum(not run.recipe.teacher_only for run in plan.runs)
+        raise ValueError(f"{folder}: expected a finished run, got none of {count}; run the experiment first")
+    if len({run.report.names for run in runs.values()}) > 1:
+        raise ValueError(f"{folder}: expected all runs to be scored on the same images, got others")
+    grid = _grid_rows(experiment, plan, runs)
+    rows = _chosen(experiment, grid)
+    references = _references(experiment, rows)
+    return Results(
+        experiment=experiment,
+        rows=_with_differences(experiment, rows, runs, references),
+        grid=tuple(grid),
+        runs=runs,
+        references=references,
+        missing=tuple(name for name, state in states.items() if state != "finished"),
+        own_choosing=all(run.choosing is not None for run in runs.values()),
+        teachers=teachers,
+        cells=plan.cells,
+    )
+
+
+def _read(folder: Path, run: PlannedRun) -> RunResult:
+    place = run_folder(folder, run.name)
+    judged, choosing = result_file(place, run.recipe), records_file(place, 2, "validation")
+    own = choosing.is_file() and choosing != judged
+    facts = json.loads((place / RESULTS).read_text(encoding="utf-8"))
+    facts["environment"] = json.loads((place / SURROUNDINGS).read_text(encoding="utf-8"))
+    return RunResult(
+        run.name,
+        place,
+        sample_of(read_records(judged)),
+        sample_of(read_records(choosing)) if own else None,
+        facts,
+    )
+
+
+def _grid_rows(experiment: Experiment, plan: Plan, runs: Mapping[str, RunResult]) -> list[Row]:
+    """Return a row for each cell of the grid that has a finished run."""
+    found: dict[tuple[str, Point], dict[int, str]] = {}
+    for cell in plan.cells:
+        if cell.run in runs:
+            found.setdefault((cell.method, cell.point), {})[cell.seed] = cell.run
+    order = [(method.name, point) for point in experiment.points() for method in experiment.methods]
+    rows = []
+    for method, point in order:
+        own = found.get((method, point))
+        if own:
+            samples = [runs[name] for name in own.values()]
+            scores = _spreads([each.report for each in samples], experiment)
+            choosing = _spreads([each.choosing or each.report for each in samples], experiment)
+            group, tuned = experiment.group(point), experiment.tuned(point)
+            rows.append(Row(method, group, tuned, own, scores, choosing))
+    return rows
+
+
+def _spreads(samples: list[Sample], experiment: Experiment) -> dict[str, Spread]:
+    every = [sample.scores() for sample in samples]
+    spreads = {}
+    for score in dict.fromkeys((*experiment.scores, experiment.by)):
+        values = np.array([each[score] for each in every])
+        spreads[score] = Spread(float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else math.nan)
+    return spreads
+
+
+def _best(rows: list[Row], by: str) -> Row:
+    """Return the row that is best on the choosing images; the first of equals."""
+    return BEST[by](rows, key=lambda row: row.choosing[by].mean)
+
+
+def _chosen(experiment: Experiment, grid: list[Row]) -> list[Row]:
+    """Return, of each method at each point that is left, the row with the tuned settings that chose best.
+
+    Those with fewer seeds than others, as in an experiment that is not finished, cannot be chosen.
+    """
+    groups: dict[tuple[Point, str], list[Row]] = {}
+    for row in grid:
+        groups.setdefault((row.point, row.method), []).append(row)
+    chosen = []
+    for rows in groups.values():
+        most = max(len(row.runs) for row in rows)
+        chosen.append(_best([row for row in rows if len(row.runs) == most], experiment.by))
+    return chosen
+
+
+def _references(experiment: Experiment, rows: list[Row]) -> dict[Point, str]:
+    """Return the best fixed weight at each point, on the choosing images."""
+    fixed = {method.name for method in experiment.methods if method.fixed}
+    points = dict.fromkeys(row.point for row in rows)
+    found = {point: [row for row in rows if row.point == point and row.method in fixed] for point in points}
+    return {point: _best(own, experiment.by).method for point, own in found.items() if own}
+
+
+def _with_differences(
+    experiment: Experiment, rows: list[Row], runs: Mapping[str, RunResult], references: Mapping[Point, str]
+) -> tuple[Row, ...]:
+    """Compare the methods at each point with the best fixed weight there."""
+    samples = {(row.point, row.method): {seed: runs[name].report for seed, name in row.runs.items()} for row in rows}
+    found: dict[tuple[Point, str], dict[str, Difference]] = {}
+    for point, reference in references.items():
+        others = {method: own for (place, method), own in samples.items() if place == point and method != reference}
+        for score in experiment.scores:
+            known = differences(
+                others,
+                (reference, samples[point, reference]),
+                score,
+                resamples=experiment.resamples,
+                seed=experiment.bootstrap_seed,
+            )
+            for method, each in known.items():
+                found.setdefault((point, method), {})[score] = each
+    return tuple(replace(row, differences=found.get((row.point, row.method), {})) for row in rows)

@@ -1,0 +1,249 @@
+"""Runs side by side, each in a process of its own: what is finished is kept, what fails stops nobody else."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from dynamic_kd.training._experiment_folder import (
+    LOGS,
+    epochs_done,
+    last_lines,
+    log_file,
+    run_folder,
+    state_of,
+    tidy,
+    words_of,
+)
+from dynamic_kd.training._experiment_plan import Plan, PlannedRun
+
+_POLL, _GRACE = 0.1, 20.0  # seconds: between two looks, and until a child that was asked to stop is killed
+
+
+@dataclass
+class ExperimentProgress:
+    """How far an experiment has come.
+
+    Attributes
+    ----------
+    total : int
+        Runs.
+    finished, running, failed : list of str
+        Names of runs; the failed ones with the end of what they printed.
+    seconds_left : float or None
+        As far as one can tell from the epochs done until now.
+    """
+
+    total: int
+    finished: list[str] = field(default_factory=list)
+    running: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    seconds_left: float | None = None
+
+
+def run_plan(
+    plan: Plan,
+    folder: str | Path,
+    *,
+    gpus: Sequence[int] = (),
+    at_once: int = 1,
+    keep: str = "weights",
+    show: Callable[[ExperimentProgress], None] = lambda progress: None,
+) -> ExperimentProgress:
+    """Make the runs of a plan that are not finished yet.
+
+    Parameters
+    ----------
+    plan : Plan
+        From `plan_experiment`.
+    folder : path
+        Where the runs go; those that it holds are kept, or go on.
+    gpus : sequence of int
+        GPUs to run on; none for the CPU.
+    at_once : int
+        Runs side by side on each GPU, or on the CPU.
+    keep : {"all", "weights", "records"}
+        What stays of a finished run: all; all but the checkpoint to go on from; or, without the student's weights
+        either, the records that its scores are made of, and small logs.
+    show : callable
+        Called some times a second with the progress; what it is given changes afterwards.
+
+    Returns
+    -------
+    ExperimentProgress
+        What was finished, and what failed.
+
+    Raises
+    ------
+    ValueError
+        If a run folder holds another run, or if another process makes runs in the folder.
+    KeyboardInterrupt
+        When stopped, after the runs' processes have ended; they go on the next time.
+    """
+    folder = Path(folder)
+    with _alone(folder) as lock, _stoppable():
+        states = {run.name: state_of(folder, run) for run in plan.runs}
+        return _Runner(plan, folder, states, gpus or (None,), at_once, keep, lock).run(show)
+
+
+class _Runner:
+    """Starts what can start on each free place, and looks after what has ended."""
+
+    def __init__(
+        self, plan: Plan, folder: Path, states: dict[str, str], gpus: Sequence[int | None], at_once: int, keep: str,
+        lock: int | None,
+    ) -> None:  # fmt: skip
+        self._folder, self._states, self._keep, self._lock = folder, states, keep, lock
+        self._waiting = [run for run in plan.runs if states[run.name] != "finished"]
+        self._free: list[int | None] = [gpu for _ in range(at_once) for gpu in gpus]
+        self._threads = str(max(1, (os.cpu_count() or 1) // len(self._free)))
+        self._children: dict[str, tuple[subprocess.Popen[bytes], int | None, PlannedRun]] = {}
+        done = [run.name for run in plan.runs if states[run.name] == "finished"]
+        self._progress = ExperimentProgress(len(plan.runs), finished=done)
+        self._start, self._work = time.monotonic(), {run.name: run.epochs for run in self._waiting}
+        self._before = {name: min(epochs_done(folder, name), self._work[name]) for name in self._work}
+
+    def run(self, show: Callable[[ExperimentProgress], None]) -> ExperimentProgress:
+        """Make all runs."""
+        for name in self._progress.finished:
+            tidy(run_folder(self._folder, name), self._keep)
+        show(self._progress)
+        try:
+            while self._waiting or self._children:
+                self._fill()
+                self._progress.running = list(self._children)
+                self._progress.seconds_left = self._seconds_left()
+                show(self._progress)
+                time.sleep(_POLL)
+                self._collect()
+        finally:
+            self._stop()
+        self._progress.running, self._progress.seconds_left = [], None
+        show(self._progress)
+        return self._progress
+
+    def _fill(self) -> None:
+        for run in list(self._waiting):
+            if run.needs in self._progress.failed:
+                self._waiting.remove(run)
+                self._progress.failed[run.name] = f"its teacher, {run.needs}, failed"
+            elif self._free and (run.needs is None or run.needs in self._progress.finished):
+                self._waiting.remove(run)
+                self._launch(run, self._free.pop(0))
+
+    def _launch(self, run: PlannedRun, gpu: int | None) -> None:
+        words = words_of(self._folder, run, self._states[run.name])
+        log = log_file(self._folder, run.name)
+        with log.open("ab") as output:
+            child = start_training(words, gpu, self._threads, output, self._lock)
+        self._children[run.name] = child, gpu, run
+
+    def _collect(self) -> None:
+        for name, (child, gpu, run) in list(self._children.items()):
+            if child.poll() is None:
+                continue
+            del self._children[name]
+            self._free.append(gpu)
+            if child.returncode == 0 and state_of(self._folder, run) == "finished":
+                tidy(run_folder(self._folder, name), self._keep)
+                self._progress.finished.append(name)
+            else:
+                said = last_lines(log_file(self._folder, name))
+                self._progress.failed[name] = said or f"it ended with status {child.returncode}"
+
+    def _seconds_left(self) -> float | None:
+        """Judge by the epochs: of what is done since the start, and of what is left."""
+        counts = {name: min(epochs_done(self._folder, name), all_) for name, all_ in self._work.items()}
+        failed = self._progress.failed
+        done = sum(counts[name] - self._before[name] for name in counts)
+        left = sum(self._work[name] - counts[name] for name in counts if name not in failed)
+        return (time.monotonic() - self._start) * left / done if done > 0 else None
+
+    def _stop(self) -> None:
+        """Ask what still runs to stop, and see to it; a run may be stopped at any moment."""
+        for child, _, _ in self._children.values():
+            child.terminate()
+        end = time.monotonic() + _GRACE
+        for child, _, _ in self._children.values():
+            try:
+                child.wait(max(0.0, end - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+
+
+def gpu_count() -> int:
+    """Return how many GPUs runs can go to."""
+    import torch
+
+    return torch.cuda.device_count()
+
+
+def start_training(
+    words: Sequence[str], gpu: int | None, threads: str, output: IO[bytes], lock: int | None
+) -> subprocess.Popen[bytes]:
+    """Start ``dynamic-kd train`` in a process that a terminal's Ctrl-C does not reach."""
+    device = [] if gpu is not None else ["--cpu"]
+    own = {} if gpu is None else {"CUDA_VISIBLE_DEVICES": _visible(gpu)}
+    return subprocess.Popen(
+        [sys.executable, "-m", "dynamic_kd.cli", "train", *words, *device],
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        env={"OMP_NUM_THREADS": threads, **os.environ, **own},
+        start_new_session=True,
+        pass_fds=() if lock is None else (lock,),
+    )
+
+
+def _visible(gpu: int) -> str:
+    """Return a GPU as the driver knows it: of those that this process may see, if not all, the one of this number."""
+    seen = [each for each in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if each.strip()]
+    if seen and gpu >= len(seen):
+        raise ValueError(f"gpus: expected numbers under {len(seen)}, for CUDA_VISIBLE_DEVICES hides others, got {gpu}")
+    return seen[gpu].strip() if seen else str(gpu)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[int | None]:
+    """Hold the folder; children hold it too, so that it stays held by those that outlive a killed parent."""
+    (folder / LOGS).mkdir(parents=True, exist_ok=True)
+    try:
+        import fcntl
+    except ImportError:  # Windows has no such locks
+        yield None
+        return
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(
+                f"{folder}: expected no other process that makes runs there, got one; wait for it, or stop it"
+            ) from None
+        yield file.fileno()
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Treat being asked to end, as by ``timeout``, like Ctrl-C."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

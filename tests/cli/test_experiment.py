@@ -1,0 +1,148 @@
+"""``dynamic-kd experiment`` as its users call it; the runs themselves are tested where they are made."""
+
+from types import SimpleNamespace
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+for package in ("accelerate", "matplotlib", "safetensors", "tensorboard", "tomli_w"):
+    pytest.importorskip(package, reason=f"{package} is not installed")
+
+from dynamic_kd import training  # noqa: E402
+from dynamic_kd.cli import main  # noqa: E402
+from dynamic_kd.training import _train, train  # noqa: E402
+
+TINY = """\
+recipe = "cpu"
+seeds = [0, 1]
+paper_table = 3
+resamples = 50
+
+[settings]
+data = { size = 32, train_count = 8, validation_count = 4, report_count = 4, seed = 0 }
+training.epochs = 1
+
+[methods]
+"none" = { loss.weighting = "none", fixed = true, paper = "RGBD" }
+"again" = { loss.weighting = "none", training.learning_rate = 0.1 }
+"""
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(_train, "write_insight", lambda *arguments: None)
+    (tmp_path / "tiny.toml").write_text(TINY, encoding="utf-8")
+    return tmp_path
+
+
+@pytest.fixture
+def at_once(monkeypatch):
+    """Make the runs in this process, and return what the command asked for."""
+    asked = []
+
+    def run_plan(plan, folder, *, show, **settings):
+        asked.append(settings | {"runs": [run.name for run in plan.runs]})
+        progress = training.ExperimentProgress(len(plan.runs), failed=dict(failing))
+        for run in plan.runs:
+            place = folder / "runs" / run.name
+            if run.name not in failing and training.state_of(folder, run) == "new":
+                train(run.recipe, place, cpu=True)
+            progress.running, progress.seconds_left = [run.name], 3725.0
+            show(progress)
+            progress.finished.append(run.name)
+        return progress
+
+    failing = {}
+    monkeypatch.setattr(training, "run_plan", run_plan)
+    monkeypatch.setattr(training, "gpu_count", lambda: 2)
+    return SimpleNamespace(asked=asked, failing=failing)
+
+
+def test_help_fits_80_columns_and_names_the_next_steps(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit) as end:
+        main(["experiment", "--help"])
+    assert end.value.code == 0
+    text = capsys.readouterr().out
+    assert max(map(len, text.splitlines())) <= 80
+    for words in ("dynamic-kd experiment smoke", "--report-only", "--at-once N", "--dry-run", "--keep", "--paper"):
+        assert words in text
+
+
+def test_the_experiments_of_the_package(capsys):
+    assert main(["experiment", "--list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == list(training.bundled_experiments())
+    assert all(line.endswith(".") for line in lines)
+
+
+def test_an_experiment_from_the_runs_to_the_table(here, at_once, capsys):
+    assert main(["experiment", "tiny.toml", "--dry-run"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "new         none--seed0"
+    assert lines[-1] == "4 runs: 0 finished, 0 unfinished, 4 new"
+    assert at_once.asked == []
+    words = ["--at-once", "3", "--keep", "records", "--paper", "--pictures", "2"]
+    assert main(["experiment", "tiny.toml", *words]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.startswith("# tiny\n\n| method | seeds | maxF | meanF | wF | Sm | maxE | MAE |\n")
+    assert "## The paper's Table 3" in printed.out
+    assert "In experiments/tiny: table.md, table.tex, table.csv, grid.csv, results.json, runs.json" in printed.out
+    assert "curves.png, pictures.png, heat.png" in printed.out
+    (asked,) = at_once.asked
+    assert (asked["gpus"], asked["at_once"], asked["keep"]) == ([0, 1], 3, "records")
+    assert (here / "experiments/tiny/table.md").read_text(encoding="utf-8") + "\n" in printed.out
+    assert main(["experiment", "tiny.toml", "--dry-run", "--only", "again"]) == 0
+    assert capsys.readouterr().out.endswith("2 runs: 2 finished, 0 unfinished, 0 new\n")
+    assert main(["experiment", "tiny.toml", "--report-only", "--set", "resamples=60"]) == 0
+    assert "(60 resamples, seed 0)" in capsys.readouterr().out
+    assert len(at_once.asked) == 1
+
+
+def test_a_failure_is_told_and_the_rest_is_reported(here, at_once, capsys):
+    at_once.failing["again--seed1"] = "the loss of epoch 1 is nan"
+    assert main(["experiment", "tiny.toml", "--gpus", "none", "--out", "there", "--only", "seed1"]) == 1
+    printed = capsys.readouterr()
+    assert "again--seed1 failed: the loss of epoch 1 is nan (all of it: there/logs/again--seed1.log)" in printed.err
+    assert "Not finished: none--seed0, again--seed0, again--seed1." in printed.out
+    assert at_once.asked[0]["gpus"] == []
+    assert at_once.asked[0]["runs"] == ["none--seed1", "again--seed1"]
+
+
+def test_ctrl_c_says_how_to_go_on(here, monkeypatch, capsys):
+    def interrupted(*arguments, **settings):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "run_plan", interrupted)
+    monkeypatch.setattr("sys.argv", ["dynamic-kd", "experiment", "tiny.toml", "--out", "my runs"])
+    assert main(["experiment", "tiny.toml", "--out", "my runs"]) == 130
+    said = capsys.readouterr().err
+    assert (
+        "the runs in my runs go on, after the last epoch each finished, with the same command: dynamic-kd exper" in said
+    )
+    assert "experiment tiny.toml --out 'my runs'\n" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "expected an EXPERIMENT, got none; dynamic-kd experiment --list names those of the package"),
+        (["none"], "none: expected a TOML file or one of the experiments"),
+        (["tiny.toml", "--at-once", "0"], "--at-once: expected a number from 1, got 0"),
+        (["tiny.toml", "--gpus", "0,a"], "--gpus: expected numbers, as 0,1, or none, got 0,a"),
+        (["tiny.toml", "--only", "gpu"], "--only: expected a pattern of runs, as again--seed1, got 'gpu'"),
+        (["tiny.toml", "--set", "seeds"], "seeds: expected SETTING=VALUE, such as training.epochs=2"),
+        (["tiny.toml", "--set", "training.epoch=2"], "training.epoch: expected a setting, got an unknown one"),
+        (
+            ["tiny.toml", "--report-only"],
+            "experiments/tiny: expected a finished run, got none of 4; run the experiment",
+        ),
+    ],
+)
+def test_a_users_mistake_is_one_line_and_status_2(here, words, message, capsys):
+    assert main(["experiment", *words]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("dynamic-kd: error: ")
+    assert message in said
+    assert said.count("\n") == 1

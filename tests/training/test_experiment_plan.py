@@ -1,0 +1,221 @@
+"""Experiments as files, and the runs they plan."""
+
+from collections import Counter
+
+import pytest
+
+pytest.importorskip("torch", reason="torch is not installed")
+pytest.importorskip("tomli_w", reason="tomli_w is not installed")
+
+from dynamic_kd.training import (
+    bundled_experiments,
+    plan_experiment,
+    read_experiment,
+    read_recipe,
+    recipe_toml,
+)
+
+TINY = """\
+# Is it worth it.
+recipe = "cpu"
+seeds = [0, 1]
+
+[settings]
+data = { size = 32, train_count = 8, validation_count = 4, report_count = 4, seed = 0 }
+teacher.training = { epochs = 2, learning_rate = 0.05 }
+training.epochs = 1
+
+[methods]
+"cross-entropy" = { loss.weighting = "none" }
+"s = 0.5" = { loss.weighting = 0.5, fixed = true }
+"""
+
+
+@pytest.fixture
+def planned(tmp_path):
+    """Return a function that reads an experiment from text, and plans it."""
+
+    def plan(text, *overrides, **others):
+        path = tmp_path / "tiny.toml"
+        path.write_text(text, encoding="utf-8")
+        experiment = read_experiment(path, overrides)
+        return experiment, plan_experiment(experiment, tmp_path / "out", **others)
+
+    return plan
+
+
+def test_a_run_for_each_method_and_seed_and_a_teacher_for_each_seed(planned, tmp_path):
+    experiment, plan = planned(TINY)
+    assert (experiment.name, experiment.about) == ("tiny", "Is it worth it.")
+    assert [run.name for run in plan.runs] == [
+        "teacher--seed0", "teacher--seed1",
+        "cross-entropy--seed0", "s=0.5--seed0", "cross-entropy--seed1", "s=0.5--seed1",
+    ]  # fmt: skip
+    assert [run.needs for run in plan.runs] == [None] * 3 + ["teacher--seed0", None, "teacher--seed1"]
+    assert [run.epochs for run in plan.runs] == [2, 2, 1, 1, 1, 1]
+    student = plan.runs[3].recipe
+    assert student.teacher.checkpoint == str(tmp_path / "out/runs/teacher--seed0/teacher-last.safetensors")
+    assert (student.seed, student.loss.weighting, student.data.seed) == (0, 0.5, 0)
+    teacher = plan.runs[1].recipe
+    assert (teacher.teacher_only, teacher.seed, teacher.teacher_training.epochs) == (True, 1, 2)
+    for run in plan.runs:
+        assert run.recipe.name == run.name
+        path = tmp_path / "again.toml"
+        path.write_text(recipe_toml(run.recipe), encoding="utf-8")
+        assert read_recipe(path) == run.recipe
+
+
+def test_the_grid_is_all_combinations_and_what_does_not_matter_is_shared(planned):
+    grid = "[grid]\nloss.p = [0.3, 0.7]\ntraining.learning_rate = [0.01, 0.1]\n"
+    experiment, plan = planned(TINY + grid, "seeds=[4]")
+    assert len(experiment.points()) == 4
+    assert len(plan.cells) == 8
+    names = [run.name for run in plan.runs]
+    assert names == [
+        "teacher--seed4",
+        "cross-entropy--learning_rate=0.01--seed4", "s=0.5--p=0.3--learning_rate=0.01--seed4",
+        "cross-entropy--learning_rate=0.1--seed4", "s=0.5--p=0.3--learning_rate=0.1--seed4",
+        "s=0.5--p=0.7--learning_rate=0.01--seed4", "s=0.5--p=0.7--learning_rate=0.1--seed4",
+    ]  # fmt: skip
+    assert Counter(cell.run for cell in plan.cells)["cross-entropy--learning_rate=0.01--seed4"] == 2
+    settings = {(run.recipe.loss.p, run.recipe.training.learning_rate) for run in plan.runs if "s=" in run.name}
+    assert settings == {(0.3, 0.01), (0.3, 0.1), (0.7, 0.01), (0.7, 0.1)}
+
+
+def test_several_grids_are_one_after_another_and_points_come_once(planned):
+    grids = "[[grid]]\nloss.p = [0.3, 0.7]\n[[grid]]\nloss.p = [0.7, 0.9]\n"
+    experiment, plan = planned(TINY + grids, "seeds=[0]")
+    assert [dict(point) for point in experiment.points()] == [{"loss.p": 0.3}, {"loss.p": 0.7}, {"loss.p": 0.9}]
+    assert len(plan.runs) == 1 + 1 + 3
+
+
+def test_a_teacher_that_the_grid_changes_is_trained_for_each_value(planned):
+    _, plan = planned(TINY + "[grid]\nteacher.training.learning_rate = [0.01, 0.02]\n", "seeds=[0]")
+    assert [(run.name, run.needs) for run in plan.runs] == [
+        ("teacher--seed0", None),
+        ("teacher-2--seed0", None),
+        ("cross-entropy--seed0", None),
+        ("s=0.5--learning_rate=0.01--seed0", "teacher--seed0"),
+        ("s=0.5--learning_rate=0.02--seed0", "teacher-2--seed0"),
+    ]
+
+
+def test_epochs_of_one_teacher_and_a_teacher_from_other_data(planned):
+    _, plan = planned(TINY + "[grid]\nteacher_epoch = [1, 2]\n", "seeds=[0]")
+    assert [run.name for run in plan.runs][:2] == ["teacher--seed0", "cross-entropy--seed0"]
+    assert plan.runs[0].recipe.teacher_training.keep_epochs == (1, 2)
+    assert [run.recipe.teacher.checkpoint[-26:] for run in plan.runs[2:]] == [
+        "teacher-epoch1.safetensors",
+        "teacher-epoch2.safetensors",
+    ]
+    clean = '"clean" = { loss.weighting = 0.5, teacher_run.data.spoilt_share = 0.0 }\n'
+    _, plan = planned(TINY + clean, "seeds=[0]")
+    needs = {run.name: run.needs for run in plan.runs}
+    assert (needs["s=0.5--seed0"], needs["clean--seed0"]) == ("teacher--seed0", "teacher-2--seed0")
+    shares = [run.recipe.data.spoilt_share for run in plan.runs]
+    assert shares == [0.3, 0.0, 0.3, 0.3, 0.3]
+
+
+def test_settings_of_the_command_line_go_over_all(planned):
+    text = TINY + "[grid]\ntraining.learning_rate = [0.01, 0.1]\n[choose]\nover = ['training.learning_rate']\n"
+    experiment, plan = planned(text, "training.learning_rate=0.3", "loss.weighting=0.7", "seeds=[2]", "resamples=7")
+    assert (experiment.seeds, experiment.resamples, experiment.choose) == ((2,), 7, ())
+    assert experiment.axes == ()
+    assert {run.recipe.training.learning_rate for run in plan.runs[1:]} == {0.3}
+    assert {run.recipe.loss.weighting for run in plan.runs[1:]} == {0.7}
+    assert len(plan.cells) == 2
+    assert len(plan.runs) == 2  # both methods are the same then
+
+
+def test_data_lies_where_it_is_said_to(planned, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    _, plan = planned(TINY, data="sets")
+    assert {run.recipe.data.root for run in plan.runs} == {str(tmp_path / "sets")}
+
+
+def test_a_part_of_the_runs_brings_the_teachers_it_needs(planned):
+    _, plan = planned(TINY)
+    assert [run.name for run in plan.only("s=0.5--seed1").runs] == ["teacher--seed1", "s=0.5--seed1"]
+    assert [run.name for run in plan.only("cross*").runs] == ["cross-entropy--seed0", "cross-entropy--seed1"]
+    assert [cell.seed for cell in plan.only("seed1").cells] == [1, 1]
+    with pytest.raises(ValueError, match=r"--only: expected a pattern of runs, as s=0.5--seed1, got 'gpu'"):
+        plan.only("gpu")
+
+
+@pytest.mark.parametrize("name", sorted(bundled_experiments()))
+def test_the_packages_experiments_can_be_planned(name, tmp_path):
+    experiment = read_experiment(name)
+    plan = plan_experiment(experiment, tmp_path)
+    assert bundled_experiments()[name].endswith(".")
+    assert len({run.name for run in plan.runs}) == len(plan.runs)
+    assert len(plan.cells) == len(experiment.points()) * len(experiment.methods) * len(experiment.seeds)
+    known = {run.name for run in plan.runs}
+    assert all(run.needs is None or run.needs in known for run in plan.runs)
+    assert len(experiment.seeds) >= 3 or name == "smoke"
+    assert any(method.fixed for method in experiment.methods)
+
+
+def test_the_lists_for_choosing_and_reporting_part_the_validation_images():
+    def names(parts):
+        (part,) = parts
+        with open(part["list"], encoding="utf-8") as file:
+            return [line.strip() for line in file if line.strip() and not line.startswith("#")]
+
+    both, data = read_recipe("ecssd").data, read_recipe("ecssd-report").data
+    choose, report = names(data.validation), names(data.report)
+    assert all(int(name) % 10 == 0 for name in choose)
+    assert (len(choose), len(report)) == (100, 100)
+    assert sorted(choose + report) == sorted(names(both.validation))
+    assert data.train == both.train
+    assert read_recipe("ecssd-teacher-report").data == data
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("seeds = [0, 1]", ""), "tiny.toml: seeds: expected it in every experiment, got none"),
+        (("seeds = [0, 1]", "seeds = []"), r"seeds: expected at least one, and each once, got \[\]"),
+        (("seeds = [0, 1]", "seeds = [1, 1]"), r"seeds: expected at least one, and each once, got \[1, 1\]"),
+        (("seeds = [0, 1]", "seeds = 1"), "seeds: expected a list, got 1"),
+        (("seeds = [0, 1]", "seeds = [0]\nrepeats = 3"), "repeats: expected some of recipe, seeds, .* an unknown one"),
+        (("seeds = [0, 1]", "seeds = [0]\nscores = ['F']"), "scores: expected one of 'MAE', 'maxF'"),
+        (("seeds = [0, 1]", "seeds = [0]\nresamples = 0"), r"resamples: expected a number in \[1, inf\), got 0"),
+        (
+            ("seeds = [0, 1]", "seeds = [0]\naxis = 'loss.p'"),
+            r"axis: expected a setting of the grid \(none\), got loss.p",
+        ),
+        (('recipe = "cpu"', "recipe = 3"), "recipe: expected a name or a file, got 3"),
+        (('recipe = "cpu"', 'recipe = "gpu"'), "gpu: expected a TOML file or one of the recipes"),
+        (("fixed = true", "fixed = 1"), "methods.s = 0.5.fixed: expected True or False, got 1"),
+        (("fixed = true", "paper = 1"), "methods.s = 0.5.paper: expected text, got 1"),
+        (("0.5, fixed", "0.5, loss.pp = 1, fixed"), "loss.pp: expected a setting, got an unknown one"),
+        (("report_count = 4, seed = 0", "report_count = 4"), "data.seed: expected the seed of the synthetic set"),
+        (("validation_count = 4, report_count = 4", "validation_count = 0"), "data.report: expected images to score"),
+        (('"s = 0.5"', '"cross, entropy"'), "cross-entropy--seed0: expected a name for each run, got two runs of that"),
+        (("[methods]", "[grid]\nloss.p = []\n[methods]"), "grid.loss.p: expected values, got none; leave the setting"),
+        (("[methods]", "[grid]\nloss.p = 1\n[methods]"), "grid.loss.p: expected a list, got 1"),
+        (("[methods]", "[choose]\nat = ['a']\n[methods]"), r"choose.at: expected over .* and by .*, got another"),
+        (("[methods]", "[choose]\nover = ['a']\n[methods]"), r"choose: expected a setting of the grid \(none\), got a"),
+        (
+            ("[methods]", "[grid]\nteacher_epoch = [0]\n[methods]"),
+            r"teacher_epoch: expected a number in \[1, inf\), got 0",
+        ),
+        (("[methods]", "[grid]\nteacher_epoch = [3]\n[methods]"), "keep_epochs: expected some of the 2 epochs, got 3"),
+        (
+            ("0.5, fixed", "0.5, teacher_run.seed = 1, teacher.checkpoint = 'a.st', fixed"),
+            "teacher_run.seed: expected it only where a teacher is trained, got it with another",
+        ),
+        (("[methods]", "methods"), "expected an experiment in TOML, got: "),
+        (("[methods]", "[[methods]]"), r"methods: expected a section \[methods\], got \["),
+    ],
+)
+def test_what_is_wrong_with_an_experiment(planned, change, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        planned(TINY.replace(*change))
+
+
+def test_no_such_experiment():
+    with pytest.raises(
+        ValueError, match=r"none: expected a TOML file or one of the experiments ecssd-early, .*, got neith"
+    ):
+        read_experiment("none")

@@ -1,0 +1,360 @@
+"""What an experiment found: scores from records, the choice, the bootstrap, tables and figures."""
+
+import csv
+import io
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+for package in ("accelerate", "matplotlib", "safetensors", "tensorboard", "tomli_w"):
+    pytest.importorskip(package, reason=f"{package} is not installed")
+
+from dynamic_kd.evaluation._bootstrap import Sample  # noqa: E402
+from dynamic_kd.training import (  # noqa: E402
+    _train,
+    differences,
+    f_measure_curves,
+    plan_experiment,
+    read_experiment,
+    read_records,
+    read_results,
+    score_against_size,
+    score_over_axis,
+    train,
+    visual_comparison,
+    write_results,
+)
+from dynamic_kd.training._experiment_paper import PAPER_TABLES, paper_row  # noqa: E402
+from dynamic_kd.training._experiment_results import Row, Spread, _best, _chosen, _references  # noqa: E402
+
+TINY = """\
+# Is it worth it.
+recipe = "cpu"
+seeds = [0, 1]
+paper_table = 3
+resamples = 200
+scores = ["maxF", "MAE"]
+
+[settings]
+data = { size = 32, train_count = 12, validation_count = 5, report_count = 6, seed = 0 }
+teacher.training = { epochs = 2, learning_rate = 0.05 }
+training.epochs = 2
+
+[methods]
+"cross-entropy" = { loss.weighting = "none" }
+"s = 0.5" = { loss.weighting = 0.5, fixed = true, paper = "s=0.5" }
+"dynamic_1" = { loss.weighting = "dynamic", paper = "+threshold" }
+
+[grid]
+training.learning_rate = [0.02, 0.1]
+
+[choose]
+over = ["training.learning_rate"]
+by = "maxF"
+"""
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """An experiment whose runs were made here, one after another, and its plan and folder."""
+    folder = tmp_path_factory.mktemp("tiny")
+    (folder / "tiny.toml").write_text(TINY, encoding="utf-8")
+    experiment = read_experiment(folder / "tiny.toml")
+    plan = plan_experiment(experiment, folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_train, "write_insight", lambda *arguments: None)
+        for run in plan.runs:
+            train(run.recipe, folder / "runs" / run.name, cpu=True)
+    return experiment, plan, folder
+
+
+@pytest.fixture(scope="module")
+def results(finished):
+    return read_results(*finished)
+
+
+def test_records_give_the_scores_of_the_run(finished):
+    _, plan, folder = finished
+    for run in plan.runs:
+        place, who = folder / "runs" / run.name, "teacher" if run.recipe.teacher_only else "student"
+        last = json.loads((place / "results.json").read_text())["results"][who]["last"]
+        validation, report = (read_records(place / f"{who}-{images}.npz") for images in ("validation", "report"))
+        assert validation.as_dict() == pytest.approx(last["scores"], abs=1e-12)
+        assert report.as_dict() == pytest.approx(last["report"], abs=1e-12)
+        assert (len(validation.names), len(report.names)) == (5, 6)
+        assert report.names == tuple(f"{number:05}" for number in range(17, 23))
+        assert (place / f"{who}-report.npz").stat().st_size < 3000 * 6
+
+
+def test_every_file_of_records_says_what_is_wrong_with_it(tmp_path):
+    with pytest.raises(ValueError, match=r"a.npz: expected the records of a run's images, got no such file; finish"):
+        read_records(tmp_path / "a.npz")
+    (tmp_path / "b.npz").write_bytes(b"something else")
+    np.savez(tmp_path / "c.npz", names=np.array(["a"]))
+    np.savez(tmp_path / "d.npz", names=np.array(["a"]), records=np.zeros(3, np.uint8))
+    (tmp_path / "e.npz").write_bytes(b"")
+    for name in "bcde":
+        with pytest.raises(ValueError, match=f"{name}.npz: expected the records of a run's images, got another file"):
+            read_records(tmp_path / f"{name}.npz")
+
+
+def drawn_scores(sample, score, images):
+    if score in sample.rows:
+        return sample.rows[score][images].mean()
+    return sample.curves[score][1][images].mean(axis=0).max()
+
+
+def random_sample(rng, images):
+    names = tuple(map(str, range(images)))
+    return Sample(names, {"MAE": rng.random(images)}, {"maxF": ("max", rng.random((images, 256)))})
+
+
+@pytest.mark.parametrize("score", ["MAE", "maxF"])
+def test_the_bootstrap_is_that_of_a_slow_loop(score):
+    rng, resamples, images, seeds = np.random.default_rng(4), 60, 7, (0, 1, 2)
+    runs = {name: {seed: random_sample(rng, images) for seed in seeds} for name in ("ref", "a", "b", "c")}
+    found = differences({name: runs[name] for name in "abc"}, ("ref", runs["ref"]), score, resamples=resamples, seed=9)
+    of_images = np.random.default_rng(9).integers(0, images, (resamples, images))
+    of_seeds = np.random.default_rng([9, 1]).integers(0, len(seeds), (resamples, len(seeds)))
+    values, resampled = {}, {}
+    for name in "abc":
+        whole = [drawn_scores(runs[each][seed], score, range(images)) for each in (name, "ref") for seed in seeds]
+        values[name] = np.mean(whole[:3]) - np.mean(whole[3:])
+        resampled[name] = []
+        for chosen, drawn in zip(of_seeds, of_images, strict=True):
+            difference = 0.0
+            for seed in chosen:
+                own, other = (drawn_scores(runs[each][seeds[seed]], score, drawn) for each in (name, "ref"))
+                difference += (own - other) / len(seeds)
+            resampled[name].append(difference)
+    largest = []
+    spread = {name: np.std(resampled[name], ddof=1) for name in "abc"}
+    for index in range(resamples):
+        largest.append(max(abs(resampled[name][index] - values[name]) / spread[name] for name in "abc"))
+    reach = np.quantile(largest, 0.95)
+    for name in "abc":
+        each = found[name]
+        assert (each.reference, each.seeds, each.images) == ("ref", 3, 7)
+        assert each.value == pytest.approx(values[name], abs=1e-12)
+        assert each.interval == pytest.approx(np.quantile(resampled[name], [0.025, 0.975]), abs=1e-12)
+        bounds = values[name] - reach * spread[name], values[name] + reach * spread[name]
+        assert each.corrected == pytest.approx(bounds, abs=1e-9)
+        beyond = sum(value >= abs(values[name]) / spread[name] for value in largest)
+        assert each.p == pytest.approx((beyond + 1) / (resamples + 1))
+
+
+def test_the_correction_widens_with_candidates_and_the_same_runs_do_not_differ():
+    rng = np.random.default_rng(0)
+    own = {seed: random_sample(rng, 9) for seed in (0, 1)}
+    others = {str(index): {seed: random_sample(rng, 9) for seed in (0, 1)} for index in range(6)}
+    alone = differences({"0": others["0"]}, ("r", own), "maxF", resamples=500, seed=0)["0"]
+    among = differences(others, ("r", own), "maxF", resamples=500, seed=0)["0"]
+    assert alone.interval == among.interval
+    assert among.corrected.low < alone.corrected.low < alone.value < alone.corrected.high < among.corrected.high
+    same = differences({"same": own}, ("r", own), "maxF", resamples=50, seed=0)["same"]
+    assert (same.value, same.interval, same.corrected, same.p) == (0, (0, 0), (0, 0), 1)
+
+
+def test_only_seeds_that_all_have_are_compared():
+    rng = np.random.default_rng(0)
+    own = {seed: random_sample(rng, 5) for seed in (0, 1, 2)}
+    some = {seed: random_sample(rng, 5) for seed in (1, 2)}
+    found = differences({"a": own, "b": some, "none": {7: some[1]}}, ("r", own), "MAE", resamples=20, seed=0)
+    assert {name: each.seeds for name, each in found.items()} == {"a": 2, "b": 2}
+    assert differences({"a": {7: some[1]}}, ("r", own), "MAE", resamples=20, seed=0) == {}
+
+
+def row(method, rate, choosing, report, seeds=2, point=()):
+    runs = {seed: f"{method}{rate}{seed}" for seed in range(seeds)}
+    return Row(method, point, (("lr", rate),), runs, {"maxF": Spread(report, 0)}, {"maxF": Spread(choosing, 0)})
+
+
+def test_the_choice_looks_at_the_choosing_images_alone(finished):
+    experiment = finished[0]
+    grid = [
+        row("cross-entropy", 1, 0.5, 0.9), row("cross-entropy", 2, 0.7, 0.1),
+        row("s = 0.5", 1, 0.8, 0.2), row("s = 0.5", 2, 0.9, 0.1, seeds=1),
+        row("dynamic_1", 1, 0.4, 0.2), row("dynamic_1", 2, 0.4, 0.9),
+    ]  # fmt: skip
+    chosen = _chosen(experiment, grid)
+    assert [(each.method, each.chosen[0][1]) for each in chosen] == [
+        ("cross-entropy", 2),
+        ("s = 0.5", 1),
+        ("dynamic_1", 1),
+    ]
+    methods = tuple(replace(method, fixed=True) for method in experiment.methods)
+    assert _references(replace(experiment, methods=methods), chosen) == {(): "s = 0.5"}
+    errors = [replace(each, choosing={"MAE": each.choosing["maxF"]}) for each in grid]
+    assert _best(errors, "MAE") == errors[4]
+
+
+def test_rows_are_means_over_seeds_of_the_chosen_settings(finished, results):
+    experiment, _, folder = finished
+    assert [each.method for each in results.rows] == [method.name for method in experiment.methods]
+    assert len(results.grid) == 6
+    for each in results.rows:
+        places = [folder / "runs" / name for name in each.runs.values()]
+        rate = each.chosen[0][1]
+        assert all(f"learning_rate={rate}" in place.name for place in places)
+        values = [read_records(place / "student-report.npz")["maxF"] for place in places]
+        assert each.scores["maxF"].mean == pytest.approx(np.mean(values), abs=1e-12)
+        assert each.scores["maxF"].deviation == pytest.approx(np.std(values, ddof=1), abs=1e-12)
+        candidates = {
+            other.chosen[0][1]: other.choosing["maxF"].mean for other in results.grid if other.method == each.method
+        }
+        assert candidates[rate] == max(candidates.values())
+    reference, other = results.rows[1], results.rows[2]
+    assert reference.differences == {}
+    expected = other.scores["MAE"].mean - reference.scores["MAE"].mean
+    assert other.differences["MAE"].value == pytest.approx(expected, abs=1e-12)
+    assert (results.references, results.missing, results.own_choosing) == ({(): "s = 0.5"}, (), True)
+    assert list(results.teachers) == ["teacher--seed0", "teacher--seed1"]
+
+
+def test_the_tables_hold_all_that_was_found(finished, results, tmp_path):
+    written = write_results(results, tmp_path, paper=True)
+    names = ["table.md", "table.tex", "table.csv", "grid.csv", "results.json", "runs.json"]
+    assert [path.name for path in written] == [*names, "axis.png", "curves.png", "scatter.png"]
+    text = (tmp_path / "table.md").read_text(encoding="utf-8")
+    for words in (
+        "# tiny\n\nIs it worth it.\n",
+        "| method | learning_rate | seeds | maxF | MAE |",
+        "on 6 images (the reporting images)",
+        "of each method the best by the mean maxF on the choosing images",
+        "Differences are to s = 0.5. Intervals: 95%, by a paired bootstrap over seeds and images",
+        "(200 resamples, seed 0); corrected by max-t for the number of methods",
+        "## Teachers",
+        "| s = 0.5 | s=0.5 | .845 / .805 / .061 | .902 / .889 / .034 |",
+        "## How well α finds the spoilt samples",
+    ):
+        assert words in text
+    found = list(csv.DictReader(io.StringIO((tmp_path / "table.csv").read_text())))
+    assert [line["method"] for line in found] == ["cross-entropy", "s = 0.5", "dynamic_1"]
+    last = results.rows[2]
+    assert float(found[2]["maxF_mean"]) == last.scores["maxF"].mean
+    assert float(found[2]["maxF_low_corrected"]) == last.differences["maxF"].corrected.low
+    assert (found[1]["maxF_difference"], found[1]["reference"]) == ("", "s = 0.5")
+    assert float(found[2]["training.learning_rate"]) == last.chosen[0][1]
+    assert len(list(csv.DictReader(io.StringIO((tmp_path / "grid.csv").read_text())))) == 6
+    tex = (tmp_path / "table.tex").read_text(encoding="utf-8")
+    assert r"dynamic\_1 & " in tex
+    assert r" $\pm$ " in tex
+    assert tex.count(r"\toprule") == 2
+    content = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+    assert content["rows"][2]["differences"]["maxF"]["p"] == last.differences["maxF"].p
+    assert content["paper"]["s = 0.5"]["SIP"] == {"meanF": 0.845, "wF": 0.805, "MAE": 0.061}
+    runs = json.loads((tmp_path / "runs.json").read_text(encoding="utf-8"))
+    assert len(runs) == 2 + 12
+    one = next(each for each in runs if each["run"] == last.runs[1])
+    assert one["cells"] == [{"method": "dynamic_1", "seed": 1, "training.learning_rate": last.chosen[0][1]}]
+    assert np.mean([each["report"]["maxF"] for each in runs if each["run"] in last.runs.values()]) == pytest.approx(
+        last.scores["maxF"].mean
+    )
+    assert {"seconds", "noise", "device", "versions", "choosing"} <= one.keys()
+    assert 0 <= one["noise"]["auc"] <= 1
+
+
+def test_what_is_not_finished_is_named_and_the_rest_reported(finished, tmp_path):
+    experiment, plan, folder = finished
+    with pytest.raises(ValueError, match="nowhere: expected a finished run, got none of 12; run the experiment first"):
+        read_results(experiment, plan, tmp_path / "nowhere")
+    hidden = folder / "runs" / plan.runs[-1].name / "results.json"
+    hidden.rename(hidden.with_suffix(".off"))
+    try:
+        results = read_results(experiment, plan, folder)
+    finally:
+        hidden.with_suffix(".off").rename(hidden)
+    assert results.missing == (plan.runs[-1].name,)
+    dynamic = next(each for each in results.rows if each.method == "dynamic_1")
+    assert len(dynamic.runs) == 2  # the other learning rate has both seeds
+    write_results(results, tmp_path)
+    assert f"Not finished: {plan.runs[-1].name}." in (tmp_path / "table.md").read_text()
+
+
+def test_without_images_for_reporting_those_for_choosing_are_reported_and_it_says_so(finished, tmp_path):
+    _, _, folder = finished
+    settings = ["seeds=[0]", "data.report_count=0", "training.learning_rate=0.1"]
+    experiment = read_experiment(folder / "tiny.toml", settings)
+    plan = plan_experiment(experiment, tmp_path)
+    only = plan.only("cross-entropy")
+    train(only.runs[0].recipe, tmp_path / "runs" / only.runs[0].name, cpu=True)
+    results = read_results(experiment, plan, tmp_path)
+    assert not results.own_choosing
+    write_results(results, tmp_path)
+    text = (tmp_path / "table.md").read_text()
+    assert "on 5 images (the validation images)" in text
+    assert " ± " not in text
+    assert math.isnan(results.rows[0].scores["maxF"].deviation)
+    assert json.loads((tmp_path / "results.json").read_text())["rows"][0]["scores"]["maxF"]["deviation"] is None
+
+
+def test_the_papers_tables_are_those_of_the_paper():
+    assert {number: len(table.sets) for number, table in PAPER_TABLES.items()} == {3: 4, 4: 2, 5: 2}
+    assert paper_row(3, "+threshold")["NLPR"] == {"meanF": 0.890, "wF": 0.887, "MAE": 0.021}
+    assert paper_row(5, "dynamic")["LFSD"] == {"meanF": 0.798, "wF": 0.753, "MAE": 0.097}
+    assert paper_row(4, "student")["DES"] == {"meanF": 0.892, "wF": 0.870, "MAE": 0.025}
+    assert paper_row(3, "A2dele") == {}
+    # MAE falls with wF over the columns of one set, as it must for numbers that were copied into the right places
+    for table in PAPER_TABLES.values():
+        for columns in table.sets.values():
+            numbers = np.array(list(columns.values()))
+            assert np.corrcoef(numbers[:, 0], numbers[:, 1])[0, 1] > 0.3
+            assert (numbers[:, 2] < 0.15).all()
+
+
+def test_figures_of_the_grid_and_of_run_folders(finished, results):
+    _, _, folder = finished
+    axes = score_over_axis(results, score="MAE").axes
+    assert axes[0].get_xlabel() == "learning rate"
+    drawn = {line.get_label(): line.get_ydata() for line in axes[0].get_lines()}
+    expected = [each.scores["MAE"].mean for each in results.grid if each.method == "s = 0.5"]
+    np.testing.assert_allclose(drawn["s = 0.5"], expected)
+    assert axes[0].get_xscale() == "log"
+    places = {each.method: folder / "runs" / each.runs[0] for each in results.rows}
+    picture = visual_comparison(places, 2)
+    assert [cell.get_title() for cell in picture.axes[:6]][2:] == ["truth", "cross-entropy", "s=0.5", "dynamic_1"]
+    heat = visual_comparison(places, ["00018"], heat=True)
+    assert heat.axes[-1].get_images()[0].get_array().shape == (32, 32, 3)
+    with pytest.raises(ValueError, match="images: expected some of the 6 samples, got 00001"):
+        visual_comparison(places, ["00001"])
+    with pytest.raises(ValueError, match="runs: expected a run folder for each method, got none"):
+        visual_comparison({})
+    with pytest.raises(ValueError, match=r"samples: expected images to show, got none; the recipe names none in data"):
+        visual_comparison(places, samples=[])
+    reports = [read_records(places["s = 0.5"] / f"student-{images}.npz") for images in ("report", "validation")]
+    curves = f_measure_curves({"both": reports})
+    line = curves.axes[1].get_lines()[0]
+    np.testing.assert_allclose(line.get_ydata(), (reports[0].curves["f_measure"] + reports[1].curves["f_measure"]) / 2)
+
+
+def test_points_off_the_axis_are_marks_beside_it(results):
+    def at(kind, share, value):
+        point = (("teacher.spoil", kind), ("teacher.spoil_share", share))
+        return Row("m", point, (), {0: "r"}, {"maxF": Spread(value, 0.1)}, {})
+
+    rows = (at("swapped", 0.0, 0.9), at("swapped", 0.3, 0.8), at("blurred", 0.3, 0.7))
+    grid = ({"teacher.spoil": ("swapped", "blurred"), "teacher.spoil_share": (0.0, 0.3)},)
+    experiment = replace(results.experiment, grids=grid, choose=(), axis="teacher.spoil_share")
+    figure = score_over_axis(replace(results, experiment=experiment, rows=rows))
+    line, beside = figure.axes
+    assert line.get_xlabel() == "share of wrong teacher maps"
+    np.testing.assert_allclose(line.get_lines()[0].get_xydata(), [[0, 0.9], [0.3, 0.8]])
+    assert [label.get_text() for label in beside.get_xticklabels()] == ["blurred\n0.3"]
+    assert score_over_axis(replace(results, experiment=experiment, rows=rows), "teacher.spoil") is None
+    assert score_over_axis(replace(results, experiment=replace(experiment, grids=({},), axis=None), rows=rows)) is None
+
+
+def test_scores_against_sizes_have_the_papers_beside_them():
+    figure = score_against_size({"mine": (10.0, 0.9)}, dataset="NLPR")
+    told = {text.get_text(): tuple(text.xy) for text in figure.axes[0].texts}
+    assert told["mine"] == (10.0, 0.9)
+    assert told["Ours VGG19"] == (78.2, 0.930)
+    assert told["DMRA"] == (238.8, 0.888)
+    with pytest.raises(ValueError, match="dataset: expected one of the paper's Table 1, got 'ECSSD'"):
+        score_against_size({}, dataset="ECSSD")
+    with pytest.raises(ValueError, match="score: expected one of 'maxF'"):
+        score_against_size({}, score="wF")

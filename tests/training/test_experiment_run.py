@@ -1,0 +1,336 @@
+"""Runs side by side: what starts when, what is kept, what fails, and how an experiment goes on."""
+
+import json
+import os
+import signal
+import subprocess
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+for package in ("accelerate", "matplotlib", "safetensors", "tensorboard", "tomli_w"):
+    pytest.importorskip(package, reason=f"{package} is not installed")
+
+from tiny_runs import place, rows, tensors  # noqa: E402
+
+from dynamic_kd.training import (  # noqa: E402
+    _experiment_run,
+    plan_experiment,
+    read_experiment,
+    resumable,
+    run_plan,
+    state_of,
+    train,
+)
+
+TINY = """\
+recipe = "cpu"
+seeds = [0, 1]
+
+[settings]
+data = { size = 32, train_count = 8, validation_count = 4, report_count = 4, seed = 0 }
+teacher.training = { epochs = 2, learning_rate = 0.05 }
+training.epochs = 2
+evaluate_every = 0
+
+[methods]
+"none" = { loss.weighting = "none" }
+"half" = { loss.weighting = 0.5, fixed = true }
+"""
+
+
+@pytest.fixture
+def planned(tmp_path):
+    (tmp_path / "tiny.toml").write_text(TINY, encoding="utf-8")
+    experiment = read_experiment(tmp_path / "tiny.toml")
+    return plan_experiment(experiment, tmp_path / "out"), tmp_path / "out"
+
+
+class Child:
+    """A process that only seems to run: it does nothing for some looks, and then leaves what a run would."""
+
+    def __init__(self, words, output, *, looks=2, status=0):
+        self.words, self._output, self._looks, self._status = words, output, looks, status
+        self.returncode = None
+        self.stopped = []
+
+    @property
+    def name(self):
+        folder = self.words[self.words.index("--out") + 1] if "--out" in self.words else self.words[-1]
+        return Path(folder).name
+
+    def folder(self):
+        return Path(self.words[-1])
+
+    def poll(self):
+        self._looks -= 1
+        if self._looks <= 0:
+            self.returncode = self._status
+            if not self._status:
+                self.leave()
+        return self.returncode
+
+    def leave(self):
+        self.folder().mkdir(parents=True, exist_ok=True)
+        if self.words[0] != "--resume":
+            (self.folder() / "recipe.toml").write_bytes(Path(self.words[0]).read_bytes())
+        who = "teacher" if self.name.startswith("teacher") else "student"
+        names = (
+            "results.json",
+            "checkpoint.safetensors",
+            f"{who}-report.npz",
+            f"{who}-last.safetensors",
+            "weights.csv",
+        )
+        for name in names:
+            (self.folder() / name).write_text("{}")
+
+    def terminate(self):
+        self.stopped.append("asked")
+
+    def wait(self, timeout=None):
+        if timeout is not None and "deaf" in self.name:
+            raise subprocess.TimeoutExpired("train", timeout)
+        self.stopped.append("waited")
+
+    def kill(self):
+        self.stopped.append("killed")
+
+
+@pytest.fixture
+def children(monkeypatch):
+    """The processes that were started, with the GPU of each; none is one."""
+    found = []
+    monkeypatch.setattr(_experiment_run, "_POLL", 0)
+
+    def start(words, gpu, threads, output, lock):
+        child = Child(words, output, **(start.behaviour(words) or {}))
+        if child._status:
+            Path(output.name).write_text("starting\n\nepoch 1\nValueError: the loss of epoch 1 is nan\n")
+        found.append((child, gpu, threads))
+        return child
+
+    start.behaviour = lambda words: {}
+    monkeypatch.setattr(_experiment_run, "start_training", start)
+    return SimpleNamespace(list=found, start=start)
+
+
+def test_teachers_come_first_and_so_many_run_at_once(planned, children, monkeypatch):
+    plan, out = planned
+    monkeypatch.setattr(_experiment_run.os, "cpu_count", lambda: 8)
+    shown = []
+    done = run_plan(plan, out, gpus=[3, 5], at_once=2, show=lambda progress: shown.append(list(progress.running)))
+    names = [child.name for child, _, _ in children.list]
+    assert names[:2] == ["teacher--seed0", "teacher--seed1"]
+    assert sorted(names) == sorted(run.name for run in plan.runs) == sorted(done.finished)
+    assert max(map(len, shown)) == 4
+    assert [gpu for _, gpu, _ in children.list][:4] == [3, 5, 3, 5]
+    assert {threads for *_, threads in children.list} == {"2"}
+    for running in shown:
+        assert not ("half--seed0" in running and "teacher--seed0" in running)
+    assert (done.failed, done.running, done.total, done.seconds_left) == ({}, [], 6, None)
+
+
+def test_finished_runs_are_kept_and_others_go_on(planned, children):
+    plan, out = planned
+    run_plan(plan, out)
+    assert {state_of(out, run) for run in plan.runs} == {"finished"}
+    children.list.clear()
+    (out / "runs/none--seed0/results.json").unlink()
+    place = out / "runs/half--seed1"
+    for path in place.iterdir():
+        path.unlink()
+    states = {run.name: state_of(out, run) for run in plan.runs}
+    assert (states.pop("none--seed0"), states.pop("half--seed1")) == ("unfinished", "new")
+    run_plan(plan, out)
+    words = [child.words for child, *_ in children.list]
+    assert words == [
+        ["--resume", str(out / "runs/none--seed0")],
+        [str(out / "planned/half--seed1.toml"), "--out", str(place)],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("keep", "left"),
+    [
+        ("all", {"checkpoint.safetensors", "student-last.safetensors", "weights.csv"}),
+        ("weights", {"student-last.safetensors", "weights.csv"}),
+        ("records", set()),
+    ],
+)
+def test_what_stays_of_a_finished_run(planned, children, keep, left):
+    plan, out = planned
+    run_plan(plan, out, keep=keep)
+    always = {"recipe.toml", "results.json", "student-report.npz"}
+    assert {path.name for path in (out / "runs/half--seed0").iterdir()} == left | always
+    assert (out / "runs/teacher--seed0/teacher-last.safetensors").exists()
+
+
+def test_a_run_that_fails_stops_only_those_that_need_it(planned, children):
+    plan, out = planned
+    failing = {"teacher--seed1", "none--seed0"}
+    children.start.behaviour = lambda words: {"status": int(Path(words[-1]).name in failing)}
+    done = run_plan(plan, out, at_once=2)
+    assert sorted(done.finished) == ["half--seed0", "none--seed1", "teacher--seed0"]
+    assert done.failed == {
+        "teacher--seed1": "starting\nepoch 1\nValueError: the loss of epoch 1 is nan",
+        "none--seed0": "starting\nepoch 1\nValueError: the loss of epoch 1 is nan",
+        "half--seed1": "its teacher, teacher--seed1, failed",
+    }
+    children.start.behaviour = lambda words: {}
+    assert len(run_plan(plan, out).finished) == 6
+
+
+def test_a_run_that_ends_well_but_leaves_nothing_has_failed(planned, children, monkeypatch):
+    plan, out = planned
+    monkeypatch.setattr(Child, "leave", lambda self: None)
+    done = run_plan(plan.only("none--seed0"), out)
+    assert done.failed == {"none--seed0": "it ended with status 0"}
+
+
+def test_ctrl_c_stops_the_children_even_the_deaf(planned, children, monkeypatch):
+    plan, out = planned
+    children.start.behaviour = lambda words: {"looks": 1000}
+
+    def interrupt(progress):
+        if len(progress.running) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Child, "name", property(lambda self: "deaf" if "seed1" in self.words[-1] else "other"))
+    with pytest.raises(KeyboardInterrupt):
+        run_plan(plan, out, at_once=2, show=interrupt)
+    assert [child.stopped for child, *_ in children.list] == [["asked", "waited"], ["asked", "killed", "waited"]]
+
+
+def test_being_asked_to_end_is_like_ctrl_c(planned, children):
+    plan, out = planned
+    children.start.behaviour = lambda words: {"looks": 10**9}
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt):
+        run_plan(plan, out, show=lambda progress: progress.running and signal.raise_signal(signal.SIGTERM))
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert children.list[0][0].stopped == ["asked", "waited"]
+
+
+def test_two_experiments_do_not_share_a_folder(planned, children):
+    pytest.importorskip("fcntl", reason="there are no such locks here")
+    plan, out = planned
+    errors = []
+
+    def second(progress):
+        if not errors:
+            try:
+                run_plan(plan, out)
+            except ValueError as error:
+                errors.append(str(error))
+
+    run_plan(plan, out, show=second)
+    assert errors == [f"{out}: expected no other process that makes runs there, got one; wait for it, or stop it"]
+
+
+def test_it_runs_in_a_thread_too(planned, children):
+    plan, out = planned
+    done = []
+    thread = threading.Thread(target=lambda: done.append(run_plan(plan, out)))
+    thread.start()
+    thread.join(30)
+    assert len(done[0].finished) == 6
+
+
+def test_the_time_left_is_judged_by_epochs(planned, children, monkeypatch):
+    plan, out = planned
+    epochs = {"teacher--seed0": 0}
+    clock = iter(range(0, 10**6, 10))
+    monkeypatch.setattr(_experiment_run.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(_experiment_run, "epochs_done", lambda folder, name: epochs.get(name, 0))
+    left = []
+
+    def show(progress):
+        left.append(progress.seconds_left)
+        if len(left) == 3:
+            raise KeyboardInterrupt
+        epochs["teacher--seed0"] = 1
+
+    children.start.behaviour = lambda words: {"looks": 1000}
+    with pytest.raises(KeyboardInterrupt):
+        run_plan(plan, out, show=show)
+    assert left[:2] == [None, 10 * 11]  # one of twelve epochs in ten seconds
+    assert left[2] == 20 * 11
+
+
+def test_runs_may_move_but_must_be_those_that_are_planned(planned, children, tmp_path):
+    plan, out = planned
+    run_plan(plan, out)
+    (out / "runs/half--seed0/results.json").unlink()
+    moved = out.rename(tmp_path / "moved")
+    elsewhere = plan_experiment(read_experiment(tmp_path / "tiny.toml"), moved, data=tmp_path)
+    run = next(run for run in elsewhere.runs if run.name == "half--seed0")
+    assert state_of(moved, run) == "unfinished"
+    run_plan(elsewhere, moved)
+    assert children.list[-1][0].words[0] == "--resume"
+    assert resumable(moved / "runs/half--seed0") == run.recipe
+    other = plan_experiment(read_experiment(tmp_path / "tiny.toml", ["training.epochs=3"]), moved)
+    with pytest.raises(
+        ValueError, match="none--seed0: expected the run that is planned, got one of another recipe; rem"
+    ):
+        run_plan(other, moved)
+
+
+def test_a_child_sees_one_gpu_of_those_that_its_parent_sees(monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert _experiment_run._visible(1) == "1"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4, 6")
+    assert [_experiment_run._visible(gpu) for gpu in (0, 1)] == ["4", "6"]
+    with pytest.raises(
+        ValueError, match="gpus: expected numbers under 2, for CUDA_VISIBLE_DEVICES hides others, got 2"
+    ):
+        _experiment_run._visible(2)
+
+
+def test_a_child_sees_one_gpu_or_none(monkeypatch, tmp_path):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    seen = []
+    monkeypatch.setattr(_experiment_run.subprocess, "Popen", lambda command, **rest: seen.append((command, rest)))
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    with (tmp_path / "log").open("wb") as log:
+        for gpu in (2, None):
+            _experiment_run.start_training(["a.toml"], gpu, "3", log, None)
+    (command, on_gpu), (without, on_cpu) = seen
+    assert command[-2:] == ["train", "a.toml"]
+    assert without[-3:] == ["train", "a.toml", "--cpu"]
+    assert (on_gpu["env"]["CUDA_VISIBLE_DEVICES"], on_gpu["env"]["OMP_NUM_THREADS"]) == ("2", "3")
+    assert on_cpu["env"].get("CUDA_VISIBLE_DEVICES") == os.environ.get("CUDA_VISIBLE_DEVICES")
+    assert on_gpu["start_new_session"]
+
+
+def test_an_experiment_stopped_and_started_again_ends_with_the_bits_of_one_that_was_not(tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    text = TINY.replace("[0, 1]", "[0]").replace("training.epochs = 2", "training.epochs = 40")
+    (tmp_path / "tiny.toml").write_text(text, encoding="utf-8")
+    out = tmp_path / "out"
+    plan = plan_experiment(read_experiment(tmp_path / "tiny.toml"), out).only("none")
+    run = out / "runs/none--seed0"
+
+    def interrupt(progress):
+        if place(run / "checkpoint.safetensors")[1] >= 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(_experiment_run, "_POLL", 0.005)
+    with pytest.raises(KeyboardInterrupt):
+        run_plan(plan, out, show=interrupt)
+    stopped = place(run / "checkpoint.safetensors")[1]
+    assert 2 <= stopped < 40
+    assert state_of(out, plan.runs[0]) == "unfinished"
+    done = run_plan(plan, out)
+    assert (done.finished, done.failed) == (["none--seed0"], {})
+    assert [int(row["epoch"]) for row in rows(run / "epochs.csv")] == list(range(1, 41))
+    train(resumable(run), tmp_path / "whole", cpu=True)
+    found, expected = (tensors(each / "student-last.safetensors") for each in (run, tmp_path / "whole"))
+    assert all(found[key].tobytes() == expected[key].tobytes() for key in expected)
+    scores = [json.loads((each / "results.json").read_text())["results"] for each in (run, tmp_path / "whole")]
+    assert scores[0] == scores[1]
+    assert "report" in scores[0]["student"]["last"]
+    assert not (run / "checkpoint.safetensors").exists()
