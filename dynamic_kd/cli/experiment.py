@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dynamic_kd.training import Experiment, ExperimentProgress, Plan
+    from dynamic_kd.experiments import Experiment, ExperimentProgress, Plan
 
 _DESCRIPTION = """\
 Train what an experiment compares: every method at every point of a grid of
@@ -75,7 +75,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(arguments: argparse.Namespace) -> int:
     """Train what is not trained yet, and report; status 1 if a run failed."""
-    from dynamic_kd.training import bundled_experiments, plan_experiment, read_experiment, run_plan
+    from dynamic_kd.experiments import bundled_experiments, plan_experiment, read_experiment, run_plan
 
     if arguments.list:
         width = max(map(len, bundled_experiments()))
@@ -106,7 +106,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _list_runs(plan: Plan, folder: Path) -> int:
-    from dynamic_kd.training import state_of
+    from dynamic_kd.experiments import state_of
 
     states = {run.name: state_of(folder, run) for run in plan.runs}
     for run in plan.runs:
@@ -118,7 +118,7 @@ def _list_runs(plan: Plan, folder: Path) -> int:
 
 def _gpus(words: str | None) -> list[int]:
     """Return the GPUs to use; none for the CPU."""
-    from dynamic_kd.training import gpu_count
+    from dynamic_kd.experiments import gpu_count
 
     if words is None:
         return list(range(gpu_count()))
@@ -132,7 +132,7 @@ def _gpus(words: str | None) -> list[int]:
 
 def _report(experiment: Experiment, plan: Plan, folder: Path, arguments: argparse.Namespace) -> None:
     """Write and print what is known."""
-    from dynamic_kd.training import read_results, write_results
+    from dynamic_kd.experiments import read_results, write_results
 
     results = read_results(experiment, plan, folder)
     written = write_results(results, folder, paper=arguments.paper, pictures=arguments.pictures)

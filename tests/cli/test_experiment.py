@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 for package in ("accelerate", "matplotlib", "safetensors", "tensorboard", "tomli_w"):
     pytest.importorskip(package, reason=f"{package} is not installed")
 
-from dynamic_kd import training  # noqa: E402
+from dynamic_kd import experiments  # noqa: E402
 from dynamic_kd.cli import main  # noqa: E402
 from dynamic_kd.training import _train, train  # noqa: E402
 
@@ -43,10 +43,10 @@ def at_once(monkeypatch):
 
     def run_plan(plan, folder, *, show, **settings):
         asked.append(settings | {"runs": [run.name for run in plan.runs]})
-        progress = training.ExperimentProgress(len(plan.runs), failed=dict(failing))
+        progress = experiments.ExperimentProgress(len(plan.runs), failed=dict(failing))
         for run in plan.runs:
             place = folder / "runs" / run.name
-            if run.name not in failing and training.state_of(folder, run) == "new":
+            if run.name not in failing and experiments.state_of(folder, run) == "new":
                 train(run.recipe, place, cpu=True)
             progress.running, progress.seconds_left = [run.name], 3725.0
             show(progress)
@@ -54,8 +54,8 @@ def at_once(monkeypatch):
         return progress
 
     failing = {}
-    monkeypatch.setattr(training, "run_plan", run_plan)
-    monkeypatch.setattr(training, "gpu_count", lambda: 2)
+    monkeypatch.setattr(experiments, "run_plan", run_plan)
+    monkeypatch.setattr(experiments, "gpu_count", lambda: 2)
     return SimpleNamespace(asked=asked, failing=failing)
 
 
@@ -73,7 +73,7 @@ def test_help_fits_80_columns_and_names_the_next_steps(capsys, monkeypatch):
 def test_the_experiments_of_the_package(capsys):
     assert main(["experiment", "--list"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == list(training.bundled_experiments())
+    assert [line.split()[0] for line in lines] == list(experiments.bundled_experiments())
     assert all(line.endswith(".") for line in lines)
 
 
@@ -114,7 +114,7 @@ def test_ctrl_c_says_how_to_go_on(here, monkeypatch, capsys):
     def interrupted(*arguments, **settings):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(training, "run_plan", interrupted)
+    monkeypatch.setattr(experiments, "run_plan", interrupted)
     monkeypatch.setattr("sys.argv", ["dynamic-kd", "experiment", "tiny.toml", "--out", "my runs"])
     assert main(["experiment", "tiny.toml", "--out", "my runs"]) == 130
     said = capsys.readouterr().err

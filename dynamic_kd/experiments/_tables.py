@@ -9,11 +9,11 @@ from typing import Any
 from dynamic_kd._version import __version__
 from dynamic_kd.evaluation._bootstrap import LEVEL
 from dynamic_kd.evaluation._sheets import Sheet, Value
+from dynamic_kd.experiments._bootstrap import Difference
+from dynamic_kd.experiments._experiment import Experiment, Point, described, short
+from dynamic_kd.experiments._paper import PAPER_TABLES, SCORES, paper_row
+from dynamic_kd.experiments._results import Results, Row, Spread
 from dynamic_kd.metrics._tables import _LATEX_ESCAPES, rounded
-from dynamic_kd.training._experiment import Experiment, Point, described, short
-from dynamic_kd.training._experiment_bootstrap import Difference
-from dynamic_kd.training._experiment_paper import PAPER_TABLES, SCORES, paper_row
-from dynamic_kd.training._experiment_results import Results, Row, Spread
 
 Lines = list[list[str]]
 

@@ -7,9 +7,9 @@ import math
 from typing import Any
 
 from dynamic_kd._version import __version__
-from dynamic_kd.training._experiment_paper import paper_row
-from dynamic_kd.training._experiment_results import Results, Row, Spread
-from dynamic_kd.training._experiment_tables import recipe_name, sentences
+from dynamic_kd.experiments._paper import paper_row
+from dynamic_kd.experiments._results import Results, Row, Spread
+from dynamic_kd.experiments._tables import recipe_name, sentences
 
 
 def as_json(results: Results, *, paper: bool = False) -> str:

@@ -7,7 +7,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dynamic_kd.training._experiment import Experiment, Method
+from dynamic_kd.experiments._experiment import Experiment, Method
 from dynamic_kd.training._recipe_file import changed
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ _KEYS = (
 
 def bundled_experiments() -> dict[str, str]:
     """Return the experiments that come with the package: what the first comment of each says, by name."""
-    folder = resources.files("dynamic_kd.training") / "experiments"
+    folder = resources.files("dynamic_kd.experiments") / "bundled"
     files = sorted((file for file in folder.iterdir() if file.name.endswith(".toml")), key=lambda file: file.name)
     return {file.name[:-5]: _about(file.read_text(encoding="utf-8")) for file in files}
 
@@ -74,7 +74,7 @@ def _path_of(experiment: str | Path) -> Path:
     if path.is_file():
         return path
     if str(experiment) in bundled:
-        return Path(str(resources.files("dynamic_kd.training") / "experiments" / f"{experiment}.toml"))
+        return Path(str(resources.files("dynamic_kd.experiments") / "bundled" / f"{experiment}.toml"))
     listed = ", ".join(bundled)
     raise ValueError(f"{experiment}: expected a TOML file or one of the experiments {listed}, got neither")
 

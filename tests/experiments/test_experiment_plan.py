@@ -7,13 +7,8 @@ import pytest
 pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("tomli_w", reason="tomli_w is not installed")
 
-from dynamic_kd.training import (
-    bundled_experiments,
-    plan_experiment,
-    read_experiment,
-    read_recipe,
-    recipe_toml,
-)
+from dynamic_kd.experiments import bundled_experiments, plan_experiment, read_experiment
+from dynamic_kd.training import read_recipe, recipe_toml
 
 TINY = """\
 # Is it worth it.

@@ -12,11 +12,11 @@ from dynamic_kd._checks import check_choice
 from dynamic_kd._extras import require
 from dynamic_kd.evaluation._curve_sheet import curve_sheet
 from dynamic_kd.evaluation._paper import paper_numbers
+from dynamic_kd.experiments._experiment import short
+from dynamic_kd.experiments._paper import PAPER_SIZES
+from dynamic_kd.experiments._results import Results, Row
 from dynamic_kd.metrics import MetricReport
 from dynamic_kd.metrics._plots import COLOURS, DASHES
-from dynamic_kd.training._experiment import short
-from dynamic_kd.training._experiment_paper import PAPER_SIZES
-from dynamic_kd.training._experiment_results import Results, Row
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -14,22 +14,20 @@ for package in ("accelerate", "matplotlib", "safetensors", "tensorboard", "tomli
     pytest.importorskip(package, reason=f"{package} is not installed")
 
 from dynamic_kd.evaluation._bootstrap import Sample  # noqa: E402
-from dynamic_kd.training import (  # noqa: E402
-    _train,
+from dynamic_kd.experiments import (  # noqa: E402
     differences,
     f_measure_curves,
     plan_experiment,
     read_experiment,
-    read_records,
     read_results,
     score_against_size,
     score_over_axis,
-    train,
     visual_comparison,
     write_results,
 )
-from dynamic_kd.training._experiment_paper import PAPER_TABLES, paper_row  # noqa: E402
-from dynamic_kd.training._experiment_results import Row, Spread, _best, _chosen, _references  # noqa: E402
+from dynamic_kd.experiments._paper import PAPER_TABLES, paper_row  # noqa: E402
+from dynamic_kd.experiments._results import Row, Spread, _best, _chosen, _references  # noqa: E402
+from dynamic_kd.training import _train, read_records, train  # noqa: E402
 
 TINY = """\
 # Is it worth it.

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from dynamic_kd.training._experiment_folder import (
+from dynamic_kd.experiments._folder import (
     LOGS,
     epochs_done,
     last_lines,
@@ -24,7 +24,7 @@ from dynamic_kd.training._experiment_folder import (
     tidy,
     words_of,
 )
-from dynamic_kd.training._experiment_plan import Plan, PlannedRun
+from dynamic_kd.experiments._plan import Plan, PlannedRun
 
 _POLL, _GRACE = 0.1, 20.0  # seconds: between two looks, and until a child that was asked to stop is killed
 

@@ -13,10 +13,10 @@ import numpy as np
 
 from dynamic_kd.evaluation._bootstrap import Sample
 from dynamic_kd.evaluation._score_method import sample_of
-from dynamic_kd.training._experiment import Experiment, Point
-from dynamic_kd.training._experiment_bootstrap import Difference, differences
-from dynamic_kd.training._experiment_folder import result_file, run_folder, state_of
-from dynamic_kd.training._experiment_plan import Cell, Plan, PlannedRun
+from dynamic_kd.experiments._bootstrap import Difference, differences
+from dynamic_kd.experiments._experiment import Experiment, Point
+from dynamic_kd.experiments._folder import result_file, run_folder, state_of
+from dynamic_kd.experiments._plan import Cell, Plan, PlannedRun
 from dynamic_kd.training._recipe import BEST
 from dynamic_kd.training._records_file import read_records
 from dynamic_kd.training._stage import records_file

@@ -16,15 +16,9 @@ for package in ("accelerate", "matplotlib", "safetensors", "tensorboard", "tomli
 
 from tiny_runs import place, rows, tensors  # noqa: E402
 
-from dynamic_kd.training import (  # noqa: E402
-    _experiment_run,
-    plan_experiment,
-    read_experiment,
-    resumable,
-    run_plan,
-    state_of,
-    train,
-)
+from dynamic_kd.experiments import _run as _experiment_run  # noqa: E402
+from dynamic_kd.experiments import plan_experiment, read_experiment, run_plan, state_of  # noqa: E402
+from dynamic_kd.training import resumable, train  # noqa: E402
 
 TINY = """\
 recipe = "cpu"
