@@ -38,6 +38,7 @@ class _Pyramid(nn.Module):
         self.refinements = nn.ModuleList(_refinement(width, normalized) for _ in channels)
         self.predict = nn.Conv2d(width, 1, 3, padding=1)
         self.apply(_initialize)
+        nn.init.normal_(self.predict.weight, std=0.01)  # no pixel is sure of anything at first
         if weights is not None:
             load_trunk(self.backbone, backbone, weights)
 
@@ -107,9 +108,9 @@ class FPNStudent(_Pyramid):
     published weights expect it, and depth by mean .5 and deviation .25, which is about the same range; the filters of
     depth start from the mean of those of colour. Weights of another origin must be for such an input too.
 
-    The pyramid normalises what it takes from VGG in groups of 8 channels, so that logits start with a standard
-    deviation of about 1, whatever the scale of the trunk's weights. There is no batch normalisation: an image's result
-    does not depend on its batch.
+    The pyramid normalises what it takes from VGG in groups of 8 channels, and the last convolution's weights start
+    small, so that logits start near 0 whatever the scale of the trunk's weights. There is no batch normalisation: an
+    image's result does not depend on its batch.
 
     References
     ----------

@@ -15,14 +15,18 @@ def resized(maps: Tensor, size: Sequence[int]) -> Tensor:
     """Resize maps (B, C, H, W) to a height and width, as ``F.interpolate`` does without aligned corners.
 
     On a GPU its gradient adds up in whatever order threads come; where torch is told to be deterministic, it takes a
-    way that is thirty times slower. There, the gradient is computed by two matrix products instead.
+    way that is thirty times slower. There, the gradient is computed by two matrix products instead. Maps in half
+    precision stay so under autocast, too, which would widen them and all that is added to them.
     """
     if tuple(maps.shape[-2:]) == tuple(size):
         return maps
-    if maps.is_cuda and torch.are_deterministic_algorithms_enabled():
+    if not maps.is_cuda:
+        return F.interpolate(maps, size=tuple(size), mode="bilinear")
+    with torch.autocast("cuda", enabled=False):
+        if not torch.are_deterministic_algorithms_enabled():
+            return F.interpolate(maps, size=tuple(size), mode="bilinear")
         result: Tensor = _Resize.apply(maps, size)  # type: ignore[no-untyped-call]
         return result
-    return F.interpolate(maps, size=tuple(size), mode="bilinear")
 
 
 class _Resize(torch.autograd.Function):
