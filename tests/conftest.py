@@ -17,10 +17,13 @@ from dynamic_kd._array import to_host
 # The slow float64 references import nothing of the package, so they are found by path, not by name.
 sys.path.insert(0, str(Path(__file__).parent / "reference"))
 
+from long_runs import LONG
+
 # A first example may compile for seconds. In continuous integration the examples are the same in every run.
 hypothesis.settings.register_profile("default", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
-hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "default")
+hypothesis.settings.register_profile("long", deadline=None, max_examples=5000)
+hypothesis.settings.load_profile("long" if LONG else "ci" if os.environ.get("CI") else "default")
 
 NAMESPACES = {
     "numpy": "array_api_compat.numpy",

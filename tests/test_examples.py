@@ -8,7 +8,7 @@ import pytest
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("[0-9]*.py"))
 TINY = {"01": ["--images", "2", "--size", "32"], "02": ["--steps", "2", "--size", "16"], "03": []}
-NEEDS = {"02": "torch", "03": "jax"}
+NEEDS = {"01": "matplotlib", "02": "torch", "03": "jax"}
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)

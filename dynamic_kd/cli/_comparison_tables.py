@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from dynamic_kd.cli._console import Output
 from dynamic_kd.evaluation import Comparison
 from dynamic_kd.evaluation._report_text import methods_used
 from dynamic_kd.evaluation._score_tables import BEST, SECOND, ScoreTable, score_tables
@@ -19,7 +19,7 @@ _DIGITS, _PADDING = 4, 2
 
 def print_comparison(comparison: Comparison) -> None:
     """Print a table for each data set, what was done to its images, the ranks, and the conventions."""
-    console = Console(highlight=False, markup=False)
+    console = Output()
     for table in score_tables(comparison):
         _print_scores(console, table)
         for note in table.notes:
@@ -42,7 +42,7 @@ def print_comparison(comparison: Comparison) -> None:
     console.print(f"{fresh} maps measured, {maps - fresh} found in {comparison.config.cache}")
 
 
-def _print_scores(console: Console, table: ScoreTable) -> None:
+def _print_scores(console: Output, table: ScoreTable) -> None:
     """Print a table, in as many parts as the terminal's width asks for."""
     # A terminal that cannot show arrows would raise at them.
     arrows = console.encoding.startswith("utf")

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
-from dynamic_kd._extras import require
+from dynamic_kd.cli._progress import one_bar
 from dynamic_kd.metrics._sod_metrics import EMPTY_TARGET
 
 _DESCRIPTION = """\
@@ -57,13 +54,13 @@ def add_parser(commands: Any) -> None:
         help="score many methods on many data sets, side by side",
         description=_DESCRIPTION,
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.set_defaults(run=run)
     parser.add_argument("source", metavar="CONFIG.toml|DIR", help="what is compared")
-    parser.add_argument("--output", metavar="DIR", help="folder of results (default: comparison, beside the source)")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, metavar="N", help="threads (default: all)")
+    parser.add_argument("--out", metavar="DIR", help="folder of results (default: comparison, beside the source)")
+    parser.add_argument(
+        "--workers", type=int, default=os.cpu_count() or 1, metavar="N", help="threads (default: one for each core)"
+    )
 
     scored = parser.add_argument_group("what is scored (before the file's settings)")
     scored.add_argument("--metrics", type=_names, metavar="A,B", help="metrics to compute (default: MAE,F,wF,S,E)")
@@ -97,16 +94,15 @@ def run(arguments: argparse.Namespace) -> int:
     given = {name: getattr(arguments, name) for name in _SETTINGS}
     config = read_config(
         arguments.source,
-        output=arguments.output,
+        output=arguments.out,
         **{name: value for name, value in given.items() if value is not None},
     )
     check_writers()
-    with _progress() as progress:
+    with one_bar() as progress:
         try:
             comparison = compare(config, workers=arguments.workers, progress=progress)
         except KeyboardInterrupt:
-            print("dynamic-kd: finished images are kept; the same command goes on from them", file=sys.stderr)
-            raise
+            raise KeyboardInterrupt("finished images are kept, and the same command goes on from them") from None
     written = write_comparison(comparison)  # first: whatever happens to the terminal, the results are safe
 
     from dynamic_kd.cli._comparison_tables import print_comparison
@@ -125,17 +121,3 @@ def _flag(group: Any, option: str, words: str, *, name: str | None = None, value
     """Add a flag that says nothing unless it is given, so that the file's setting stands."""
     name = name or option.removeprefix("--").replace("-", "_")
     group.add_argument(option, dest=name, action="store_const", const=value, help=words)
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """Show a progress bar on standard error that is gone when the work is."""
-    require("rich", extra="eval")
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("scoring", total=None)
-        yield lambda name, done, total: bar.update(task, description=name, completed=done, total=total)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dynamic_kd._extras import require
+from dynamic_kd.cli._outputs import PICTURES, check_output
+from dynamic_kd.cli._progress import one_bar
 
 if TYPE_CHECKING:
     from dynamic_kd.data import DataReport
@@ -34,7 +35,7 @@ the paths of its image, depth map and mask in columns; # starts a comment.
 Examples:
   dynamic-kd data check datasets
   dynamic-kd data check datasets/NJU2K --list train.txt --contact njud.png
-  dynamic-kd data check ECSSD --teacher pred_ISNet --json > ecssd.json"""
+  dynamic-kd data check ECSSD --teacher pred_ISNet --json ecssd.json"""
 
 
 def add_parser(commands: Any) -> None:
@@ -43,15 +44,12 @@ def add_parser(commands: Any) -> None:
         "data",
         help="look over data sets before training",
         description="Look over data sets before you train on them.",
-        allow_abbrev=False,
     )
     parser = parent.add_subparsers(title="commands", metavar="COMMAND", required=True).add_parser(
         "check",
         help="report what is in data sets, and what training would refuse",
         description=_DESCRIPTION,
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.set_defaults(run=run)
     parser.add_argument("root", metavar="DIR", help="a data set, or a folder of several")
@@ -68,8 +66,10 @@ def add_parser(commands: Any) -> None:
     share = parser.add_mutually_exclusive_group()
     share.add_argument("--full", dest="quick", action="store_false", default=False, help="decode every file (default)")
     share.add_argument("--quick", action="store_true", help="decode fifty samples of each data set, evenly spread")
-    parser.add_argument("--contact", metavar="FILE", help="picture of a few samples of each data set, PNG or PDF")
-    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.add_argument(
+        "--contact", metavar="FILE", help="picture of a few samples of each data set (.png, .pdf, .svg)"
+    )
+    parser.add_argument("--json", metavar="FILE", help="the report as JSON")
     parser.add_argument("--workers", type=int, metavar="N", help="threads (default: one for each core, at most 8)")
 
 
@@ -78,42 +78,35 @@ def run(arguments: argparse.Namespace) -> int:
     from dynamic_kd.data import check_data, contact_sheet
 
     source = {"list_file": arguments.list_file, "teacher": arguments.teacher, "near": arguments.near}
+    check_output("--contact", arguments.contact, PICTURES)
+    check_output("--json", arguments.json)
     if arguments.contact:
         contact_sheet(arguments.root, **source).savefig(arguments.contact)
-    with _progress() as progress:
+    with one_bar() as progress:
         report = check_data(
-            arguments.root, **source, quick=arguments.quick, workers=arguments.workers, progress=progress
+            arguments.root,
+            **source,
+            quick=arguments.quick,
+            workers=arguments.workers,
+            progress=partial(progress, "looking at samples"),
         )
     if arguments.json:
-        print(json.dumps(report.as_dict(), indent=2))
-    else:
-        _print(report)
+        Path(arguments.json).write_text(json.dumps(report.as_dict(), indent=1) + "\n", encoding="utf-8")
+    _print(report)
+    for path in filter(None, (arguments.contact, arguments.json)):
+        print(f"wrote {path}")
     return 1 if report.problems else 0
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[int, int], None]]:
-    """Show a progress bar on standard error that is gone when the work is."""
-    require("rich", extra="eval")
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("looking at samples"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _print(report: DataReport) -> None:
     """Print a table and sentences for each data set, then all problems and warnings."""
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
 
+    from dynamic_kd.cli._console import Output
     from dynamic_kd.data._report_words import COLUMNS, closing, heading, rows, sentences
 
-    console = Console(highlight=False, markup=False)
+    console = Output()
     for each in report.sets:
         console.print(heading(each), style="bold")
         sheet = Table(*COLUMNS, box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)

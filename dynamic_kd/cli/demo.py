@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dynamic_kd.cli._progress import bars
 from dynamic_kd.metrics._tables import rounded
 
 if TYPE_CHECKING:
@@ -42,8 +41,6 @@ def add_parser(commands: Any) -> None:
         help="train a teacher and students within minutes and compare them",
         description=_DESCRIPTION,
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.set_defaults(run=run)
     parser.add_argument("--data", metavar="DIR", help="RGB-D data sets to use instead of the synthetic one")
@@ -77,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
     settings = _settings(arguments)
     folder = Path(arguments.out or _default_folder(arguments))
     prepare(folder, overwrite=arguments.overwrite)
-    with _progress() as progress:
+    with bars() as (progress, _):
         result = run_demo(settings, progress, workers=arguments.workers)
     write(folder, result)
     _print(result, folder)
@@ -102,29 +99,12 @@ def _default_folder(arguments: argparse.Namespace) -> str:
     return f"runs/demo{source}-seed{arguments.seed}"
 
 
-@contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """Show a bar for each step."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description:<37}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    tasks: dict[str, Any] = {}
-    with Progress(*columns) as bars:
-
-        def progress(step: str, done: int, total: int) -> None:
-            if step not in tasks:
-                tasks[step] = bars.add_task(step, total=total)
-            bars.update(tasks[step], completed=done)
-
-        yield progress
-
-
 def _print(result: DemoResult, folder: Path) -> None:
     """Print the main scores, what to know of them, and where the rest is."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
+    from dynamic_kd.cli._console import Output
     from dynamic_kd.training._run_folder import FILES, sentences
 
     sheet = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
@@ -135,7 +115,7 @@ def _print(result: DemoResult, folder: Path) -> None:
     for name, report in result.reports.items():
         parts = [result.by_depth[name][depth]["maxF"] for depth in depths]
         sheet.add_row(name, *map(rounded, (*(report[score] for score in _SCORES), *parts)))
-    console = Console(highlight=False)
+    console = Output()
     console.print(sheet)
     if depths:
         console.print(f"{' and '.join(depths)}: maxF on the samples with such depth")

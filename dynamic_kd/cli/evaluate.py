@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from dynamic_kd._extras import require
+from dynamic_kd.cli._outputs import PICTURES, check_output
+from dynamic_kd.cli._progress import one_bar
 from dynamic_kd.metrics import MetricReport, plot_curves, table
 from dynamic_kd.metrics._host_measures import HOST_MEASURES
 from dynamic_kd.metrics._measures import DEFAULT, MEASURES
@@ -26,9 +28,11 @@ masks/0001.bmp. Each map is min-max normalised; in masks, more than 128 is
 salient. max and mean are those of the data set's mean curve."""
 
 _EPILOG = """\
-Example:
+Examples:
+  dynamic-kd evaluate --pred maps/ours --target DES/GT
   dynamic-kd evaluate --pred maps/ours --target DES/GT --curves curves.png \\
-      --json ours.json"""
+    --json ours.json
+  dynamic-kd evaluate --pred maps/ours --target DES/GT --metrics S,IoU,AUC"""
 
 
 def add_parser(commands: Any) -> None:
@@ -38,25 +42,25 @@ def add_parser(commands: Any) -> None:
         help="score a folder of saliency maps against a folder of masks",
         description=_DESCRIPTION,
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.set_defaults(run=run)
     parser.add_argument("--pred", required=True, metavar="DIR", help="folder of saliency maps")
     parser.add_argument("--target", "--gt", required=True, metavar="DIR", help="folder of masks")
-    parser.add_argument("--name", help="name of the table's row (default: the folder of maps)")
+    parser.add_argument("--name", metavar="NAME", help="name of the table's row (default: the folder of maps)")
 
     pairing = parser.add_argument_group("what is scored")
     pairing.add_argument("--allow-missing", action="store_true", help="score the pairs there are; say what is missing")
     pairing.add_argument("--strict-size", action="store_true", help="refuse maps of another size than their mask")
-    pairing.add_argument("--workers", type=int, default=os.cpu_count() or 1, metavar="N", help="threads (default: all)")
+    pairing.add_argument(
+        "--workers", type=int, default=os.cpu_count() or 1, metavar="N", help="threads (default: one for each core)"
+    )
 
     pairing.add_argument(
         "--metrics",
         type=lambda names: names.split(","),
         default=list(DEFAULT),
-        metavar="NAMES",
-        help=f"what is measured, separated by commas (default: {','.join(DEFAULT)}); also "
+        metavar="A,B",
+        help=f"metrics to compute (default: {','.join(DEFAULT)}); also "
         f"{', '.join(name for name in (*MEASURES, *HOST_MEASURES) if name not in DEFAULT)}",
     )
 
@@ -64,7 +68,7 @@ def add_parser(commands: Any) -> None:
     conventions.add_argument("--strict", action="store_true", help="cut maps with > in the E-measure, as MATLAB's code")
     conventions.add_argument("--no-normalize", action="store_true", help="take maps as they are, without stretching")
     conventions.add_argument(
-        "--empty-target", choices=EMPTY_TARGET, default="count", help="masks without a salient pixel"
+        "--empty-target", choices=EMPTY_TARGET, default="count", help="masks without a salient pixel (default: count)"
     )
 
     files = parser.add_argument_group("files to write")
@@ -82,14 +86,14 @@ def run(arguments: argparse.Namespace) -> int:
 
     _check_files(arguments)
     name = arguments.name or Path(arguments.pred).resolve().name
-    with _progress() as progress:
+    with one_bar() as progress:
         report = evaluate_folders(
             arguments.pred,
             arguments.target,
             strict_size=arguments.strict_size,
             allow_missing=arguments.allow_missing,
             workers=arguments.workers,
-            progress=progress,
+            progress=partial(progress, "scoring"),
             metrics=arguments.metrics,
             strict=arguments.strict,
             normalize=not arguments.no_normalize,
@@ -123,16 +127,11 @@ def _check_files(arguments: argparse.Namespace) -> None:
         other = flags.setdefault(Path(path).resolve(), flag)
         if other != flag:
             raise ValueError(f"{flag} {path}: expected a file of its own, got that of {other}; name another")
-        if not Path(path).resolve().parent.is_dir():
-            raise ValueError(f"{flag} {path}: expected a file in a folder that exists; make {Path(path).parent} first")
-        if Path(path).is_dir():
-            raise ValueError(f"{flag} {path}: expected a file to write, got a folder")
+        check_output(flag, path, PICTURES if option == "curves" else ())
     if arguments.curves:
         require("matplotlib", extra="eval")
     if arguments.curves and "F" not in arguments.metrics:
         raise ValueError("--curves: expected F among --metrics, whose curves are drawn; add it")
-    if arguments.curves and Path(arguments.curves).suffix.lower() not in (".png", ".pdf", ".svg"):
-        raise ValueError(f"--curves {arguments.curves}: expected a name ending in .png, .pdf or .svg")
 
 
 def _write(arguments: argparse.Namespace, name: str, report: MetricReport) -> None:
@@ -146,12 +145,12 @@ def _write(arguments: argparse.Namespace, name: str, report: MetricReport) -> No
 
 def _print(name: str, report: MetricReport) -> None:
     """Print the table, then what a reader of the numbers should know of the images."""
-    from rich.console import Console
     from rich.table import Table
 
+    from dynamic_kd.cli._console import Output
     from dynamic_kd.evaluation._notes import image_notes
 
-    console = Console(highlight=False, markup=False)
+    console = Output()
     widest = max(map(len, report.columns))
     if console.width > sum(max(len(column), 5) + 3 for column in report.columns):
         console.print(f"{name} against {report.settings['target']}")
@@ -164,17 +163,3 @@ def _print(name: str, report: MetricReport) -> None:
     cut = ">" if report.settings["strict"] else ">="
     stretch = "min-max normalised" if report.settings["normalize"] else "not normalised"
     console.print(f"maps {stretch}; E-measure cut with {cut}; backend {report.settings['backend']}", style="dim")
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[int, int], None]]:
-    """Show a progress bar that takes (done, total), and is gone when the work is."""
-    require("rich", extra="eval")
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    columns = ("scoring", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("scoring", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

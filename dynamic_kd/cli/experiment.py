@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dynamic_kd.cli._progress import progress_bar
+
 if TYPE_CHECKING:
     from dynamic_kd.experiments import Experiment, ExperimentProgress, Plan
 
@@ -58,7 +60,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--set", nargs="+", action="extend", default=[], metavar="SETTING=VALUE", help="settings of every run"
     )
-    parser.add_argument("--only", metavar="PATTERN", help="only runs whose names match, such as seed0 or 'dynamic*'")
+    parser.add_argument(
+        "--only", nargs="+", metavar="PATTERN", help="only runs whose names match one, such as seed0 or 'dynamic*'"
+    )
     parser.add_argument(
         "--keep",
         choices=("all", "weights", "records"),
@@ -89,7 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
     experiment = read_experiment(arguments.experiment, arguments.set)
     folder = Path(arguments.out or f"experiments/{experiment.name}")
     plan = plan_experiment(experiment, folder, data=arguments.data)
-    chosen = plan.only(arguments.only) if arguments.only else plan
+    chosen = plan.only(*arguments.only) if arguments.only else plan
     if arguments.dry_run:
         return _list_runs(chosen, folder)
     failed: dict[str, str] = {}
@@ -158,8 +162,7 @@ def _hint(folder: Path) -> Iterator[None]:
 @contextmanager
 def _display() -> Iterator[Callable[[ExperimentProgress], None]]:
     """Show how many runs are done, running and failed, which, and the time that is left."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 
     columns = (
         TextColumn("runs"),
@@ -169,7 +172,7 @@ def _display() -> Iterator[Callable[[ExperimentProgress], None]]:
         TextColumn("{task.fields[left]}"),
         TextColumn("{task.fields[words]}", markup=False),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    with progress_bar(*columns, transient=False) as bar:
         task = bar.add_task("", total=None, left="", words="")
 
         def show(progress: ExperimentProgress) -> None:

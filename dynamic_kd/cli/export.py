@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 _DESCRIPTION = """\
@@ -29,8 +30,6 @@ def add_parser(commands: Any) -> None:
         help="turn a file of weights into an ONNX file, checked against torch",
         description=_DESCRIPTION,
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.set_defaults(run=run)
     parser.add_argument("weights", metavar="WEIGHTS", help="file of weights (.safetensors) of train or demo")
@@ -54,18 +53,20 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Export, check, say what was checked."""
-    from pathlib import Path
-
     from dynamic_kd.models import export_onnx, load_model, model_metadata
 
+    weights = Path(arguments.weights)
+    out = Path(arguments.out or weights.with_suffix(".onnx"))
+    if out.resolve() == weights.resolve():
+        raise ValueError(f"--out {arguments.out or out}: expected another file than the weights, got theirs; name one")
     report = export_onnx(
-        load_model(arguments.weights),
-        arguments.out or Path(arguments.weights).with_suffix(".onnx"),
+        load_model(weights),
+        out,
         output=arguments.output,
         size=arguments.size,
         opset=arguments.opset,
         tolerance=arguments.tolerance,
-        metadata=model_metadata(arguments.weights),
+        metadata=model_metadata(weights),
     )
     shapes = ", ".join("x".join(map(str, shape)) for shape in report.shapes)
     print(f"ONNX Runtime differs from torch by at most {report.difference:.1e} on images of {shapes}.")

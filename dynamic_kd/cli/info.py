@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dynamic_kd._extras import require
+from dynamic_kd.cli._outputs import check_output
+from dynamic_kd.cli._progress import one_bar
 
 if TYPE_CHECKING:
     from dynamic_kd.models import FPNStudent, Profile, RFBTeacher
@@ -38,8 +40,6 @@ def add_parser(commands: Any) -> None:
         help="size, operations and speed of the networks; what a file of weights is",
         description=_DESCRIPTION,
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.set_defaults(run=run)
     parser.add_argument("models", nargs="*", metavar="MODEL", help="network or file of weights (default: all networks)")
@@ -48,28 +48,29 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--channels", type=int, choices=(3, 4), default=4, help="3: colour; 4: colour and depth (default)"
     )
-    parser.add_argument("--device", default="auto", metavar="NAME", help="cpu, cuda, ... (default: the GPU if any)")
+    parser.add_argument(
+        "--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1 (default: a GPU if any)"
+    )
     parser.add_argument("--no-speed", action="store_true", help="leave out what takes time")
-    parser.add_argument("--json", metavar="FILE", help="every digit, and the metadata of files")
+    parser.add_argument("--json", metavar="FILE", help="every digit, and the metadata of files, as JSON")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure, print the table and the metadata."""
     require("torch", "rich", extra="train")
-    from rich.console import Console
-    from rich.progress import track
-
     from dynamic_kd.models import model_metadata, profile
     from dynamic_kd.models._profile import BUILT_IN, chosen_device
 
     device = chosen_device("meta" if arguments.no_speed else arguments.device)
     models = {name: _model(name, arguments.channels) for name in arguments.models or BUILT_IN}
-    console = Console(stderr=True)
-    quiet = arguments.no_speed or not console.is_terminal
-    profiles = {
-        name: profile(model.to(device), arguments.size, batch=arguments.batch, speed=not arguments.no_speed)
-        for name, model in track(models.items(), "measuring", console=console, transient=True, disable=quiet)
-    }
+    check_output("--json", arguments.json)
+    profiles = {}
+    with one_bar() as progress:
+        for done, (name, model) in enumerate(models.items()):
+            progress(f"measuring {name}", done, len(models))
+            profiles[name] = profile(
+                model.to(device), arguments.size, batch=arguments.batch, speed=not arguments.no_speed
+            )
     metadata = {name: model_metadata(name) for name in models if name not in BUILT_IN}
     if arguments.json:
         content = {name: cost.as_dict() | {"metadata": metadata.get(name)} for name, cost in profiles.items()}
@@ -77,6 +78,8 @@ def run(arguments: argparse.Namespace) -> int:
     _print(profiles)
     for name, words in metadata.items():
         _print_metadata(name, words)
+    if arguments.json:
+        print(f"\nwrote {arguments.json}")
     return 0
 
 
@@ -93,8 +96,9 @@ def _model(name: str, channels: int) -> FPNStudent | RFBTeacher:
 
 def _print(profiles: dict[str, Profile]) -> None:
     from rich import box
-    from rich.console import Console
     from rich.table import Table
+
+    from dynamic_kd.cli._console import Output
 
     sheet = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
     sheet.add_column("network", overflow="fold")
@@ -104,14 +108,14 @@ def _print(profiles: dict[str, Profile]) -> None:
         speed = "-" if cost.fps is None else f"{cost.fps:.1f}"
         paper = _PAPER_SIZES.get(name, "-")
         sheet.add_row(name, f"{cost.parameters:,}", f"{cost.mebibytes:.1f}", paper, f"{cost.flops / 1e9:.2f}", speed)
-    console = Console(highlight=False)
+    console = Output()
     console.print(sheet)
     some = next(iter(profiles.values()))
     said = [f"Images of {some.size}x{some.size}; a multiply-add is two operations."]
     if some.device:
         said.append(f"Speed: {some.batch} at a time on {some.device}, median.")
     said.append("The paper's students: 136 images per second on a GTX TITAN X.")
-    console.print(" ".join(said), markup=False)
+    console.print(" ".join(said))
 
 
 def _print_metadata(name: str, words: dict[str, Any]) -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from dynamic_kd.cli._outputs import PICTURES, check_output
+from dynamic_kd.cli._progress import one_bar
+
 _DESCRIPTION = """\
 Draw what the distillation saw of its training samples, for runs that are
 finished or still running. Into each run folder, from its weights.csv:
@@ -30,8 +33,6 @@ def add_parser(commands: Any) -> None:
         help="draw which training samples the teacher knows, and their weights",
         description=_DESCRIPTION,
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.set_defaults(run=run)
     parser.add_argument("runs", nargs="+", metavar="RUN", help="run folder of dynamic-kd train")
@@ -44,15 +45,15 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--last", type=int, default=10_000, metavar="N", help="samples in the scatter, the last ones (default: 10000)"
     )
-    parser.add_argument("--scatter", metavar="FILE", help="where the scatter of several runs goes")
+    parser.add_argument("--scatter", metavar="FILE", help="scatter of several runs (default: scatter.png beside them)")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Draw, print what was written."""
-    from dynamic_kd.cli.compare import _progress
     from dynamic_kd.training._insight import inspect_runs
 
-    with _progress() as progress:
+    check_output("--scatter", arguments.scatter, PICTURES)
+    with one_bar() as progress:
         written = inspect_runs(
             arguments.runs,
             threshold=arguments.threshold,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import shlex
-import sys
 from typing import TYPE_CHECKING, Any
+
+from dynamic_kd.cli._progress import one_bar
 
 if TYPE_CHECKING:
     from dynamic_kd.training._predict import Prediction
@@ -36,8 +37,6 @@ def add_parser(commands: Any) -> None:
         help="predict the saliency maps of a folder of images",
         description=_DESCRIPTION,
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.set_defaults(run=run)
     parser.add_argument("weights", metavar="WEIGHTS", help="a network that training wrote, .safetensors")
@@ -60,16 +59,17 @@ def add_parser(commands: Any) -> None:
 
     work = parser.add_argument_group("how it works")
     work.add_argument("--batch", type=int, default=8, metavar="N", help="images at once (default: 8)")
-    work.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default: a GPU if there is one)")
-    work.add_argument("--workers", type=int, metavar="N", help="threads that read and write (default: all, 8 at most)")
+    work.add_argument(
+        "--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1 (default: a GPU if any)"
+    )
+    work.add_argument("--workers", type=int, metavar="N", help="threads (default: one for each core, at most 8)")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Predict, say what was written, print the scores or how to get them."""
-    from dynamic_kd.cli.compare import _progress
     from dynamic_kd.training import predict_folder
 
-    with _progress() as progress:
+    with one_bar() as progress:
         try:
             prediction = predict_folder(
                 arguments.weights,
@@ -86,8 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
                 progress=progress,
             )
         except KeyboardInterrupt:
-            print("dynamic-kd: finished maps are kept; the same command goes on from them", file=sys.stderr)
-            raise
+            raise KeyboardInterrupt("finished maps are kept, and the same command goes on from them") from None
     _print(arguments.out, prediction)
     return 0
 
@@ -95,6 +94,8 @@ def run(arguments: argparse.Namespace) -> int:
 def _print(out: str, prediction: Prediction) -> None:
     kept = f" ({prediction.kept} were there already)" if prediction.kept else ""
     print(f"wrote {prediction.written} maps into {out}{kept}; the network's input is {prediction.size} pixels wide")
+    for note in prediction.notes:
+        print(f"note: {note}")
     for folder in prediction.folders:
         if folder.near:
             print(f"near is {folder.near} in the depth files of {folder.name}")

@@ -7,11 +7,10 @@ import atexit
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dynamic_kd.cli._progress import bars
 from dynamic_kd.metrics._tables import rounded
 
 if TYPE_CHECKING:
@@ -21,7 +20,8 @@ _SCORES = ("MAE", "maxF", "wF", "Sm", "maxE")
 _DESCRIPTION = """\
 Train a teacher (stage 1) and distil it into a student (stage 2), as a recipe in
 TOML says. RECIPE is a file, or the name of one that comes with the package:
-see --list. Any setting can be changed on the command line.
+see --list. Any setting can be changed on the command line. Paths in a file are
+relative to it, those on the command line to where it runs.
 
 The run folder holds the recipe with all settings, weights (safetensors, last
 and best), logs (CSV and TensorBoard), what the loss saw of each sample, and
@@ -70,7 +70,7 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Train, and print the scores."""
-    from dynamic_kd.training import bundled_recipes, train
+    from dynamic_kd.training import bundled_recipes
 
     if arguments.list:
         width = max(map(len, bundled_recipes()))
@@ -79,20 +79,46 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     if "" not in sys.path:  # teachers may be modules where the command runs
         sys.path.insert(0, "")
+    atexit.register(_leave_processes)
+    try:
+        return _train(arguments)
+    except (ValueError, OSError, ModuleNotFoundError) as error:
+        if _is_said_elsewhere(error):
+            return 2
+        raise
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    from torch import OutOfMemoryError
+
+    from dynamic_kd.training import train
+
     recipe, folder = _recipe_and_folder(arguments)
-    with _hint(folder), _progress() as (progress, note):
-        results = train(
-            recipe,
-            folder,
-            resume=arguments.resume is not None,
-            overwrite=arguments.overwrite,
-            cpu=arguments.cpu,
-            progress=progress,
-            note=note,
-        )
+    try:
+        with bars(shown=_is_first_process()) as (progress, note):
+            results = train(
+                recipe,
+                folder,
+                resume=arguments.resume is not None,
+                overwrite=arguments.overwrite,
+                cpu=arguments.cpu,
+                progress=progress,
+                note=note,
+            )
+    except KeyboardInterrupt:
+        _say(f"interrupted{_way_on(folder, cpu=arguments.cpu)}")
+        return 130
+    except OSError:
+        way_on = _way_on(folder, cpu=arguments.cpu)
+        if way_on:
+            _say(f"ended early{way_on}")
+        raise
+    except OutOfMemoryError:  # maybe of this process alone, which then has to say it
+        mend = "lower training.batch_size or data.size, raise training.accumulation, or try precision=bf16"
+        print(f"dynamic-kd: error: the GPU's memory is too small for this recipe; {mend}", file=sys.stderr)
+        return 2
     if _is_first_process():
         _print(results, folder)
-    atexit.register(_leave_processes)
     return 0
 
 
@@ -111,16 +137,29 @@ def _recipe_and_folder(arguments: argparse.Namespace) -> tuple[Recipe, Path]:
     return recipe, Path(arguments.out or f"runs/{recipe.name}-seed{recipe.seed}")
 
 
-@contextmanager
-def _hint(folder: Path) -> Iterator[None]:
-    """Say how a run goes on that was interrupted, or could no longer write."""
-    try:
-        yield
-    except (KeyboardInterrupt, OSError):
-        if _is_first_process() and (folder / "recipe.toml").is_file():
-            command = f"dynamic-kd train --resume {shlex.quote(str(folder))}"
-            print(f"dynamic-kd: the run goes on, after the last epoch it finished, with: {command}", file=sys.stderr)
-        raise
+def _way_on(folder: Path, *, cpu: bool) -> str:
+    """Say how a run goes on that has ended early, if it had begun."""
+    if not (folder / "recipe.toml").is_file():
+        return ""
+    launched = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    command = "train" if launched else "dynamic-kd train"
+    words = f"{command} --resume {shlex.quote(str(folder))}{' --cpu' if cpu else ''}"
+    return f"; go on after the last epoch that was finished with{' the same launcher and' if launched else ''}: {words}"
+
+
+def _say(text: str) -> None:
+    if _is_first_process():
+        print(f"dynamic-kd: {text}", file=sys.stderr)
+
+
+def _is_said_elsewhere(error: Exception) -> bool:
+    """Tell whether another process says what is wrong: it was wrong there, or is wrong in all of a computer's."""
+    import torch
+
+    from dynamic_kd.training._processes import ElsewhereError
+
+    connected = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return isinstance(error, ElsewhereError) or (not connected and os.environ.get("LOCAL_RANK", "0") != "0")
 
 
 def _leave_processes() -> None:
@@ -136,41 +175,12 @@ def _is_first_process() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-@contextmanager
-def _progress() -> Iterator[tuple[Callable[[str, int, int], None], Callable[[str], None]]]:
-    """Show a bar for each step, and notes above them."""
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description:<18}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    tasks: dict[str, Any] = {}
-    with Progress(*columns, disable=not _is_first_process()) as bars:
-
-        def progress(step: str, done: int, total: int) -> None:
-            if step not in tasks:
-                tasks[step] = bars.add_task(step, total=total)
-            bars.update(tasks[step], completed=done)
-
-        yield progress, lambda text: bars.console.print(f"note: {text}", highlight=False, markup=False)
-
-
 def _print(results: dict[str, Any], folder: Path) -> None:
     """Print the scores on the validation set, and where everything is."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table
+
+    from dynamic_kd.cli._console import Output
 
     sheet = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
     sheet.add_column("scores on the validation set", no_wrap=True)
@@ -181,10 +191,11 @@ def _print(results: dict[str, Any], folder: Path) -> None:
             if "scores" in facts:
                 cells = (rounded(facts["scores"][score]) for score in _SCORES)
                 sheet.add_row(f"{name}, {which}", str(facts["epoch"]), *cells)
-    console = Console(highlight=False, markup=False, soft_wrap=True)
+    console = Output(soft_wrap=True)
     if sheet.row_count:
         console.print(sheet)
-    last = f"{list(results['results'])[-1]}-last.safetensors"
-    console.print(f"\nIn {folder}: the weights {last}, {results['seconds']:.0f} seconds.")
-    weights = shlex.quote(str(folder / last))
-    console.print(f"Next: dynamic-kd predict {weights} DIR --out MAPS")
+    names = [f"{name}-last.safetensors" for name in results["results"]]
+    weights = f"the weights {names[-1]}" if names else "no weights any more"
+    console.print(f"\nIn {folder}: {weights}, {results['seconds']:.0f} seconds.")
+    if names:
+        console.print(f"Next: dynamic-kd predict {shlex.quote(str(folder / names[-1]))} DIR --out MAPS")

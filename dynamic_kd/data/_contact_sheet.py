@@ -10,7 +10,7 @@ import numpy as np
 from dynamic_kd._extras import require
 from dynamic_kd.data._images import read_depth, read_gray, read_rgb
 from dynamic_kd.data._located import Located, locate_any
-from dynamic_kd.data._polarity import depth_polarity, spread
+from dynamic_kd.data._polarity import polarity_of_files, spread
 from dynamic_kd.data._reading import salient
 
 if TYPE_CHECKING:
@@ -77,15 +77,7 @@ def contact_sheet(
 def _near(located: Located, near: str) -> str:
     if near != "auto":
         return near
-    depths = (_readable(path) for path in spread(list(located.files.get("depth", {}).values())))
-    return depth_polarity(depth for depth in depths if depth is not None).near
-
-
-def _readable(path: Path) -> NDArray[np.float32] | None:
-    try:
-        return read_depth(path)
-    except ValueError:
-        return None
+    return polarity_of_files(list(located.files.get("depth", {}).values())).near
 
 
 def _picture(role: str, path: Path, near: str) -> NDArray[Any] | str:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dynamic_kd.data._images import depth_levels, file_content, gray_levels, rgb_levels, stretched
-from dynamic_kd.data._polarity import rise
+from dynamic_kd.data._images import depth_levels, file_content, gray_levels, rgb_levels
 from dynamic_kd.data._reading import check_mask, resized, salient
 from dynamic_kd.losses import soft_iou
 
@@ -42,8 +41,6 @@ class FileFacts:
     marks : tuple of str
         Of a mask ``"empty"``, ``"full"`` and ``"grey"`` (it has levels besides 0 and 255), of a depth or a teacher's
         map ``"flat"``, of depth ``"colour"``.
-    rise : float or None
-        Of depth: how much brighter the lower three quarters are than the top quarter.
     soft_iou : float or None
         Of a teacher's map: its overlap with the mask.
     digest : bytes or None
@@ -55,7 +52,6 @@ class FileFacts:
     stored: str = ""
     size: tuple[int, int] = (0, 0)
     marks: tuple[str, ...] = ()
-    rise: float | None = None
     soft_iou: float | None = None
     digest: bytes | None = None
 
@@ -98,7 +94,7 @@ def _depth(content: bytes, path: Path, stored: str) -> FileFacts:
         stored += f", {8 * levels.itemsize}-bit"
     colours = rgb_levels(content, path).astype(np.int16) if levels.dtype == np.uint8 else np.zeros((1, 1, 3))
     marks = {"flat": levels.min() == levels.max(), "colour": np.ptp(colours, axis=2).mean() > _COLOURFUL}
-    return FileFacts("depth", stored=stored, size=_size(levels), marks=_true(marks), rise=rise(stretched(levels)))
+    return FileFacts("depth", stored=stored, size=_size(levels), marks=_true(marks))
 
 
 def _mask(levels: NDArray[np.uint8], path: Path, stored: str) -> FileFacts:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dynamic_kd._extras import require
+from dynamic_kd.data._image_header import check_header, essential
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 # OpenCV's IMREAD_* flags, written out so that importing this module does not import OpenCV.
 _GRAY, _COLOUR, _ANY_DEPTH, _IGNORE_ORIENTATION = 0, 1, 2, 128
-_TIFF_ORIENTATION = 274
 
 
 def read_gray(path: str | Path) -> NDArray[np.uint8]:
@@ -28,7 +29,7 @@ def read_gray(path: str | Path) -> NDArray[np.uint8]:
     Parameters
     ----------
     path : str or Path
-        A file in any format OpenCV reads. Its content decides the format, not its suffix.
+        A PNG, JPEG, BMP, TIFF or WebP file. Its content decides the format, not its suffix.
 
     Returns
     -------
@@ -38,8 +39,14 @@ def read_gray(path: str | Path) -> NDArray[np.uint8]:
     Raises
     ------
     ValueError
-        If the file is missing, empty, truncated or not an image, if it holds floats, or if it is a 16-bit
-        image whose values all lie in 0 to 255, of which the high byte would keep nothing.
+        If the file is missing, empty, truncated or not an image, if it declares more than 2**27 pixels, if it
+        holds floats, or if it is a 16-bit image whose values all lie in 0 to 255, of which the high byte would
+        keep nothing.
+
+    Notes
+    -----
+    What declares its size and its parts wrongly is refused before it is decoded, and of a PNG also what differs from
+    its checksums. JPEG, BMP, TIFF and WebP have none: damage within their pixels reads as other pixels.
     """
     return gray_levels(file_content(path), path)
 
@@ -64,7 +71,7 @@ def read_rgb(path: str | Path) -> NDArray[np.uint8]:
     Raises
     ------
     ValueError
-        If the file is missing, empty, truncated or not an image.
+        If the file is missing, empty, truncated or not an image, or if it declares more than 2**27 pixels.
     """
     return rgb_levels(file_content(path), path)
 
@@ -87,7 +94,8 @@ def read_depth(path: str | Path) -> NDArray[np.float32]:
     Raises
     ------
     ValueError
-        If the file is missing, empty, truncated or not an image, or if it holds NaN or infinities.
+        If the file is missing, empty, truncated or not an image, if it declares more than 2**27 pixels, or if it
+        holds NaN or infinities.
     """
     return stretched(depth_levels(file_content(path), path))
 
@@ -125,32 +133,40 @@ def file_content(path: str | Path) -> bytes:
 def _decode(content: bytes, path: str | Path, flags: int) -> NDArray[Any]:
     if not content:
         raise ValueError(f"{path}: expected an image file, got an empty one")
-    if _is_truncated(content):
-        raise ValueError(f"{path}: expected a whole image, got a truncated or damaged one; copy it again")
     cv2 = opencv()
-    try:
-        image = cv2.imdecode(np.frombuffer(_upright_tiff(content), np.uint8), flags)
-    except cv2.error:
-        image = None
-    if image is None:
+    width, height = check_header(content, path)
+    with _silenced(cv2):
+        try:
+            image = cv2.imdecode(np.frombuffer(essential(content), np.uint8), flags)
+        except cv2.error:
+            image = None
+    if image is None or image.shape[:2] != (height, width):
         raise ValueError(f"{path}: expected an image OpenCV can read, got a truncated or mislabelled file")
     return np.asarray(image)
 
 
-def _upright_tiff(content: bytes) -> bytes:
-    """Mark a TIFF as upright: OpenCV turns it as it is marked, also when told to ignore that."""
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(content[:4])
-    if order is None:
-        return content
+class _Silence:
+    """OpenCV's log level, which all threads share: what it was, and how many want it to be silent."""
+
+    lock = threading.Lock()
+    wanted = 0
+    before = 0
+
+
+@contextmanager
+def _silenced(cv2: Any) -> Iterator[None]:
+    """Keep OpenCV from writing on the standard error what an exception is about to say with the file's name."""
+    with _Silence.lock:
+        if not _Silence.wanted:
+            _Silence.before = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+        _Silence.wanted += 1
     try:
-        (start,) = struct.unpack_from(f"{order}I", content, 4)
-        (entries,) = struct.unpack_from(f"{order}H", content, start)
-        for entry in range(start + 2, start + 2 + 12 * entries, 12):
-            if struct.unpack_from(f"{order}H", content, entry) == (_TIFF_ORIENTATION,):
-                return content[: entry + 8] + struct.pack(f"{order}H", 1) + content[entry + 10 :]
-    except struct.error:  # the directory is cut off, which OpenCV will find too
-        pass
-    return content
+        yield
+    finally:
+        with _Silence.lock:
+            _Silence.wanted -= 1
+            if not _Silence.wanted:
+                cv2.utils.logging.setLogLevel(_Silence.before)
 
 
 def opencv() -> Any:
@@ -159,32 +175,3 @@ def opencv() -> Any:
     import cv2
 
     return cv2
-
-
-def _is_truncated(content: bytes) -> bool:
-    """Whether the end is missing, which OpenCV covers with grey or black pixels instead of reporting it."""
-    if content.startswith(b"\x89PNG\r\n\x1a\n"):
-        return not _png_is_whole(content)
-    if content.startswith(b"\xff\xd8\xff"):  # JPEG: the end marker follows the last start of scan
-        return content.rfind(b"\xff\xd9") <= content.rfind(b"\xff\xda")
-    if content.startswith(b"BM") and len(content) >= 6:
-        (size,) = struct.unpack_from("<I", content, 2)
-        return len(content) < int(size)
-    return False
-
-
-def _png_is_whole(content: bytes) -> bool:
-    """Walk the chunks to IEND; the checksums of the critical ones (upper-case names) must agree."""
-    position = 8
-    while position + 12 <= len(content):
-        length, name = struct.unpack_from(">I4s", content, position)
-        end = position + 12 + length
-        if end > len(content):
-            return False
-        (checksum,) = struct.unpack_from(">I", content, end - 4)
-        if name[:1].isupper() and zlib.crc32(memoryview(content)[position + 4 : end - 4]) != checksum:
-            return False
-        if name == b"IEND":
-            return True
-        position = end
-    return False

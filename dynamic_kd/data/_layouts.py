@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dynamic_kd.data._known_sets import known_name, split_word
+from dynamic_kd.data._pairing import listing
 
 ROLES = {
     "image": ("RGB", "RGB_left", "LR", "Image", "Images", "Imgs", "train_images", "test_images"),
@@ -71,9 +72,15 @@ def find_layouts(root: Path, needed: tuple[str, ...]) -> tuple[list[Layout], lis
                 )
     if not found:
         wanted = "; ".join(f"{role}: {', '.join(ROLES[role])}" for role in needed)
-        got = f"; {notes[0]}" if notes else ""
-        raise ValueError(f"{root}: expected sub-folders of {_words(needed)} ({wanted}), got none of each{got}")
+        alone = "images, or " if needed == ("image",) else ""
+        got = f"none: {notes[0]}" if notes else _there(root)
+        raise ValueError(f"{root}: expected {alone}sub-folders of {_words(needed)} ({wanted}), got {got}")
     return found, notes
+
+
+def _there(folder: Path) -> str:
+    names = [path.name for path in _subfolders(folder)]
+    return f"others: {listing(names)}" if names else "no sub-folders"
 
 
 def _words(roles: tuple[str, ...] | list[str]) -> str:

@@ -27,6 +27,8 @@ class Matching(NamedTuple):
 def images_by_stem(folder: str | Path) -> dict[str, Path]:
     """Index the images of one folder by stem; hidden files, other files and sub-folders are left out.
 
+    A link that leads nowhere is an image that reading refuses, rather than none.
+
     Raises
     ------
     ValueError
@@ -39,7 +41,7 @@ def images_by_stem(folder: str | Path) -> dict[str, Path]:
         )
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or path.suffix.lower() not in IMAGE_SUFFIXES or not path.is_file():
+        if path.name.startswith(".") or path.suffix.lower() not in IMAGE_SUFFIXES or path.is_dir():
             continue
         if path.stem in found:
             both = f"{found[path.stem].name} and {path.name}"
@@ -48,13 +50,19 @@ def images_by_stem(folder: str | Path) -> dict[str, Path]:
     return found
 
 
+def other_files(folder: Path) -> list[str]:
+    """Return the names of the files of a folder that `images_by_stem` leaves out, but for hidden ones."""
+    paths = sorted(path for path in folder.iterdir() if path.is_file())
+    return [path.name for path in paths if path.suffix.lower() not in IMAGE_SUFFIXES and not path.name.startswith(".")]
+
+
 def match_by_stem(*, allow_missing: bool = False, **folders: str | Path) -> Matching:
     """Match the images of several folders by stem, whatever their suffixes.
 
     Parameters
     ----------
     allow_missing : bool
-        Return what is unmatched in `Matching.missing` instead of raising.
+        Return what is unmatched in ``Matching.missing`` instead of raising.
     **folders : str or Path
         The folders, each under the name that errors and the result use, such as ``pred=`` and ``target=``.
 
@@ -79,24 +87,28 @@ def match_by_stem(*, allow_missing: bool = False, **folders: str | Path) -> Matc
     lacking = {name: [stem for stem in stems if stem not in found] for name, found in indexed.items()}
     missing = {name: absent for name, absent in lacking.items() if absent}
     where = ", ".join(f"{name} {folder}" for name, folder in folders.items())
-    if missing and not allow_missing:
-        lists = "; ".join(f"{len(absent)} missing in {name}: {listing(absent)}" for name, absent in missing.items())
-        raise ValueError(
-            f"expected the same file stems in every folder ({where}), got {lists}; "
-            f"add them, or go on without them by allow_missing=True (--allow-missing)"
-        )
     files = {
         stem: {name: found[stem] for name, found in indexed.items()}
         for stem in stems
         if all(stem in found for found in indexed.values())
     }
     if not files:
-        counts = ", ".join(f"{len(found)} in {name}" for name, found in indexed.items())
+        counts = ", ".join(f"{len(found)} in {name}{_first(found)}" for name, found in indexed.items())
         raise ValueError(
             f"expected images with the same stems ({where}), got no match among {counts}; "
             f"the suffixes read are {', '.join(IMAGE_SUFFIXES)}"
         )
+    if missing and not allow_missing:
+        lists = "; ".join(f"{len(absent)} missing in {name}: {listing(absent)}" for name, absent in missing.items())
+        raise ValueError(
+            f"expected the same file stems in every folder ({where}), got {lists}; "
+            f"add them, or go on without them by allow_missing=True (--allow-missing)"
+        )
     return Matching(files, missing)
+
+
+def _first(found: dict[str, Path]) -> str:
+    return f" (the first is {next(iter(found))})" if found else ""
 
 
 def listing(stems: list[str]) -> str:

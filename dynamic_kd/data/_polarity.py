@@ -11,6 +11,8 @@ import numpy as np
 from dynamic_kd.data._images import read_depth
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
     from dynamic_kd.data._sources import DataFolder
@@ -66,34 +68,42 @@ def depth_polarity(depths: Iterable[NDArray[np.float32]]) -> Polarity:
     >>> depth_polarity([np.array([[0.9], [0.5], [0.1]])])
     Polarity(near='dark', agreeing=1, maps=1, sure=True)
     """
-    return polarity_of(rise(depth) for depth in depths)
-
-
-def polarity_of(rises: Iterable[float]) -> Polarity:
-    """Tell the polarity of depth maps from the `rise` of each."""
-    telling = [value for value in rises if abs(value) > _NOTHING]
+    telling = [value for value in map(_rise, depths) if abs(value) > _NOTHING]
     bright = not telling or bool(np.median(telling) >= 0)
     agreeing = sum((value > 0) == bright for value in telling)
     sure = bool(telling) and agreeing >= _SURE * len(telling)
     return Polarity("bright" if bright else "dark", agreeing, len(telling), sure)
 
 
+def polarity_of_files(paths: Sequence[Path]) -> Polarity:
+    """Tell the polarity of depth files by fifty of them at most, evenly spread; unreadable ones tell nothing."""
+    depths = (_readable(path) for path in spread(paths))
+    return depth_polarity(depth for depth in depths if depth is not None)
+
+
+def doubt(polarity: Polarity) -> str | None:
+    """Say that a decision is not sure, and what to do about it; None where it is."""
+    if polarity.sure:
+        return None
+    agree = f"only {polarity.agreeing} of {polarity.maps} depth maps say so"
+    return f"near seems {polarity.near}, but {agree}: look at some, and say which it is by near"
+
+
 def decide_near(folders: Iterable[DataFolder]) -> list[DataFolder]:
     """Decide ``near="auto"`` for each data set by `depth_polarity` of its depth maps, of fifty at most.
 
-    The fifty are spread evenly over the files. A set without depth is left as it is.
-
-    Raises
-    ------
-    ValueError
-        If a depth map cannot be read.
+    The fifty are spread evenly over all depth files that lie in the data set's folder, whichever of them a list file
+    names: training and validation lists of one data set get one answer. A doubtful answer is noted. A set without depth
+    is left as it is.
     """
     decided = []
     for folder in folders:
-        depths = [files.depth for files in folder.files if files.depth]
-        if folder.near == "auto" and depths:
-            polarity = depth_polarity(read_depth(path) for path in spread(depths))
-            folder = replace(folder, near=polarity.near)
+        depths = folder.depths or [files.depth for files in folder.files if files.depth]
+        if folder.near == "auto" and depths and folder.has_depth:
+            polarity = polarity_of_files(depths)
+            doubtful = doubt(polarity)
+            notes = (*folder.notes, *([f"{folder.root}: {doubtful}"] if doubtful else []))
+            folder = replace(folder, near=polarity.near, notes=notes)
         decided.append(folder)
     return decided
 
@@ -104,7 +114,14 @@ def spread(items: Sequence[Item], count: int = LOOKED_AT) -> list[Item]:
     return [items[int(index * step)] for index in range(min(count, len(items)))]
 
 
-def rise(depth: NDArray[np.float32]) -> float:
+def _readable(path: Path) -> NDArray[np.float32] | None:
+    try:
+        return read_depth(path)
+    except ValueError:  # whoever needs it will say so
+        return None
+
+
+def _rise(depth: NDArray[np.float32]) -> float:
     """Return how much brighter the lower three quarters are than the top quarter."""
     quarter = -(-len(depth) // 4)
     return float(depth[quarter:].mean() - depth[:quarter].mean()) if len(depth) > 1 else 0.0

@@ -48,6 +48,8 @@ def sentences(report: SetReport) -> list[str]:
     if polarity := report.polarity:
         is_near = f"Near is {polarity.near}" if polarity.sure else f"Near seems {polarity.near}, which is not sure,"
         said.append(f"{is_near} in the depth files: {polarity.agreeing} of {polarity.maps} maps looked at say so.")
+    else:
+        said.append("There are no depth maps: networks that take colour alone can use it (data.depth = false).")
     if report.teacher_iou is not None:
         said.append(f"The teacher's maps overlap the masks by {report.teacher_iou:.3f} (soft IoU, mean over images).")
     return said
@@ -57,7 +59,8 @@ def closing(problems: int, warnings: int) -> str:
     """Say how many problems and warnings there are."""
     if not problems and not warnings:
         return "Nothing is wrong."
-    return f"{_count(problems, 'problem')} that training would refuse, {_count(warnings, 'warning')}."
+    words = f"{_count(problems, 'problem')} that training would refuse, {_count(warnings, 'warning')}."
+    return words[:1].upper() + words[1:]
 
 
 def _count(number: int, word: str) -> str:

@@ -12,7 +12,8 @@ from dynamic_kd.data._file_facts import FileFacts
 from dynamic_kd.data._known_sets import count_note
 from dynamic_kd.data._layouts import ROLES
 from dynamic_kd.data._located import Located
-from dynamic_kd.data._polarity import LOOKED_AT, Polarity, polarity_of, spread
+from dynamic_kd.data._pairing import listing, other_files
+from dynamic_kd.data._polarity import Polarity, doubt, polarity_of_files
 
 _LOW_OVERLAP = 0.2
 
@@ -78,8 +79,8 @@ class SetReport:
 def set_report(located: Located, facts: Sequence[list[FileFacts]], near: str) -> SetReport:
     """Sum up what is known of the files of a data set's samples, one list of facts for each sample looked at."""
     roles = tuple(_role_report(located, role, facts) for role in (*ROLES, "teacher") if role in located.files)
-    rises = [fact.rise for sample in facts for fact in sample if fact.rise is not None]
-    polarity = polarity_of(spread(rises, LOOKED_AT)) if rises else None
+    depths = list(located.files.get("depth", {}).values())
+    polarity = polarity_of_files(depths) if depths else None
     overlaps = [fact.soft_iou for sample in facts for fact in sample if fact.soft_iou is not None]
     teacher_iou = float(np.mean(overlaps)) if overlaps else None
     count = count_note(located.layout.name, located.layout.split, len(located.wanted))
@@ -95,6 +96,7 @@ def set_report(located: Located, facts: Sequence[list[FileFacts]], near: str) ->
         problems=tuple(_problems(located, facts)),
         warnings=(
             *([count] if count else []),
+            *_left_out(located),
             *_mark_warnings(roles),
             *_polarity_warnings(polarity, near),
             *_teacher_warnings(teacher_iou),
@@ -131,6 +133,16 @@ def _problems(located: Located, facts: Sequence[list[FileFacts]]) -> list[str]:
     return problems + [fact.error for sample in facts for fact in sample if fact.error]
 
 
+def _left_out(located: Located) -> list[str]:
+    """Name the files that are no images, which nobody reads."""
+    others = {folder.name: other_files(folder) for folder in located.layout.roles.values()}
+    return [
+        f"left out of {folder}, as their suffixes are none of images: {listing(names)}"
+        for folder, names in others.items()
+        if names
+    ]
+
+
 def _mark_warnings(roles: Iterable[RoleReport]) -> list[str]:
     said = {
         ("mask", "empty"): "masks without a salient pixel",
@@ -156,9 +168,8 @@ def _polarity_warnings(polarity: Polarity | None, near: str) -> list[str]:
     agree = f"{polarity.agreeing} of {polarity.maps} depth maps"
     if near != "auto" and polarity.sure and near != polarity.near:
         return [f"near is said to be {near}, but {agree} look as if it were {polarity.near}"]
-    if near == "auto" and not polarity.sure:
-        return [f"near seems {polarity.near}, but only {agree} say so: look at some, and say which it is by near"]
-    return []
+    doubtful = doubt(polarity)
+    return [doubtful] if doubtful and near == "auto" else []
 
 
 def _teacher_warnings(teacher_iou: float | None) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from dynamic_kd._checks import check_choice, check_flag
@@ -53,6 +53,9 @@ class DataFolder:
         ``"train"``, ``"test"`` or ``"val"`` where a folder's name says so.
     notes : tuple of str
         What the user should know, such as another count of images than the set is known for.
+    depths : tuple of Path
+        All depth files of the data set, also those of samples that a list file leaves out; by them `decide_near`
+        decides. If empty, by those of the samples.
     """
 
     name: str
@@ -61,6 +64,12 @@ class DataFolder:
     near: str
     split: str | None = None
     notes: tuple[str, ...] = ()
+    depths: tuple[Path, ...] = field(default=(), repr=False)
+
+    @property
+    def has_depth(self) -> bool:
+        """Whether its samples have depth maps."""
+        return any(files.depth for files in self.files)
 
 
 def find_data(
@@ -143,4 +152,5 @@ def _data_folder(located: Located, near: str, depth: bool | None) -> DataFolder:
     if count := count_note(layout.name, layout.split, len(located.wanted)):
         notes.append(count)
     files = [SampleFiles(located.prefix + stem, **located.of(stem)) for stem in located.wanted]
-    return DataFolder(located.name, layout.folder, tuple(files), near, layout.split, tuple(notes))
+    depths = tuple(located.files.get("depth", {}).values())
+    return DataFolder(located.name, layout.folder, tuple(files), near, layout.split, tuple(notes), depths)

@@ -57,7 +57,7 @@ def synthetic_rgbd(
     Returns
     -------
     list of Sample
-        With `Sample.spoilt` naming the kind, or None for a clean depth map.
+        With ``Sample.spoilt`` naming the kind, or None for a clean depth map.
 
     Raises
     ------

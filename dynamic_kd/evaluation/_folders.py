@@ -40,7 +40,7 @@ def evaluate_folders(
     Parameters
     ----------
     pred, target
-        Folders of images in any format OpenCV reads; the suffixes of a pair may differ.
+        Folders of PNG, JPEG, BMP, TIFF or WebP images; the suffixes of a pair may differ.
     strict_size
         Refuse a prediction whose size is not the mask's, instead of resizing it (bilinearly) and counting it.
     allow_missing

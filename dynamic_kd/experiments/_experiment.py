@@ -69,7 +69,7 @@ class Experiment:
         the like are settings of the run that trains it alone.
     choose : tuple of str
         Settings of the grid that are tuned: of each method at each other point, the values that are best on the
-        choosing images (`Data.validation`) go into the table, scored on the reporting images (`Data.report`).
+        choosing images (``Data.validation``) go into the table, scored on the reporting images (``Data.report``).
     by : str
         The score that decides the choice, and the order of the figures.
     scores : tuple of str
@@ -77,7 +77,7 @@ class Experiment:
     axis : str, optional
         The setting that the figure has on its horizontal axis; by default the first that is not tuned.
     paper_table : int, optional
-        The paper's table that methods' columns (`Method.paper`) are of.
+        The paper's table that methods' columns (``Method.paper``) are of.
     resamples : int
         Of the bootstrap.
     bootstrap_seed : int

@@ -12,8 +12,9 @@ from dynamic_kd.models._files import write_whole
 from dynamic_kd.training._logs import EPOCHS
 from dynamic_kd.training._recipe import Recipe
 from dynamic_kd.training._recipe_file import recipe_toml
+from dynamic_kd.training._results import RESULTS
 from dynamic_kd.training._stage import records_file
-from dynamic_kd.training._train import RECIPE, RESULTS, resumable
+from dynamic_kd.training._train import RECIPE, resumable
 
 PLANNED, LOGS = "planned", "logs"
 KEEP = ("all", "weights", "records")
@@ -110,7 +111,7 @@ def _without_places(recipe: Recipe) -> Recipe:
     return replace(
         recipe,
         name=repr(parts),
-        data=replace(data, root=".", train=("",), validation=(), report=()),
+        data=replace(data, root=None, train=data.train and ("",), validation=(), report=()),
         teacher=replace(
             teacher,
             weights=name(teacher.weights),

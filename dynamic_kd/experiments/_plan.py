@@ -50,17 +50,20 @@ class Plan:
     runs: tuple[PlannedRun, ...]
     cells: tuple[Cell, ...]
 
-    def only(self, pattern: str) -> Plan:
-        """Return the runs whose names a pattern matches, as a whole or within, and the teachers that they need.
+    def only(self, *patterns: str) -> Plan:
+        """Return the runs whose names one of the patterns matches, as a whole or within, and the teachers they need.
 
         Raises
         ------
         ValueError
-            If no run does.
+            If a pattern matches none.
         """
-        chosen = {run.name for run in self.runs if fnmatch(run.name, pattern) or pattern in run.name}
-        if not chosen:
-            raise ValueError(f"--only: expected a pattern of runs, as {self.runs[-1].name}, got {pattern!r}")
+        chosen: set[str] = set()
+        for pattern in patterns:
+            matched = {run.name for run in self.runs if fnmatch(run.name, pattern) or pattern in run.name}
+            if not matched:
+                raise ValueError(f"--only: expected a pattern of runs, as {self.runs[-1].name}, got {pattern!r}")
+            chosen |= matched
         chosen |= {run.needs for run in self.runs if run.name in chosen and run.needs is not None}
         runs = tuple(run for run in self.runs if run.name in chosen)
         return Plan(runs, tuple(cell for cell in self.cells if cell.run in chosen))

@@ -19,8 +19,9 @@ from dynamic_kd.experiments._folder import result_file, run_folder, state_of
 from dynamic_kd.experiments._plan import Cell, Plan, PlannedRun
 from dynamic_kd.training._recipe import BEST
 from dynamic_kd.training._records_file import read_records
+from dynamic_kd.training._results import RESULTS
 from dynamic_kd.training._stage import records_file
-from dynamic_kd.training._train import RESULTS, SURROUNDINGS
+from dynamic_kd.training._train import SURROUNDINGS
 
 
 class RunResult(NamedTuple):
@@ -145,7 +146,7 @@ def _read(folder: Path, run: PlannedRun) -> RunResult:
     judged, choosing = result_file(place, run.recipe), records_file(place, 2, "validation")
     own = choosing.is_file() and choosing != judged
     facts = json.loads((place / RESULTS).read_text(encoding="utf-8"))
-    facts["environment"] = json.loads((place / SURROUNDINGS).read_text(encoding="utf-8"))
+    facts["environment"] = json.loads((place / SURROUNDINGS).read_text(encoding="utf-8"))["sessions"][-1]
     return RunResult(
         run.name,
         place,

@@ -25,6 +25,7 @@ from dynamic_kd.experiments._folder import (
     words_of,
 )
 from dynamic_kd.experiments._plan import Plan, PlannedRun
+from dynamic_kd.training._lock import alone
 
 _POLL, _GRACE = 0.1, 20.0  # seconds: between two looks, and until a child that was asked to stop is killed
 
@@ -90,7 +91,9 @@ def run_plan(
         When stopped, after the runs' processes have ended; they go on the next time.
     """
     folder = Path(folder)
-    with _alone(folder) as lock, _stoppable():
+    # Children hold the folder too, so that it stays held by those that outlive a killed parent.
+    with alone(folder, "makes runs") as lock, _stoppable():
+        (folder / LOGS).mkdir(exist_ok=True)
         states = {run.name: state_of(folder, run) for run in plan.runs}
         return _Runner(plan, folder, states, gpus or (None,), at_once, keep, lock).run(show)
 
@@ -211,25 +214,6 @@ def _visible(gpu: int) -> str:
     if seen and gpu >= len(seen):
         raise ValueError(f"gpus: expected numbers under {len(seen)}, for CUDA_VISIBLE_DEVICES hides others, got {gpu}")
     return seen[gpu].strip() if seen else str(gpu)
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[int | None]:
-    """Hold the folder; children hold it too, so that it stays held by those that outlive a killed parent."""
-    (folder / LOGS).mkdir(parents=True, exist_ok=True)
-    try:
-        import fcntl
-    except ImportError:  # Windows has no such locks
-        yield None
-        return
-    with (folder / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(
-                f"{folder}: expected no other process that makes runs there, got one; wait for it, or stop it"
-            ) from None
-        yield file.fileno()
 
 
 @contextmanager

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dynamic_kd._array import Array, Namespace, accumulation_dtype, array_namespace
+from dynamic_kd._support import array_support
 from dynamic_kd.losses._inputs import check_floating, check_maps, margin, plane_shape, unit_map
 from dynamic_kd.losses._stable import softplus
 
 
+@array_support(gradient=True, traced=True, gpu="operations")
 def cross_entropy(logits: Array, target: Array, *, xp: Namespace | None = None) -> Array:
     r"""Cross-entropy of a saliency map with its target, pixel by pixel.
 

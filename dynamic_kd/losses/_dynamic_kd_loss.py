@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from dynamic_kd._array import Array, Namespace, array_namespace
 from dynamic_kd._checks import check_choice, check_flag, check_number
+from dynamic_kd._support import array_support
 from dynamic_kd.losses._dispatch import fused_loss
 from dynamic_kd.losses._dynamic_kd_terms import DynamicKDTerms, terms_of
 from dynamic_kd.losses._inputs import pixels
@@ -17,6 +18,7 @@ REDUCTIONS = ("mean", "sum", "none")
 IMPLEMENTATIONS = ("auto", "eager", "fused")
 
 
+@array_support(gradient=True, traced=True, gpu="kernels")
 @dataclass(frozen=True, kw_only=True)
 class DynamicKDLoss:
     r"""Dynamic knowledge distillation loss with noise elimination, for saliency maps.
@@ -182,6 +184,7 @@ class DynamicKDLoss:
         return terms_of(pixels(student_logits, teacher_logits, target, valid, xp), self, xp)
 
 
+@array_support(gradient=True, traced=True, gpu="operations")
 def dynamic_kd_terms(
     student_logits: Array,
     teacher_logits: Array,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dynamic_kd._array import Array, Namespace, array_namespace
 from dynamic_kd._checks import check_number
+from dynamic_kd._support import array_support
 from dynamic_kd.losses._inputs import check_unit_pair
 
 
+@array_support(gradient=True, traced=True, gpu="operations")
 def dynamic_weight(teacher_iou: Array, student_error: Array, *, p: float = 0.7, xp: Namespace | None = None) -> Array:
     r"""Weight of the teacher's knowledge, from its confidence and from what the student still lacks.
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dynamic_kd._array import Array, Namespace, accumulation_dtype, array_namespace
 from dynamic_kd._checks import check_number
+from dynamic_kd._support import array_support
 from dynamic_kd.losses._inputs import check_unit_range
 
 
+@array_support(gradient=True, traced=True, gpu="operations")
 def logits_from_probabilities(maps: Array, *, clip: float = 0.5 / 255, xp: Namespace | None = None) -> Array:
     r"""Logits of saliency maps, so that saved maps can serve as a teacher.
 

@@ -6,6 +6,7 @@ from typing import Literal
 
 from dynamic_kd._array import Array, Namespace, accumulation_dtype, array_namespace
 from dynamic_kd._checks import check_choice
+from dynamic_kd._support import array_support
 from dynamic_kd.losses._inputs import check_floating, check_maps, plane_shape, unit_map, validity
 from dynamic_kd.losses._stable import softplus
 
@@ -13,6 +14,7 @@ Granularity = Literal["image", "pixel"]
 GRANULARITIES = ("image", "pixel")
 
 
+@array_support(gradient=True, traced=True, gpu="operations")
 def soft_iou(
     probabilities: Array,
     target: Array,

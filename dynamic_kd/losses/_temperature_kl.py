@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dynamic_kd._array import Array, Namespace, accumulation_dtype, array_namespace, stop_gradient
 from dynamic_kd._checks import check_flag, check_number
+from dynamic_kd._support import array_support
 from dynamic_kd.losses._inputs import check_floating, check_match, margin, plane_shape
 from dynamic_kd.losses._stable import softplus
 
 
+@array_support(gradient=True, traced=True, gpu="operations")
 def temperature_kl(
     student_logits: Array,
     teacher_logits: Array,

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from dynamic_kd._array import Array, Namespace
+from dynamic_kd._support import array_support
 from dynamic_kd.metrics._functional import scored
 from dynamic_kd.metrics._rates import RATES, Rate
 from dynamic_kd.metrics._statistics import Statistics
 from dynamic_kd.metrics._statistics._interface import column
 
 
+@array_support(gradient=False, traced=True, gpu="kernels")
 def roc_auc(
     pred: Array, target: Array, *, normalize: bool = True, quantize: bool = False, check: str = "auto"
 ) -> Array:
@@ -54,6 +56,7 @@ def roc_auc(
     return scored(roc_auc_values, pred, target, normalize=normalize, quantize=quantize, check=check)
 
 
+@array_support(gradient=False, traced=True, gpu="kernels")
 def pr_auc(pred: Array, target: Array, *, normalize: bool = True, quantize: bool = False, check: str = "auto") -> Array:
     r"""Area under the precision-recall curve.
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from dynamic_kd._array import Array, array_namespace, to_host
 from dynamic_kd._checks import check_number
 from dynamic_kd._extras import require
+from dynamic_kd._support import array_support
 from dynamic_kd.metrics._camouflage import camouflage_degree
 from dynamic_kd.metrics._on_host import scored_on_host
 from dynamic_kd.metrics._statistics._interface import EPSILON
@@ -21,6 +22,7 @@ Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
 
+@array_support(gradient=False, traced=False, gpu="copied")
 def context_measure(
     pred: Array,
     target: Array,
@@ -86,6 +88,7 @@ def context_measure(
     return scored_on_host(formula, pred, target, normalize=normalize, quantize=quantize, check=check)
 
 
+@array_support(gradient=False, traced=False, gpu="copied")
 def camouflage_context_measure(
     pred: Array,
     target: Array,

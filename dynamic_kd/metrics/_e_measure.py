@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dynamic_kd._array import Array
 from dynamic_kd._checks import check_flag
+from dynamic_kd._support import array_support
 from dynamic_kd.metrics._functional import scored
 from dynamic_kd.metrics._reduce import check_reduce, reduced
 from dynamic_kd.metrics._statistics import Counts, Statistics
 from dynamic_kd.metrics._statistics._interface import EPSILON, column
 
 
+@array_support(gradient=False, traced=True, gpu="kernels")
 def e_measure(
     pred: Array,
     target: Array,

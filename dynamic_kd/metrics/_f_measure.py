@@ -6,6 +6,7 @@ from functools import partial
 
 from dynamic_kd._array import Array
 from dynamic_kd._checks import check_number
+from dynamic_kd._support import array_support
 from dynamic_kd.metrics._functional import scored
 from dynamic_kd.metrics._rates import BETA_SQUARED as BETA_SQUARED
 from dynamic_kd.metrics._rates import RATES, f_rate, rate_values
@@ -14,6 +15,7 @@ from dynamic_kd.metrics._statistics import Counts, Statistics
 from dynamic_kd.metrics._statistics._interface import column
 
 
+@array_support(gradient=False, traced=True, gpu="kernels")
 def f_measure(
     pred: Array,
     target: Array,

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from dynamic_kd._array import Array
 from dynamic_kd._checks import check_number
 from dynamic_kd._extras import require
+from dynamic_kd._support import array_support
 from dynamic_kd.metrics._on_host import Floats, Mask, scored_on_host
 
 # A pixel and its four neighbours.
@@ -19,6 +20,7 @@ Bytes = npt.NDArray[np.uint8]
 Indices = npt.NDArray[np.int64]
 
 
+@array_support(gradient=False, traced=False, gpu="copied")
 def human_correction_effort(
     pred: Array,
     target: Array,

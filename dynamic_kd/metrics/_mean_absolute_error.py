@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dynamic_kd._array import Array
+from dynamic_kd._support import array_support
 from dynamic_kd.metrics._functional import scored
 from dynamic_kd.metrics._statistics import Statistics
 
 
+@array_support(gradient=False, traced=True, gpu="kernels")
 def mean_absolute_error(
     pred: Array, target: Array, *, normalize: bool = True, quantize: bool = False, check: str = "auto"
 ) -> Array:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dynamic_kd._array import Array
+from dynamic_kd._support import array_support
 from dynamic_kd.metrics._edges import THRESHOLDS, edges, hits, touched
 from dynamic_kd.metrics._on_host import Floats, Mask, scored_on_host
 from dynamic_kd.metrics._reduce import check_reduce
@@ -18,6 +19,7 @@ SCALES = 10
 HALF_OVERFLOWS = 65520
 
 
+@array_support(gradient=False, traced=False, gpu="copied")
 def multi_scale_iou(
     pred: Array,
     target: Array,

@@ -38,7 +38,7 @@ class Records:
     normalize, quantize
         How predictions were read.
     host
-        Metrics from pixels that were measured as well, names in `HOST_MEASURES`.
+        Metrics from pixels that were measured as well, names in ``HOST_MEASURES``.
     host_curves, host_numbers
         Their curves, one after another, and their numbers, shape (B, ...), float64.
     """

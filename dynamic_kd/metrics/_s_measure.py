@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dynamic_kd._array import Array
 from dynamic_kd._checks import check_number
+from dynamic_kd._support import array_support
 from dynamic_kd.metrics._functional import scored
 from dynamic_kd.metrics._statistics import Moments, Statistics
 from dynamic_kd.metrics._statistics._interface import EPSILON
 
 
+@array_support(gradient=False, traced=True, gpu="kernels")
 def s_measure(
     pred: Array,
     target: Array,
@@ -22,8 +24,8 @@ def s_measure(
 
     .. math:: S = \alpha S_{object} + (1 - \alpha) S_{region}
 
-    `S_object` rewards a foreground that is uniform and bright over a dark background; `S_region` is the area-weighted
-    structural similarity (SSIM) of the four quadrants around the target's centroid.
+    ``S_object`` rewards a foreground that is uniform and bright over a dark background; ``S_region`` is the
+    area-weighted structural similarity (SSIM) of the four quadrants around the target's centroid.
 
     Parameters
     ----------

@@ -9,12 +9,14 @@ import numpy as np
 
 from dynamic_kd._array import Array
 from dynamic_kd._checks import check_choice, check_number
+from dynamic_kd._support import array_support
 from dynamic_kd.metrics._objects import Floats, Mask, ObjectStatistics, object_boxes
 from dynamic_kd.metrics._on_host import scored_on_host
 from dynamic_kd.metrics._rates import BETA_SQUARED, RATES, Rate, f_rate, rate_values
 from dynamic_kd.metrics._reduce import check_reduce
 
 
+@array_support(gradient=False, traced=False, gpu="copied")
 def size_invariant_f_measure(
     pred: Array,
     target: Array,
@@ -83,6 +85,7 @@ def size_invariant_f_measure(
     return _mean_over_objects(partial(f_rate, beta_squared=beta_squared), pred, target, reduce, **settings)
 
 
+@array_support(gradient=False, traced=False, gpu="copied")
 def size_invariant_rate(
     pred: Array,
     target: Array,
@@ -129,6 +132,7 @@ def size_invariant_rate(
     return _mean_over_objects(RATES[rate], pred, target, reduce, **settings)
 
 
+@array_support(gradient=False, traced=False, gpu="copied")
 def size_invariant_mean_absolute_error(
     pred: Array, target: Array, *, normalize: bool = True, quantize: bool = False, check: str = "auto"
 ) -> Array:

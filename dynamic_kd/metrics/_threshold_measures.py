@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from dynamic_kd._array import Array
+from dynamic_kd._support import array_support
 from dynamic_kd.metrics._functional import scored
 from dynamic_kd.metrics._rates import rate_values
 from dynamic_kd.metrics._reduce import check_reduce
 
 
+@array_support(gradient=False, traced=True, gpu="kernels")
 def precision(
     pred: Array,
     target: Array,
@@ -55,6 +57,7 @@ def precision(
     return _rate("precision", pred, target, reduce, normalize=normalize, quantize=quantize, check=check)
 
 
+@array_support(gradient=False, traced=True, gpu="kernels")
 def recall(
     pred: Array,
     target: Array,
@@ -83,6 +86,7 @@ def recall(
     return _rate("recall", pred, target, reduce, normalize=normalize, quantize=quantize, check=check)
 
 
+@array_support(gradient=False, traced=True, gpu="kernels")
 def specificity(
     pred: Array,
     target: Array,
@@ -111,6 +115,7 @@ def specificity(
     return _rate("specificity", pred, target, reduce, normalize=normalize, quantize=quantize, check=check)
 
 
+@array_support(gradient=False, traced=True, gpu="kernels")
 def false_positive_rate(
     pred: Array,
     target: Array,
@@ -139,6 +144,7 @@ def false_positive_rate(
     return _rate("false_positive_rate", pred, target, reduce, normalize=normalize, quantize=quantize, check=check)
 
 
+@array_support(gradient=False, traced=True, gpu="kernels")
 def intersection_over_union(
     pred: Array,
     target: Array,
@@ -167,6 +173,7 @@ def intersection_over_union(
     return _rate("intersection_over_union", pred, target, reduce, normalize=normalize, quantize=quantize, check=check)
 
 
+@array_support(gradient=False, traced=True, gpu="kernels")
 def dice(
     pred: Array,
     target: Array,
@@ -195,6 +202,7 @@ def dice(
     return _rate("dice", pred, target, reduce, normalize=normalize, quantize=quantize, check=check)
 
 
+@array_support(gradient=False, traced=True, gpu="kernels")
 def balanced_error_rate(
     pred: Array,
     target: Array,
@@ -225,6 +233,7 @@ def balanced_error_rate(
     return _rate("balanced_error_rate", pred, target, reduce, normalize=normalize, quantize=quantize, check=check)
 
 
+@array_support(gradient=False, traced=True, gpu="kernels")
 def overall_accuracy(
     pred: Array,
     target: Array,
@@ -251,6 +260,7 @@ def overall_accuracy(
     return _rate("overall_accuracy", pred, target, reduce, normalize=normalize, quantize=quantize, check=check)
 
 
+@array_support(gradient=False, traced=True, gpu="kernels")
 def kappa(
     pred: Array,
     target: Array,

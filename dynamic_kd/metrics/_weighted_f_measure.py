@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dynamic_kd._array import Array
 from dynamic_kd._checks import check_number
+from dynamic_kd._support import array_support
 from dynamic_kd.metrics._functional import scored
 from dynamic_kd.metrics._statistics import Statistics
 from dynamic_kd.metrics._statistics._interface import EPSILON
 
 
+@array_support(gradient=False, traced=True, gpu="kernels")
 def weighted_f_measure(
     pred: Array,
     target: Array,

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from dynamic_kd.models._fpn import FPNStudent, RFBTeacher
 
 OUTPUTS = {"saliency": "saliency in [0, 1]", "logits": "logits; their sigmoid is saliency"}
+_TALKATIVE = ("torch.onnx._internal.exporter._registration", "onnxscript.version_converter")
 _CHANNELS = ("red", "green", "blue", "depth")
 
 
@@ -66,14 +67,15 @@ def export_onnx(
     model : FPNStudent or RFBTeacher
         On any device; it stays as it is. Half precision is exported as float32.
     path : path
-        The file; another one there is replaced.
+        The file, whose name ends in ``.onnx``; another one there is replaced.
     output : {"saliency", "logits"}
         Saliency in [0, 1], or logits, for temperatures and thresholds of your own.
     size : int, optional
         Height and width in pixels, for runtimes that want them fixed; by default they are free from 16 pixels on (32
         for ``"tiny"``). The batch is free in any case.
     opset : int
-        Version of ONNX's operators, from 18 on. From 21 on there is one for group normalisation.
+        Version of ONNX's operators, from 18 to the newest that the onnx package knows. From 21 on there is one for
+        group normalisation.
     tolerance : float
         The largest difference allowed, see `ExportReport`.
     metadata : dict, optional
@@ -94,7 +96,8 @@ def export_onnx(
     require("onnx", "onnxscript", "onnxruntime", extra="export")
     settings, least = checked(model).settings, model.backbone.reduction
     check_choice("output", output, OUTPUTS)
-    check_number("opset", opset, low=18)
+    _check_place(Path(path))
+    check_number("opset", opset, low=18, high=_newest_opset())
     check_number("tolerance", tolerance, low=0)
     if size is not None:
         check_number("size", size, low=least)
@@ -119,6 +122,20 @@ def export_onnx(
         )
     write_whole(path, content)
     return ExportReport(Path(path), shapes, difference)
+
+
+def _check_place(path: Path) -> None:
+    """Raise before the work, and before other weights are replaced, if the path is none for an ONNX file."""
+    if path.suffix.lower() != ".onnx":
+        raise ValueError(f"{path}: expected a name ending in .onnx, got {path.suffix or 'no suffix'}")
+    if path.is_dir():
+        raise ValueError(f"{path}: expected a file to write, got a folder; name another")
+
+
+def _newest_opset() -> int:
+    import onnx
+
+    return int(onnx.defs.onnx_opset_version())
 
 
 def _converted(network: nn.Module, channels: int, size: int | None, least: int, output: str, opset: int) -> Any:
@@ -161,7 +178,13 @@ def _input(channels: int, size: int | None, least: int) -> dict[str, Any]:
 def _difference(network: nn.Module, content: bytes, shapes: list[tuple[int, ...]]) -> float:
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    try:
+        session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its own exceptions have no base but this
+        raise ValueError(
+            f"ONNX Runtime {onnxruntime.__version__} cannot load the network ({error}); nothing was written; try a "
+            "lower opset"
+        ) from error
     generator = torch.Generator().manual_seed(0)
     largest = 0.0
     for shape in shapes:
@@ -178,13 +201,15 @@ def _difference(network: nn.Module, content: bytes, shapes: list[tuple[int, ...]
 @contextmanager
 def _silence() -> Iterator[None]:
     """Keep back what torch's exporter says of torch itself, and of packages that are not needed."""
-    logger = logging.getLogger("torch.onnx._internal.exporter._registration")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    loggers = [logging.getLogger(name) for name in _TALKATIVE]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
             warnings.simplefilter("ignore", DeprecationWarning)
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

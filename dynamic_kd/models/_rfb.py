@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from dynamic_kd.models._group_norm import GroupNorm
 
@@ -17,9 +18,9 @@ class ReceptiveFieldBlock(nn.Module):
     """Add to a shortcut what four branches see, 3, 9, 15 and 21 pixels wide.
 
     A branch is a k x k convolution, in two strips, and a 3x3 one of dilation k, for k = 1, 3, 5 and 7: like the
-    receptive fields of the eye, it samples the more coarsely the further it looks. A ReLU follows each convolution of a
-    branch. The original normalises every convolution over the batch, and rectifies the sum. Here the sum is normalised,
-    in groups of 8 channels, as any lateral layer of the pyramid is, whose place the block takes.
+    receptive fields of the eye, it samples the more coarsely the further it looks. Every convolution is normalised in
+    groups of 8 channels, where the original normalises over the batch, and a ReLU follows but where branches and
+    shortcut are added up.
 
     Parameters
     ----------
@@ -37,21 +38,24 @@ class ReceptiveFieldBlock(nn.Module):
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         self.branches = nn.ModuleList(_branch(in_channels, out_channels, k) for k in (1, 3, 5, 7))
-        self.mix = nn.Conv2d(4 * out_channels, out_channels, 1)
-        self.shortcut = nn.Conv2d(in_channels, out_channels, 1)
-        self.normalize = GroupNorm(out_channels // 8, out_channels)
+        self.mix = _convolution(4 * out_channels, out_channels, (1, 1))
+        self.shortcut = _convolution(in_channels, out_channels, (1, 1))
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (B, in_channels, H, W) to (B, out_channels, H, W)."""
         seen = self.mix(torch.cat([branch(features) for branch in self.branches], dim=1))
-        result: Tensor = self.normalize(seen + self.shortcut(features))
-        return result
+        return F.relu(seen + self.shortcut(features))
 
 
 def _branch(in_channels: int, channels: int, k: int) -> nn.Sequential:
-    layers = [nn.Conv2d(in_channels, channels, 1)]
+    layers = [_convolution(in_channels, channels, (1, 1))]
     if k > 1:
-        strips = ((1, k), (k, 1))
-        layers += [nn.Conv2d(channels, channels, strip, padding=(strip[0] // 2, strip[1] // 2)) for strip in strips]
-    layers.append(nn.Conv2d(channels, channels, 3, padding=k, dilation=k))
+        layers += [_convolution(channels, channels, (1, k)), _convolution(channels, channels, (k, 1))]
+    layers.append(_convolution(channels, channels, (3, 3), dilation=k))
     return nn.Sequential(*(part for layer in layers for part in (layer, nn.ReLU(inplace=True))))
+
+
+def _convolution(in_channels: int, channels: int, size: tuple[int, int], dilation: int = 1) -> nn.Sequential:
+    padding = (dilation * (size[0] // 2), dilation * (size[1] // 2))
+    convolution = nn.Conv2d(in_channels, channels, size, padding=padding, dilation=dilation)
+    return nn.Sequential(convolution, GroupNorm(channels // 8, channels))

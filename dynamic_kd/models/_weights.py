@@ -141,6 +141,7 @@ def _listed(names: list[str], most: int = 3) -> str:
 def _check_file(path: Path) -> None:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: expected a file of weights, got {'a folder' if path.is_dir() else 'no file'}")
+    path.open("rb").close()  # safetensors would say of a file it may not read that there is none
 
 
 def _read_torch(path: Path) -> Any:

@@ -37,7 +37,7 @@ class SODMetric(Metric):
         As for `dynamic_kd.metrics.SODMetrics`. Samplers of several processes may repeat images to give each as many:
         pass their names to `update` and set ``duplicates="once"``.
     **options
-        Options of `torchmetrics.Metric`, such as ``sync_on_compute`` or ``process_group``.
+        Options of ``torchmetrics.Metric``, such as ``sync_on_compute`` or ``process_group``.
 
     Raises
     ------
@@ -47,8 +47,8 @@ class SODMetric(Metric):
     Notes
     -----
     Bad values on a GPU raise from `compute`, with the names of their images. A name seen twice is found there, too.
-    All states are integers: `set_dtype` changes nothing. An error in `forward` forgets what was seen before, as it does
-    in every torchmetrics metric; one in `update` does not.
+    All states are integers: `set_dtype` changes nothing. An error in ``forward`` forgets what was seen before, as it
+    does in every torchmetrics metric; one in `update` does not.
 
     Examples
     --------
@@ -244,7 +244,8 @@ class SODScore(SODMetric):
     score
         ``"maxF"``, ``"MAE"``, ``"Sm"`` or another number of `SODMetric`.
     **settings
-        Settings and options of `SODMetric`. In a `torchmetrics.MetricCollection`, scores of one metric share its work.
+        Settings and options of `SODMetric`. In a ``torchmetrics.MetricCollection``, scores of one metric share its
+        work.
 
     Raises
     ------

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from dynamic_kd.models._files import write_whole
-from dynamic_kd.models._weights import opened
+from dynamic_kd.models._weights import check_tensors, opened
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,12 +31,18 @@ class Place:
         The best score of the stage so far.
     scaler : dict
         Of the gradients' scaler, in fp16.
+    seconds : float
+        That the run took so far; what was lost when it was stopped does not count.
+    data : str
+        Tells the training samples from others (`Tensors.digest`).
     """
 
     stage: int
     epoch: int
     best: float | None
     scaler: dict[str, Any]
+    seconds: float = 0.0
+    data: str = ""
 
 
 def save_checkpoint(
@@ -70,12 +76,20 @@ def read_place(path: Path) -> Place:
 
 
 def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, accelerator: Accelerator) -> Place:
-    """Put weights and momentum into a prepared model and optimizer, and return the place."""
+    """Put weights and momentum into a prepared model and optimizer, and return the place.
+
+    Raises
+    ------
+    ValueError
+        If the file is no checkpoint of a run, or one of another network.
+    """
     from safetensors.torch import load_file
 
     place, tensors = read_place(path), load_file(path)
     weights = {name.removeprefix("model."): each for name, each in tensors.items() if name.startswith("model.")}
-    accelerator.unwrap_model(model).load_state_dict(weights)
+    network = accelerator.unwrap_model(model)
+    check_tensors(f"{path}: expected a checkpoint of the recipe's network, got another", weights, network.state_dict())
+    network.load_state_dict(weights)
     for number, buffer in enumerate(_momenta(optimizer)):
         buffer.copy_(tensors[f"momentum.{number}"])
     if accelerator.scaler is not None and place.scaler:

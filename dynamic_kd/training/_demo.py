@@ -168,7 +168,7 @@ def _samples(settings: DemoSettings) -> tuple[list[Sample], list[Sample], dict[s
     data = settings.recipe.data
     if data.source == "synthetic":
         return *recipe_samples(settings.recipe), {}
-    sets = read_folders(data.root, near=data.near, size=data.size)
+    sets = read_folders(data.root or ".", near=data.near, size=data.size)
     samples = [sample for data_set in sets for sample in data_set.samples]
     if len(samples) < 4:
         raise ValueError(f"{data.root}: expected at least 4 samples to train and test on, got {len(samples)}")

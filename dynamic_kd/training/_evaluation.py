@@ -34,8 +34,7 @@ def scores(model: nn.Module, data: Tensors, accelerator: Accelerator) -> MetricR
     All processes return the same report, which is that of one process.
     """
     metrics = SODMetrics()
-    mine = torch.arange(accelerator.process_index, len(data), accelerator.num_processes)
-    for index, maps in predicted(model, data, mine):
+    for index, maps in predicted(model, data, share(data, accelerator)):
         names = [data.names[position] for position in index.tolist()]
         metrics.update((255 * maps).round().to(torch.uint8), data.targets[index.to(maps.device)], names=names)
     if accelerator.num_processes == 1:
@@ -48,6 +47,12 @@ def scores(model: nn.Module, data: Tensors, accelerator: Accelerator) -> MetricR
         part.load_state_dict(state)
         whole.merge(part)
     return whole.compute()
+
+
+def share(data: Tensors, accelerator: Accelerator) -> Tensor:
+    """Return this process's share of all positions; shares follow one another, so that joined they are in order."""
+    own: Tensor = torch.arange(len(data)).tensor_split(accelerator.num_processes)[accelerator.process_index]
+    return own
 
 
 def predicted(model: nn.Module, data: Tensors, positions: Tensor) -> Iterator[tuple[Tensor, Tensor]]:

@@ -110,10 +110,12 @@ def inspect_runs(
     Raises
     ------
     ValueError
-        If a run has no log, or one that cannot be understood, or if samples are wanted and the recipe is missing or
-        no longer names what the run was trained on.
+        If a run has no log, or one that cannot be understood, if ``scatter`` is given of one run, or if samples are
+        wanted and the recipe is missing or no longer names what the run was trained on.
     """
     folders = [Path(run) for run in runs]
+    if scatter is not None and len(folders) < 2:
+        raise ValueError(f"scatter: expected several runs to draw side by side, got {len(folders)}; leave it out")
     logs = [read_weights_log(folder / "weights.csv") for folder in folders]
     recipes = [_recipe(folder, needed=samples) for folder in folders]
     limits = [_limit(recipe) if threshold is None else threshold for recipe in recipes]

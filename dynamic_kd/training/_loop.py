@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from dynamic_kd.models import FPNStudent, RFBTeacher
+from dynamic_kd.training._processes import everywhere
 from dynamic_kd.training._step import GraphedStep, Step
 from dynamic_kd.training._tensors import epoch_plan
 
@@ -133,12 +134,17 @@ def fit(
             advance(done, total)
         kept = accelerator.reduce(step.kept, "sum").cpu()
         loss = float(kept[:, -1].mean())
-        if not math.isfinite(loss):
-            raise ValueError(
-                f"the loss of epoch {number} is {loss}; lower the learning rate ({training.learning_rate:g}) or the "
-                "norm that gradients are clipped to, or train in fp32"
-            )
+        with everywhere(accelerator):
+            _check_finite(loss, number, training)
         yield Epoch(number, loss, rate, kept, time.perf_counter() - start)
+
+
+def _check_finite(loss: float, number: int, training: Training) -> None:
+    if not math.isfinite(loss):
+        raise ValueError(
+            f"the loss of epoch {number} is {loss}; lower the learning rate ({training.learning_rate:g}) or the norm "
+            "that gradients are clipped to, or train in fp32"
+        )
 
 
 def check_shares(training: Training, processes: int) -> None:

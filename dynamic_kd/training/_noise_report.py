@@ -102,7 +102,7 @@ def noise_report(
 
 
 def noise_report_from_maps(samples: Sequence[Sample], threshold: float) -> NoiseReport:
-    """Compare α of a teacher that is given as maps, `Sample.teacher`, with the threshold.
+    """Compare α of a teacher that is given as maps, ``Sample.teacher``, with the threshold.
 
     How the depth maps were spoilt is taken as known if a sample says that its own was.
 

@@ -71,15 +71,16 @@ class Distillation:
     def __init__(self, settings: DynamicKDLoss, teacher_logits: TeacherLogits, *, replayable: bool = False) -> None:
         self._settings = replace(settings, reduction="none")
         self.replayable = replayable and not callable(settings.weighting)
-        self._teacher_logits = teacher_logits
+        self.teacher_logits = teacher_logits
 
     def __call__(self, logits: Tensor, batch: Batch) -> Losses:
         """Return the loss of each image and all that it consists of, at no extra pass over the pixels."""
         with torch.no_grad():
-            teacher = self._teacher_logits(batch)
+            teacher = self.teacher_logits(batch)
         given = (logits, teacher, batch.targets, batch.valid)
         settings = self._settings
-        if logits.is_cuda and settings.impl != "eager" and fused_unavailable_reason(*given, settings=settings) is None:
+        auto = logits.is_cuda and settings.impl == "auto"
+        if settings.impl == "fused" or (auto and fused_unavailable_reason(*given, settings=settings) is None):
             loss, terms = fused_dynamic_kd_loss(*given, settings=settings, return_terms=True)
         else:
             terms = settings.terms(*given, xp=xp)

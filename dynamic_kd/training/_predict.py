@@ -51,6 +51,8 @@ class Prediction:
         Height and width of the network's input.
     reports : dict
         From data set to the scores of its maps, if they were asked for.
+    notes : tuple of str
+        What the user should know of the data, such as data sets that were left out as they lack depth.
     """
 
     folders: tuple[PredictedFolder, ...]
@@ -58,6 +60,7 @@ class Prediction:
     kept: int
     size: int
     reports: dict[str, MetricReport] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 class _Job(NamedTuple):
@@ -91,7 +94,7 @@ def predict_folder(
     """Predict the saliency map of every image of a folder, as an 8-bit PNG of the image's own size.
 
     Maps that are there already are kept, so that an interrupted call goes on where it was; a map is whole or not
-    there. `predict.json` beside them says which weights, images and settings they are of.
+    there. ``predict.json`` beside them says which weights, images and settings they are of.
 
     Parameters
     ----------
@@ -162,7 +165,9 @@ def predict_folder(
     progress("predicting", len(kept), len(jobs))
     for done in _written(network, left, out, size, batch_size, workers):
         progress("predicting", len(kept) + done, len(jobs))
-    return Prediction(folders, len(left), len(kept), size, _scores(folders, workers, progress) if evaluate else {})
+    reports = _scores(folders, workers, progress) if evaluate else {}
+    notes = tuple(dict.fromkeys(note for folder in found for note in folder.notes))
+    return Prediction(folders, len(left), len(kept), size, reports, notes)
 
 
 def _settings(

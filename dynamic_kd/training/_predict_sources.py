@@ -81,6 +81,7 @@ def predicted_folders(
         path.parent.resolve() for each in found for files in each.files for path in (files.image, files.depth) if path
     }
     masks = _mask_folders(data, needed=masks_needed)
+    used |= {path.resolve() for path in masks.values()}
     folders = tuple(
         PredictedFolder(
             each.name,
@@ -90,19 +91,25 @@ def predicted_folders(
         )
         for each in found
     )
+    if out.resolve() in used:
+        raise ValueError(_among_data(out))
     for folder in folders:
         if masks_needed and folder.masks is None:
             raise ValueError(f"{folder.name}: expected masks beside the images, got none; predict without evaluating")
-        if folder.maps.resolve() in used | {path.resolve() for path in masks.values()}:
-            raise ValueError(f"{folder.maps}: expected a folder of their own for the maps, got one of the data")
+        if folder.maps.resolve() in used:
+            raise ValueError(_among_data(folder.maps))
     return folders
+
+
+def _among_data(folder: Path) -> str:
+    return f"{folder}: expected a folder of their own for the maps, got one of the data; name another"
 
 
 def _mask_folders(data: Path, *, needed: bool) -> dict[tuple[Path, str | None], Path]:
     try:
         found = find_data(data, depth=False)
-    except ValueError:
+    except ValueError as error:
         if needed:
-            raise
+            raise ValueError(f"masks to evaluate against: {error}; or predict without evaluating") from None
         return {}
     return {(each.root, each.split): each.files[0].mask.parent for each in found if each.files[0].mask}

@@ -34,7 +34,7 @@ class Recipe:
     teacher : Teacher
         Who teaches, and how it is trained in stage 1.
     teacher_only : bool
-        Stop after stage 1: the teacher is for other runs (`Teacher.checkpoint`).
+        Stop after stage 1: the teacher is for other runs (``Teacher.checkpoint``).
     student : Student
         Who learns.
     loss : DynamicKDLoss

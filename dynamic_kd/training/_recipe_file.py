@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dynamic_kd._extras import require
 from dynamic_kd.losses import DynamicKDLoss
 from dynamic_kd.training._recipe import Recipe, field_names
+from dynamic_kd.training._recipe_paths import place_paths
 from dynamic_kd.training._sections import Data, Student, Teacher, Training
 
 if TYPE_CHECKING:
@@ -107,28 +108,19 @@ def _path_of(recipe: str | Path) -> Path:
 
 
 def _content(path: Path, extended_by: tuple[Path, ...]) -> dict[str, Any]:
-    """Return the settings of a file on top of those that it extends; list files get their whole paths."""
+    """Return the settings of a file on top of those that it extends; its paths become whole."""
     if path.resolve() in extended_by:
         raise ValueError(f"{path}: expected recipes that extend each other in a line, got a circle")
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: expected a recipe in TOML, got: {error}") from None
-    _place_lists(content, path.parent)
+    place_paths(content, path.parent)
     base = content.pop("extends", None)
     if base is None:
         return content
     beside = path.parent / f"{base}"
     return _merged(_content(beside if beside.is_file() else _path_of(base), (*extended_by, path.resolve())), content)
-
-
-def _place_lists(content: dict[str, Any], folder: Path) -> None:
-    data = content.get("data")
-    for name in ("train", "validation", "report"):
-        parts = data.get(name) if isinstance(data, dict) else None
-        for part in parts if isinstance(parts, list) else ():
-            if isinstance(part, dict) and isinstance(part.get("list"), str):
-                part["list"] = str((folder / part["list"]).resolve())
 
 
 def _merged(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:

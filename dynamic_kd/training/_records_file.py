@@ -12,7 +12,7 @@ import torch
 
 from dynamic_kd.metrics import MetricReport, Records, SODMetrics
 from dynamic_kd.models._files import write_whole
-from dynamic_kd.training._evaluation import predicted
+from dynamic_kd.training._evaluation import predicted, share
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -24,12 +24,11 @@ if TYPE_CHECKING:
 def write_records(path: str | Path, model: nn.Module, data: Tensors, accelerator: Accelerator) -> None:
     """Measure a network's maps, rounded to 8 bits, each process a share of them; the first writes the file.
 
-    It is an ``.npz`` of the images' names and the bytes of their `Records`, some kilobytes for each image. They are
-    measured on the CPU, so that records made on different devices compare.
+    It is an ``.npz`` of the images' names, in the data set's order, and the bytes of their `Records`, some kilobytes
+    for each image. They are measured on the CPU, so that records made on different devices compare.
     """
     metrics, own = SODMetrics(), []
-    mine = torch.arange(accelerator.process_index, len(data), accelerator.num_processes)
-    for index, maps in predicted(model, data, mine):
+    for index, maps in predicted(model, data, share(data, accelerator)):
         levels, targets = (255 * maps).round().to(torch.uint8), data.targets[index.to(maps.device)]
         own.append((index.tolist(), metrics.measure(levels.cpu(), targets.cpu()).to_bytes()))
     if accelerator.num_processes > 1:

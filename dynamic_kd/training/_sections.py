@@ -87,12 +87,12 @@ class Data:
     ----------
     source : {"synthetic", "folders"}
         The synthetic RGB-D set, made from the recipe's seed, or folders.
-    root : str
-        The folder that ``train`` and ``validation`` lie in; relative to where the command runs.
+    root : str, optional
+        The folder that ``train``, ``validation`` and ``report`` lie in, relative to the recipe's file; in Python and on
+        the command line, to where it runs, which is also the default.
     train, validation : tuple of str or dict
         Data sets, or folders of several, as `dynamic_kd.data.find_data` takes them: a folder within ``root``, or a
-        table of ``folder`` and ``list``, a file that names the samples (relative to the recipe's file; in Python and
-        on the command line, to where it runs).
+        table of ``folder`` and ``list``, a file that names the samples (relative as ``root`` is).
     depth : bool
         Train on colour and depth; False for colour alone.
     near : {"auto", "bright", "dark"}
@@ -112,7 +112,7 @@ class Data:
     """
 
     source: str = "synthetic"
-    root: str = "."
+    root: str | None = None
     train: tuple[Any, ...] = ()
     validation: tuple[Any, ...] = ()
     report: tuple[Any, ...] = ()
@@ -127,7 +127,7 @@ class Data:
     seed: int | None = None
 
     def __post_init__(self) -> None:
-        check_text("root", self.root)
+        check_text("root", self.root, optional=True)
         check_choice("source", self.source, ("synthetic", "folders"))
         check_choice("near", self.near, ("auto", "bright", "dark"))
         check_flag("depth", self.depth)
@@ -142,6 +142,12 @@ class Data:
             object.__setattr__(self, name, checked_parts(name, getattr(self, name)))
         if self.source == "folders" and not self.train:
             raise ValueError('train: expected folders to train on, got none; write train = ["NJUD/train"]')
+        for name in ("root", "train", "validation", "report") if self.source == "synthetic" else ():
+            if getattr(self, name):
+                raise ValueError(
+                    f"{name}: expected none for the synthetic set, got {getattr(self, name)!r}; for images of your own "
+                    'write source = "folders" and train = ["NJUD/train"] too'
+                )
 
     @property
     def channels(self) -> int:
@@ -163,10 +169,13 @@ class Teacher:
         Of the package's networks.
     weights : str, optional
         What the trunk starts from (see `dynamic_kd.models.FPNStudent`); of an imported module, its state dict.
+        A file is relative to the recipe's; in Python and on the command line, to where it runs.
     checkpoint : str, optional
-        A trained network's file; stage 1 is then left out.
+        A trained network's file, relative as ``weights`` is; stage 1 is then left out. It has to hold the network that
+        ``model`` and ``backbone`` name.
     maps : str, optional
-        For ``"maps"``: the sub-folder of each data set, or a folder, that holds them.
+        For ``"maps"``: the sub-folder of each data set that holds them; or a folder, with a slash (``"./DANet"``) and
+        relative as ``weights`` is.
     clip : float
         For ``"maps"``: see `dynamic_kd.losses.logits_from_probabilities`.
     spoil : {"swapped", "blurred", "inverted", "half_missing"}, optional

@@ -23,7 +23,10 @@ _WORDS = {"train": "training", "validation": "validation", "report": "reporting"
 
 
 def recipe_samples(
-    recipe: Recipe, progress: Advance = lambda step, done, total: None, note: Callable[[str], None] = lambda text: None
+    recipe: Recipe,
+    progress: Advance = lambda step, done, total: None,
+    note: Callable[[str], None] = lambda text: None,
+    room: Callable[[dict[str, int]], None] = lambda counts: None,
 ) -> tuple[list[Sample], list[Sample]]:
     """Make or read the samples of a recipe, for training and for validation.
 
@@ -35,6 +38,8 @@ def recipe_samples(
         Called with what is read, how much of it is done, and how much there is.
     note : callable
         Called with what the user should know of the data.
+    room : callable
+        Called before anything is read with the number of images for ``"train"``, ``"validation"`` and ``"report"``.
 
     Raises
     ------
@@ -43,12 +48,15 @@ def recipe_samples(
     """
     data, teacher = recipe.data, recipe.teacher
     if data.source == "synthetic":
+        room({part: getattr(data, f"{part}_count") for part in _WORDS})
         train_share, test_share = _shares(recipe)
         train_made = _synthetic(recipe, 0, data.train_count, train_share)
         return train_made, _synthetic(recipe, data.train_count, data.validation_count, test_share)
     train = _folders(recipe, data.train, teacher.maps if recipe.needs_teacher else None)
     validation = _folders(recipe, data.validation, None)
-    _check_apart({"train": train, "validation": validation, "report": _folders(recipe, data.report, None)})
+    parts = {"train": train, "validation": validation, "report": _folders(recipe, data.report, None)}
+    _check_apart(parts)
+    room({part: sum(len(folder.files) for folder in folders) for part, folders in parts.items()})
     for text in dict.fromkeys(text for folder in (*train, *validation) for text in _notes(folder, data.near)):
         note(text)
     samples = _read("training samples", train, data.size, progress)
@@ -89,7 +97,7 @@ def _folders(recipe: Recipe, parts: tuple[Any, ...], maps: str | None) -> list[D
     found: list[DataFolder] = []
     for part in parts:
         folder, names = (part, None) if isinstance(part, str) else (part["folder"], part.get("list"))
-        root = Path(recipe.data.root) / folder
+        root = Path(recipe.data.root or ".") / folder
         sets = find_data(root, depth=recipe.data.depth, list_file=names, teacher=maps, near=recipe.data.near)
         found += sets if len(parts) == 1 else [_prefixed(each, str(folder)) for each in sets]
     return decide_near(found)

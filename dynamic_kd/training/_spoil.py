@@ -44,7 +44,7 @@ def spoil_maps(samples: Sequence[Sample], kind: str, share: float, seed: int) ->
     Returns
     -------
     list of Sample
-        In the same order; `Sample.spoilt` names the kind where the map is wrong.
+        In the same order; ``Sample.spoilt`` names the kind where the map is wrong.
 
     Raises
     ------

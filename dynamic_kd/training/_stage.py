@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from dynamic_kd.training._checkpoint import Place, load_checkpoint, save_checkpo
 from dynamic_kd.training._evaluation import scores
 from dynamic_kd.training._logs import STAGES
 from dynamic_kd.training._loop import fit, sgd
+from dynamic_kd.training._processes import everywhere
 from dynamic_kd.training._recipe import BEST
 
 if TYPE_CHECKING:
@@ -34,7 +36,15 @@ CHECKPOINT = "checkpoint.safetensors"
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """What both stages share; the logs belong to the main process, and are None in others."""
+    """What both stages share.
+
+    Attributes
+    ----------
+    logs : Logs or None
+        Of the main process; None in others.
+    begun : float
+        When the run began, by `time.perf_counter`, had it done in one go what it has done until now.
+    """
 
     recipe: Recipe
     folder: Path
@@ -44,6 +54,12 @@ class Run:
     report: Tensors | None
     logs: Logs | None
     progress: Callable[[str, int, int], None]
+    begun: float
+
+    @property
+    def seconds(self) -> float:
+        """Seconds that the run has taken, in all its sessions."""
+        return time.perf_counter() - self.begun
 
 
 def weights_file(folder: Path, stage: int, which: str) -> Path:
@@ -79,13 +95,15 @@ def run_stage(run: Run, model: nn.Module, objective: Objective, place: Place) ->
         report = _report(run, model, epoch.number, training.epochs)
         better = report is not None and _is_better(report[run.recipe.best_by], place.best, run.recipe.best_by)
         best = report[run.recipe.best_by] if report is not None and better else place.best
-        place = Place(place.stage, epoch.number, best, accelerator.scaler.state_dict() if accelerator.scaler else {})
-        if run.logs is not None:
-            _write(run, run.logs, place, objective, epoch, report)
-            for which in _kept(epoch.number, training, better=better):
-                file = weights_file(run.folder, place.stage, which)
-                save_model(accelerator.unwrap_model(model), file, **_facts(run, place, report))
-            save_checkpoint(checkpoint, model, optimizer, accelerator, place)
+        scaler = accelerator.scaler.state_dict() if accelerator.scaler else {}
+        place = Place(place.stage, epoch.number, best, scaler, run.seconds, run.train.digest())
+        with everywhere(accelerator):
+            if run.logs is not None:
+                _write(run, run.logs, place, objective, epoch, report)
+                for which in _kept(epoch.number, training, better=better):
+                    file = weights_file(run.folder, place.stage, which)
+                    save_model(accelerator.unwrap_model(model), file, **_facts(run, place, report))
+                save_checkpoint(checkpoint, model, optimizer, accelerator, place)
     accelerator.free_memory()
     accelerator.wait_for_everyone()
 

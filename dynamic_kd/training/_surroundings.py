@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import sys
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +15,15 @@ import torch
 
 from dynamic_kd._extras import require
 from dynamic_kd._version import __version__
+from dynamic_kd.models._files import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from accelerate import Accelerator
+
+    from dynamic_kd.training._checkpoint import Place
 
 PACKAGES = ("accelerate", "numpy", "safetensors", "torch")
 
@@ -78,10 +84,19 @@ def seeded(seed: int) -> Iterator[None]:
         yield
 
 
-def surroundings(accelerator: Accelerator) -> dict[str, Any]:
-    """Return versions, device and command, for a run's folder."""
+def record_session(path: Path, accelerator: Accelerator, place: Place) -> None:
+    """Add to a run's file of sessions one that begins at a place."""
+    before = json.loads(path.read_text(encoding="utf-8"))["sessions"] if path.exists() else []
+    content = {"sessions": [*before, _session(accelerator, place)]}
+    write_whole(path, (json.dumps(content, indent=1) + "\n").encode())
+
+
+def _session(accelerator: Accelerator, place: Place) -> dict[str, Any]:
+    """Return start, command, device and versions."""
     device = accelerator.device
     return {
+        "start": datetime.now(UTC).isoformat(timespec="seconds"),
+        "after": {"stage": place.stage, "epoch": place.epoch},
         "command": sys.argv,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or device.type,
         "processes": accelerator.num_processes,

@@ -10,18 +10,24 @@ from torch import nn
 
 from dynamic_kd.models import FPNStudent, RFBTeacher, load_model, read_weights
 from dynamic_kd.training._objective import CrossEntropy, Distillation, from_maps, from_network
+from dynamic_kd.training._stage import weights_file
 from dynamic_kd.training._surroundings import seeded
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from accelerate import Accelerator
 
     from dynamic_kd.training._objective import Objective
     from dynamic_kd.training._recipe import Recipe
+    from dynamic_kd.training._sections import Teacher
+    from dynamic_kd.training._tensors import Tensors
+
+NETWORKS: dict[str, type[FPNStudent | RFBTeacher]] = {"rfb": RFBTeacher, "fpn": FPNStudent}
 
 
-def student_objective(recipe: Recipe, accelerator: Accelerator, trained: Path) -> Objective:
+def student_objective(recipe: Recipe, accelerator: Accelerator, folder: Path) -> Objective:
     """Return what the student is trained for: to follow its teacher, or the masks alone.
 
     Parameters
@@ -30,19 +36,21 @@ def student_objective(recipe: Recipe, accelerator: Accelerator, trained: Path) -
         Names the teacher.
     accelerator : Accelerator
         Whose device the teacher goes to.
-    trained : Path
-        Where stage 1, if there is one, has left its weights.
+    folder : Path
+        Of the run, where stage 1, if there is one, has left its weights.
 
     Raises
     ------
     ValueError
-        If the teacher cannot be had, or takes another input.
+        If the teacher cannot be had, takes another input, or is another network than the recipe names.
     """
     if not recipe.needs_teacher:
         return CrossEntropy()
+    if recipe.loss.impl == "fused" and accelerator.device.type != "cuda":
+        raise ValueError('loss.impl: expected "auto" or "eager" without a GPU, got "fused"')
     if recipe.teacher.model == "maps":
         return Distillation(recipe.loss, from_maps(recipe.teacher.clip), replayable=True)
-    network = _network(recipe, trained)
+    network = _network(recipe, weights_file(folder, 1, "last"))
     ours = isinstance(network, (FPNStudent, RFBTeacher))
     network = network.to(accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     network = accelerator.prepare_model(network, evaluation_mode=True)
@@ -55,12 +63,52 @@ def _network(recipe: Recipe, trained: Path) -> nn.Module:
         with seeded(recipe.seed):
             return imported(teacher.model, teacher.weights)
     network = load_model(teacher.checkpoint or trained)
+    source = f"{trained}" if teacher.checkpoint is None else "teacher.checkpoint"
+    _check_named(source, network, teacher)
     if network.settings["in_channels"] != channels:
         raise ValueError(
-            f"teacher.checkpoint: expected a network for {channels} channels (data.depth = {recipe.data.depth}), "
+            f"{source}: expected a network for {channels} channels (data.depth = {recipe.data.depth}), "
             f"got one for {network.settings['in_channels']}"
         )
     return network
+
+
+def _check_named(source: str, network: FPNStudent | RFBTeacher, teacher: Teacher) -> None:
+    """Raise unless a network is the one that the recipe names, for the recipe tells what a run was."""
+    backbone = network.settings["backbone"]
+    if type(network) is NETWORKS[teacher.model] and backbone == teacher.backbone:
+        return
+    model = next(name for name, kind in NETWORKS.items() if type(network) is kind)
+    raise ValueError(
+        f'{source}: expected a network of model = "{teacher.model}" and backbone = "{teacher.backbone}", '
+        f'got one of "{model}" and "{backbone}"; write these into the recipe, or name another file'
+    )
+
+
+def check_teacher(
+    recipe: Recipe, objective: Objective | None, data: Tensors, accelerator: Accelerator, note: Callable[[str], None]
+) -> None:
+    """Raise unless a teacher from elsewhere answers to a batch of the data as the student's loss needs it.
+
+    Its answers to a batch that all lie in [0, 1] are noted: they look like probabilities.
+    """
+    name, training = recipe.teacher.model, recipe.training
+    if not isinstance(objective, Distillation) or ":" not in name:
+        return
+    images = training.batch_size // (training.accumulation * accelerator.num_processes)
+    batch = data.batch(torch.arange(min(images, len(data)), device=data.images.device))
+    try:
+        with torch.no_grad():
+            logits = objective.teacher_logits(batch)
+            objective(torch.zeros_like(batch.targets), batch)
+    except Exception as error:  # whatever a module of others may raise
+        raise ValueError(
+            f"teacher.model: expected {name} to map inputs {tuple(batch.inputs.shape)} to logits "
+            f"{tuple(batch.targets.shape)}, got {type(error).__name__}: {error}; wrap it in a module that does "
+            f"(data.depth = {str(recipe.data.depth).lower()}: inputs have {recipe.data.channels} channels)"
+        ) from error
+    if logits.amin() >= 0 and logits.amax() <= 1:
+        note(f"all that {name} answered to a batch lies in [0, 1]; it should be logits, before any sigmoid")
 
 
 def imported(name: str, weights: str | None) -> nn.Module:
@@ -68,7 +116,7 @@ def imported(name: str, weights: str | None) -> nn.Module:
     module, _, attribute = name.partition(":")
     try:
         network = getattr(importlib.import_module(module), attribute)()
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
+    except Exception as error:  # whatever a module of others may raise
         raise ValueError(
             f"teacher.model: expected something to import and to call without arguments, got {name}: {error}"
         ) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import cache
+from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -115,6 +116,21 @@ class Tensors:
         images, targets = self.images.to(device), self.targets.to(device)
         depths, maps = (each if each is None else each.to(device) for each in (self.depths, self.teacher_maps))
         return replace(self, images=images, depths=depths, targets=targets, teacher_maps=maps)
+
+    def digest(self) -> str:
+        """Return what tells the samples' names and their order from others."""
+        return sha256("\n".join(self.names).encode()).hexdigest()
+
+    def lent(self, samples: Sequence[Sample]) -> list[Sample]:
+        """Return the samples that this was stacked from in its own memory; on a GPU they keep theirs."""
+        if self.images.is_cuda:
+            return list(samples)
+        images, masks = self.images.permute(0, 2, 3, 1).numpy(), self.targets[:, 0].numpy()
+        owned = [{"image": image, "mask": mask} for image, mask in zip(images, masks, strict=True)]
+        for name, maps in (("depth", self.depths), ("teacher", self.teacher_maps)):
+            for fields, each in zip(owned, () if maps is None else maps[:, 0].numpy(), strict=maps is not None):
+                fields[name] = each
+        return [replace(sample, **fields) for sample, fields in zip(samples, owned, strict=True)]
 
     def batch(self, index: Tensor) -> Batch:
         """Return the samples at the given positions as they are."""

@@ -5,26 +5,28 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dynamic_kd._extras import require
-from dynamic_kd.models import FPNStudent, RFBTeacher, model_metadata
 from dynamic_kd.models._files import write_whole
 from dynamic_kd.training._checkpoint import Place, read_place
-from dynamic_kd.training._insight import write_insight
-from dynamic_kd.training._logs import STAGES, WEIGHTS, Logs
+from dynamic_kd.training._lock import LOCK, alone
+from dynamic_kd.training._logs import STAGES, Logs
 from dynamic_kd.training._loop import check_shares
-from dynamic_kd.training._noise_report import noise_report_from_log
+from dynamic_kd.training._memory import check_room
 from dynamic_kd.training._objective import CrossEntropy
+from dynamic_kd.training._processes import everywhere
 from dynamic_kd.training._recipe_file import read_recipe, recipe_toml
-from dynamic_kd.training._records_file import read_records, write_records
+from dynamic_kd.training._recipe_paths import with_whole_paths
+from dynamic_kd.training._records_file import write_records
+from dynamic_kd.training._results import RESULTS, write_results
 from dynamic_kd.training._sources import recipe_samples, report_samples
-from dynamic_kd.training._stage import CHECKPOINT, Run, records_file, run_stage, weights_file
-from dynamic_kd.training._surroundings import accelerator_of, repeatable, seeded, surroundings
-from dynamic_kd.training._teachers import student_objective
+from dynamic_kd.training._stage import CHECKPOINT, Run, records_file, run_stage
+from dynamic_kd.training._surroundings import accelerator_of, record_session, repeatable, seeded
+from dynamic_kd.training._teachers import NETWORKS, check_teacher, student_objective
 from dynamic_kd.training._tensors import Tensors
-from dynamic_kd.training._weights_log import read_weights_log
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,12 +35,14 @@ if TYPE_CHECKING:
     from torch import nn
 
     from dynamic_kd.data import Sample
+    from dynamic_kd.models import FPNStudent, RFBTeacher
+    from dynamic_kd.training._objective import Objective
     from dynamic_kd.training._recipe import Recipe
 
     Progress = Callable[[str, int, int], None]
     Note = Callable[[str], None]
 
-RECIPE, RESULTS, SURROUNDINGS = "recipe.toml", "results.json", "environment.json"
+RECIPE, SURROUNDINGS = "recipe.toml", "environment.json"
 
 
 def train(
@@ -78,47 +82,47 @@ def train(
     -------
     dict
         What ``results.json`` holds: the scores of teacher and student on the validation set, after the last epoch and
-        at their best, and the seconds that it took.
+        at their best, and the seconds that it took in all its sessions.
 
     Raises
     ------
     ValueError
-        If the folder holds another run, the recipe cannot be followed, or the loss is no longer finite.
+        If the folder holds another run or another process trains there, the recipe cannot be followed, the images have
+        no room in memory, or the loss is no longer finite. Of several processes the first with an error raises it, and
+        the others end with it.
     """
-    start, folder = time.perf_counter(), Path(folder)
+    start = time.perf_counter()
     require("matplotlib", "safetensors", "tensorboard", "tomli_w", extra="train")
     accelerator = accelerator_of(recipe.precision, cpu=cpu)
-    if not accelerator.is_main_process:
+    main, recipe, folder = accelerator.is_main_process, with_whole_paths(recipe), Path(folder)
+    if not main:
         progress, note = (lambda step, done, total: None), (lambda text: None)
-    # What may be wrong comes first: nothing is removed or written for a recipe that cannot be followed.
-    _check_folder(folder, recipe, accelerator, resume=resume, overwrite=overwrite)
-    networks = _networks(recipe, accelerator)
-    trained = weights_file(folder, 1, "last")
-    objective = None if 1 in networks else student_objective(recipe, accelerator, trained)
-    samples, held_out = recipe_samples(recipe, progress, note)
-    tensors = _tensors(samples, recipe, accelerator)
-    held_out_tensors = _tensors(held_out, recipe, accelerator) if held_out else None
-    reported = report_samples(recipe, progress)
-    report_tensors = _tensors(reported, recipe, accelerator) if reported else None
-    if not resume and accelerator.is_main_process:
-        _make(folder, recipe, accelerator)
-    accelerator.wait_for_everyone()
-    place = _place(folder, networks)
-    logs = Logs(folder, place) if accelerator.is_main_process else None
-    run = Run(recipe, folder, accelerator, tensors, held_out_tensors, report_tensors, logs, progress)
-    with repeatable(recipe.deterministic):
-        if place.stage == 1:
-            run_stage(run, networks[1], CrossEntropy(), place)
-            _keep_records(run, networks[1], 1)
-            place = Place(2, 0, None, {})
-        if 2 in networks:
-            run_stage(run, networks[2], objective or student_objective(recipe, accelerator, trained), place)
-            _keep_records(run, networks[2], 2)
-    if logs is not None:
-        logs.close()
-        _finish(run, samples, time.perf_counter() - start)
-    accelerator.wait_for_everyone()
-    results: dict[str, Any] = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
+    with ExitStack() as held, repeatable(recipe.deterministic):
+        # What may be wrong comes first: nothing is removed or written for a recipe that cannot be followed.
+        with everywhere(accelerator):
+            if main:
+                held.enter_context(alone(folder, "trains"))
+            _check_folder(folder, recipe, accelerator, resume=resume, overwrite=overwrite)
+            networks = _networks(recipe, accelerator)
+            objective = None if 1 in networks else student_objective(recipe, accelerator, folder)
+        with everywhere(accelerator):
+            samples, sets = _read(recipe, accelerator, progress, note)
+            check_teacher(recipe, objective, sets["train"], accelerator, note)
+        with everywhere(accelerator):
+            if main and not resume:
+                _make(folder, recipe)
+        with everywhere(accelerator):
+            place = _place(folder, recipe, networks, sets["train"])
+            logs = Logs(folder, place) if main else None
+            if main:
+                record_session(folder / SURROUNDINGS, accelerator, place)
+        run = Run(recipe, folder, accelerator, **sets, logs=logs, progress=progress, begun=start - place.seconds)
+        _run_stages(run, networks, objective, place)
+        with everywhere(accelerator):
+            if logs is not None:
+                logs.close()
+                write_results(run, samples)
+        results: dict[str, Any] = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
     return results
 
 
@@ -143,9 +147,7 @@ def _check_folder(folder: Path, recipe: Recipe, accelerator: Accelerator, *, res
     if resume or not accelerator.is_main_process:
         return
     recipe_toml(recipe)
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"{folder}: expected a folder for the run, got a file")
-    if not folder.is_dir() or not any(folder.iterdir()):
+    if all(path.name == LOCK for path in folder.iterdir()):
         return
     if not (folder / RECIPE).is_file():
         raise ValueError(f"{folder}: expected a new or empty folder, got one with other files; name another")
@@ -156,12 +158,14 @@ def _check_folder(folder: Path, recipe: Recipe, accelerator: Accelerator, *, res
         )
 
 
-def _make(folder: Path, recipe: Recipe, accelerator: Accelerator) -> None:
-    """Make the run folder, in place of the one that is there."""
-    if folder.is_dir():
-        shutil.rmtree(folder)
+def _make(folder: Path, recipe: Recipe) -> None:
+    """Make the run folder, in place of what is there, and keep hold of it."""
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path.name != LOCK:
+            path.unlink()
     write_whole(folder / RECIPE, recipe_toml(recipe).encode())
-    _write_json(folder / SURROUNDINGS, surroundings(accelerator))
 
 
 def _networks(recipe: Recipe, accelerator: Accelerator) -> dict[int, FPNStudent | RFBTeacher]:
@@ -174,19 +178,68 @@ def _networks(recipe: Recipe, accelerator: Accelerator) -> dict[int, FPNStudent 
     return {stage: _network(recipe, stage) for stage in stages}
 
 
-def _place(folder: Path, networks: dict[int, FPNStudent | RFBTeacher]) -> Place:
+def _read(
+    recipe: Recipe, accelerator: Accelerator, progress: Progress, note: Note
+) -> tuple[list[Sample], dict[str, Any]]:
+    """Return the training samples, and all images as tensors; none is in memory twice when this is done."""
+
+    def tensors(samples: list[Sample]) -> Tensors | None:
+        return Tensors.of(samples, depth=recipe.data.depth).to(accelerator.device) if samples else None
+
+    samples, held_out = recipe_samples(
+        recipe, progress, note, lambda counts: check_room(recipe, counts, accelerator, note)
+    )
+    train = Tensors.of(samples, depth=recipe.data.depth).to(accelerator.device)
+    samples = train.lent(samples)
+    validation = tensors(held_out)
+    del held_out
+    return samples, {"train": train, "validation": validation, "report": tensors(report_samples(recipe, progress))}
+
+
+def _place(folder: Path, recipe: Recipe, networks: dict[int, FPNStudent | RFBTeacher], data: Tensors) -> Place:
+    """Return where a run begins, or goes on.
+
+    Raises
+    ------
+    ValueError
+        If what it goes on from is not what the recipe makes.
+    """
     checkpoint = folder / CHECKPOINT
-    return read_place(checkpoint) if checkpoint.exists() else Place(min(networks), 0, None, {})
+    if not checkpoint.exists():
+        return Place(min(networks), 0, None, {})
+    place = read_place(checkpoint)
+    epochs = (recipe.teacher_training if place.stage == 1 else recipe.training).epochs
+    if place.stage < min(networks) or place.epoch > epochs:
+        raise ValueError(
+            f"{folder}: expected a run that its recipe can make, got one after epoch {place.epoch} of the "
+            f"{STAGES[place.stage]}; was {RECIPE} changed? put it back"
+        )
+    if place.data not in ("", data.digest()):
+        raise ValueError(
+            f"{folder}: expected the training images that the run began with, got others, {len(data)} now; bring them "
+            "back, or begin another run"
+        )
+    return place
 
 
-def _tensors(samples: list[Sample], recipe: Recipe, accelerator: Accelerator) -> Tensors:
-    return Tensors.of(samples, depth=recipe.data.depth).to(accelerator.device)
+def _run_stages(
+    run: Run, networks: dict[int, FPNStudent | RFBTeacher], objective: Objective | None, place: Place
+) -> None:
+    """Train from a place on; the objective is None where the teacher is still to be trained."""
+    if place.stage == 1:
+        run_stage(run, networks[1], CrossEntropy(), place)
+        _keep_records(run, networks[1], 1)
+        place = Place(2, 0, None, {})
+    if 2 in networks:
+        objective = objective or student_objective(run.recipe, run.accelerator, run.folder)
+        run_stage(run, networks[2], objective, place)
+        _keep_records(run, networks[2], 2)
 
 
 def _network(recipe: Recipe, stage: int) -> FPNStudent | RFBTeacher:
     """Make the network of a stage, from the recipe's seed."""
     part = recipe.teacher if stage == 1 else recipe.student
-    kind = RFBTeacher if stage == 1 and recipe.teacher.model == "rfb" else FPNStudent
+    kind = NETWORKS[recipe.teacher.model if stage == 1 else "fpn"]
     with seeded(recipe.seed):
         return kind(part.backbone, recipe.data.channels, weights=part.weights)
 
@@ -196,27 +249,3 @@ def _keep_records(run: Run, model: nn.Module, stage: int) -> None:
     for name, data in (("validation", run.validation), ("report", run.report)):
         if data is not None:
             write_records(records_file(run.folder, stage, name), model, data, run.accelerator)
-
-
-def _finish(run: Run, samples: list[Sample], seconds: float) -> None:
-    """Write the results, and draw what the method saw."""
-    found: dict[str, Any] = {}
-    for stage, name in STAGES.items():
-        for which in ("last", "best"):
-            path = weights_file(run.folder, stage, which)
-            if path.exists():
-                facts = model_metadata(path)
-                found.setdefault(name, {})[which] = {key: facts[key] for key in ("epoch", "scores") if key in facts}
-            path = records_file(run.folder, stage, "report")
-            if which == "last" and path.exists():
-                found[name][which]["report"] = read_records(path).as_dict()
-    content = {"name": run.recipe.name, "results": found, "seconds": round(seconds, 2)}
-    if (run.folder / WEIGHTS).exists():
-        log, threshold = read_weights_log(run.folder / WEIGHTS), run.recipe.loss.noise_threshold
-        write_insight(run.folder, log, samples, threshold)
-        content["noise"] = noise_report_from_log(log, threshold, samples).summary()
-    _write_json(run.folder / RESULTS, content)
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    write_whole(path, (json.dumps(content, indent=1) + "\n").encode())

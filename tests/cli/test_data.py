@@ -54,7 +54,7 @@ def test_what_is_printed_and_fits_eighty_columns(check):
     assert "overlap the masks by 1.000" in table
     assert out.splitlines()[-2:] == [
         "Warning: DES: expected 135 images of DES, found 3: a part of them, or files are missing",
-        "no problems that training would refuse, 1 warning.",
+        "No problems that training would refuse, 1 warning.",
     ]
 
 
@@ -70,8 +70,9 @@ def test_problems_are_printed_and_make_status_1(check, tmp_path):
 
 
 def test_json(check):
-    status, out, _ = check("DES", "--json", "--near", "bright")
-    report = json.loads(out)
+    status, out, _ = check("DES", "--json", "DES.json", "--near", "bright")
+    assert out.endswith("warning.\nwrote DES.json\n")
+    report = json.loads(Path("DES.json").read_text(encoding="utf-8"))
     assert (status, report["root"], report["problems"]) == (0, "DES", [])
     assert report["sets"][0]["polarity"]["near"] == "bright"
     assert report["sets"][0]["roles"][2]["stored"] == {"PNG, 8-bit grey": 3}
@@ -88,7 +89,8 @@ def test_how_much_is_looked_at(check, tmp_path, flags, seen):
         (tmp_path / "many" / folder).mkdir(parents=True)
         for number in range(60):
             cv2.imwrite(str(tmp_path / "many" / folder / f"{number}.png"), np.eye(4, dtype=np.uint8) * 255)
-    report = json.loads(check("many", "--json", "--workers", "1", *flags)[1])
+    check("many", "--json", "many.json", "--workers", "1", *flags)
+    report = json.loads(Path("many.json").read_text(encoding="utf-8"))
     assert report["sets"][0]["looked_at"] == seen
 
 
@@ -106,8 +108,12 @@ def test_a_contact_sheet(check, tmp_path):
         (["DES", "--list", "none.txt"], "none.txt: expected a list file, got no such file"),
         (["DES", "--teacher", "none"], "teacher none: expected a sub-folder of each data set"),
         (["DES", "--workers", "0"], "workers: expected a number in [1, inf), got 0"),
-        (["DES", "--contact", "nowhere/sheet.png"], "nowhere/sheet.png"),
-        (["DES", "--contact", "sheet.xyz"], "xyz"),
+        (
+            ["DES", "--contact", "nowhere/sheet.png"],
+            "--contact nowhere/sheet.png: expected a file in a folder that exists",
+        ),
+        (["DES", "--contact", "sheet.xyz"], "--contact sheet.xyz: expected a name ending in .png, .pdf or .svg"),
+        (["DES", "--json", "DES"], "--json DES: expected a file to write, got a folder"),
     ],
 )
 def test_mistakes_are_one_line_and_status_2(check, arguments, message):

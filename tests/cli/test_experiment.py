@@ -10,7 +10,7 @@ for package in ("accelerate", "matplotlib", "safetensors", "tensorboard", "tomli
 
 from dynamic_kd import experiments  # noqa: E402
 from dynamic_kd.cli import main  # noqa: E402
-from dynamic_kd.training import _train, train  # noqa: E402
+from dynamic_kd.training import _results, train  # noqa: E402
 
 TINY = """\
 recipe = "cpu"
@@ -31,7 +31,7 @@ training.epochs = 1
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(_train, "write_insight", lambda *arguments: None)
+    monkeypatch.setattr(_results, "write_insight", lambda *arguments: None)
     (tmp_path / "tiny.toml").write_text(TINY, encoding="utf-8")
     return tmp_path
 

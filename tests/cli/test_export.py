@@ -58,7 +58,7 @@ def test_options_are_passed_on(weights, asked):
     options = ["--output", "logits", "--size", "64", "--opset", "21", "--tolerance", "0.5", "--out", "y.onnx"]
     assert main(["export", str(weights), *options]) == 0
     [(_, path, settings)] = asked
-    assert path == "y.onnx"
+    assert str(path) == "y.onnx"
     del settings["metadata"]
     assert settings == {"output": "logits", "size": 64, "opset": 21, "tolerance": 0.5}
 
@@ -68,11 +68,25 @@ def test_options_are_passed_on(weights, asked):
     [
         (["nowhere.safetensors"], "nowhere.safetensors: expected a file of weights, got no file"),
         (["WEIGHTS", "--size", "8"], "size: expected a number in [32, inf), got 8"),
-        (["WEIGHTS", "--opset", "9"], "opset: expected a number in [18, inf), got 9"),
+        (["WEIGHTS", "--opset", "9"], "opset: expected a number in [18, "),
+        (["WEIGHTS", "--opset", "99"], "opset: expected a number in [18, "),
+        (["WEIGHTS", "--out", "x.pt"], "x.pt: expected a name ending in .onnx, got .pt"),
     ],
 )
 def test_mistakes_are_one_line_and_status_2(weights, capsys, arguments, message):
     assert main(["export", *(str(weights) if each == "WEIGHTS" else each for each in arguments)]) == 2
     error = capsys.readouterr().err
     assert error.startswith(f"dynamic-kd: error: {message}")
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["student.safetensors", "weights.onnx"])
+def test_weights_are_never_replaced_by_the_file_made_of_them(weights, name, capsys, monkeypatch):
+    monkeypatch.chdir(weights.parent)
+    weights.rename(weights.with_name(name))
+    before = weights.with_name(name).read_bytes()
+    assert main(["export", name, "--out", f"./{name}"]) == 2
+    assert weights.with_name(name).read_bytes() == before
+    error = capsys.readouterr().err
+    assert error.startswith(f"dynamic-kd: error: --out ./{name}: expected another file than the weights")
     assert error.count("\n") == 1

@@ -37,6 +37,8 @@ def test_two_runs_share_a_scatter(runs, capsys):
     ("words", "message"),
     [
         (["none"], "weights.csv: expected the file that stage 2 of training writes, got no such file"),
+        (["one", "--scatter", "x.png"], "scatter: expected several runs to draw side by side, got 1; leave it out"),
+        (["one", "two", "--scatter", "x.xyz"], "--scatter x.xyz: expected a name ending in .png, .pdf or .svg"),
         (["one", "--last", "0"], "last: expected a number in [1, inf), got 0"),
         (["one", "--samples"], "recipe.toml: expected the recipe, which names the training set, got no such file"),
     ],

@@ -1,5 +1,7 @@
 """``dynamic-kd predict`` as its users call it."""
 
+import shutil
+
 import cv2
 import numpy as np
 import pytest
@@ -53,6 +55,16 @@ def test_the_options_reach_the_library(here, capsys):
     assert main([*words, "--overwrite"]) == 0
 
 
+def test_what_was_left_out_is_said(here, capsys):
+    (here / "my set").rename(here / "all")
+    for name in ("A", "B"):
+        shutil.copytree(here / "all", here / "sets" / name)
+    shutil.rmtree(here / "sets" / "B" / "depth")
+    assert main(["predict", "4.safetensors", "sets", "--out", "maps"]) == 0
+    out = capsys.readouterr().out
+    assert "note: sets/B was left out: beside RGB it has no folder of depth maps\n" in out
+
+
 def test_colour_alone(here, capsys):
     assert main(["predict", "3.safetensors", "my set/RGB", "--out", "maps"]) == 0
     assert "near" not in capsys.readouterr().out
@@ -91,4 +103,5 @@ def test_an_interruption_says_that_nothing_is_lost(here, capsys, monkeypatch):
 
     monkeypatch.setattr("dynamic_kd.training.predict_folder", interrupted)
     assert main(["predict", "4.safetensors", "my set", "--out", "maps"]) == 130
-    assert "finished maps are kept; the same command goes on from them" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert error == "dynamic-kd: interrupted; finished maps are kept, and the same command goes on from them\n"

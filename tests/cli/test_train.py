@@ -30,9 +30,9 @@ def here(tmp_path, monkeypatch):
 @pytest.fixture
 def quick(monkeypatch):
     """Leave the figures out, which take longer than the training."""
-    from dynamic_kd.training import _train
+    from dynamic_kd.training import _results
 
-    monkeypatch.setattr(_train, "write_insight", lambda *arguments: None)
+    monkeypatch.setattr(_results, "write_insight", lambda *arguments: None)
 
 
 def test_help_fits_80_columns_and_names_the_next_steps(capsys, monkeypatch):
@@ -72,6 +72,17 @@ def test_a_run_its_table_and_where_to_go_next(here, capsys, quick):
     assert training.resumable("runs/tiny-seed1").training.epochs == 1
 
 
+def test_a_finished_run_whose_weights_were_removed(here, capsys, quick):
+    assert (
+        main(["train", "tiny.toml", "--cpu", "--out", "run", "--set", "training.epochs=1", "loss.weighting=none"]) == 0
+    )
+    for path in (here / "run").glob("student-*.safetensors"):
+        path.unlink()
+    capsys.readouterr()
+    assert main(["train", "--resume", "run", "--cpu"]) == 0
+    assert capsys.readouterr().out.startswith("\nIn run: no weights any more, ")
+
+
 def test_names_that_a_shell_or_a_table_would_misread(here, capsys, quick):
     words = ["--set", "training.epochs=1", "loss.weighting=none", "data.validation_count=0"]
     assert main(["train", "tiny.toml", "--cpu", "--out", "my [bold] run", *words]) == 0
@@ -97,9 +108,9 @@ def test_from_folders_to_predicted_maps(here, capsys, quick):
     write_set(here / "user's data" / "NJUD" / "train")
     words = ["--set", "data.source=folders", 'data.train=["NJUD/train"]', "training.epochs=1", "loss.weighting=none"]
     assert main(["train", "tiny.toml", "--cpu", "--data", "user's data", "--out", "run", *words]) == 0
-    out = capsys.readouterr().out
-    assert "note: " in out
-    assert "1485" in out  # the images that this set is known to have
+    error = capsys.readouterr().err
+    assert "note: " in error
+    assert "1485" in error  # the images that this set is known to have
     assert Path(training.resumable("run").data.root) == (here / "user's data").resolve()
     assert main(["predict", "run/student-last.safetensors", "user's data/NJUD/train", "--out", "maps"]) == 0
     maps = sorted((here / "maps").rglob("*.png"))
@@ -119,11 +130,15 @@ def test_from_folders_to_predicted_maps(here, capsys, quick):
         (["tiny.toml", "--set", "student.backbone=vgg16", "student.weights=none.pth"], "none.pth: expected a file of"),
         (["tiny.toml", "--data", "none", "--set", "data.source=folders", "data.train=['a']"], "none/a: expected a f"),
         (["tiny.toml", "--set", "precision=fp16"], 'precision: expected "fp32" or "bf16" without a GPU, got "fp16"'),
-        (["tiny.toml", "--out", "tiny.toml"], "tiny.toml: expected a folder for the run, got a file"),
+        (["tiny.toml", "--out", "tiny.toml"], "tiny.toml: expected a folder, got a file; name another"),
         (["tiny.toml", "--out", "."], ".: expected a new or empty folder, got one with other files; name another"),
         (["--resume", "none"], "none: expected a run folder, with a recipe.toml, got none; name the folder of a run"),
         (["tiny.toml", "--resume", "run"], "--resume: expected the run's folder alone, got recipe as well; leave it"),
         (["--resume", "run", "--set", "seed=1", "--overwrite"], "got set, overwrite as well; leave it out"),
+        (["tiny.toml", "--data", "."], 'data.root: expected none for the synthetic set, got \''),
+        (["tiny.toml", "--set", "data.train=['a']"], "data.train: expected none for the synthetic set, got ('a',)"),
+        (["tiny.toml", "--set", "loss.impl=fused", "teacher.model=fpn", "loss.weighting=0.5",
+          "teacher.checkpoint=none.pt"], 'loss.impl: expected "auto" or "eager" without a GPU, got "fused"'),
     ],
 )  # fmt: skip
 def test_mistakes_are_one_line_and_status_2(here, capsys, words, message):
@@ -146,7 +161,6 @@ def test_a_mistake_is_mended_without_tidying_up(here, capsys, quick):
 @pytest.mark.parametrize(
     ("end", "status", "message"),
     [
-        (KeyboardInterrupt(), 130, "dynamic-kd: interrupted"),
         (OSError(28, "No space left on device"), 2, "dynamic-kd: error: [Errno 28] No space left on device"),
         (OSError(30, "Read-only file system"), 2, "dynamic-kd: error: [Errno 30] Read-only file system"),
     ],
@@ -165,8 +179,9 @@ def test_a_run_that_ends_early_says_how_it_goes_on(here, capsys, monkeypatch, qu
     with monkeypatch.context() as patched:
         patched.setattr(_stage, "save_checkpoint", ending)
         assert main(words) == status
-    hint, last = capsys.readouterr().err.splitlines()
-    assert hint.endswith("with: dynamic-kd train --resume 'my run'")
+    hint, last = capsys.readouterr().err.splitlines()[-2:]
+    words = "go on after the last epoch that was finished with: dynamic-kd train --resume 'my run' --cpu"
+    assert hint == f"dynamic-kd: ended early; {words}"
     assert last == message
     assert main(["train", "--resume", "my run", "--cpu"]) == 0
     assert [row["epoch"] for row in rows(here / "my run" / "epochs.csv")] == ["1", "2", "1", "2", "3"]
@@ -180,8 +195,34 @@ def test_an_interruption_before_the_first_epoch_promises_nothing(here, capsys, m
 
     monkeypatch.setattr(_train, "recipe_samples", interrupted)
     assert main(["train", "tiny.toml", "--cpu", "--out", "run"]) == 130
-    assert capsys.readouterr().err.splitlines() == ["dynamic-kd: interrupted"]
+    assert capsys.readouterr().err.splitlines()[-1:] == ["dynamic-kd: interrupted"]
     assert not (here / "run").exists()
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_an_interruption_is_one_line_that_says_how_it_goes_on(here, capsys, monkeypatch, processes):
+    from dynamic_kd.training import _stage
+
+    def interrupted(*arguments):
+        monkeypatch.setenv("WORLD_SIZE", str(processes))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_stage, "save_checkpoint", interrupted)
+    assert main(["train", "tiny.toml", "--cpu", "--out", "my run"]) == 130
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("dynamic-kd")]
+    how = "with: dynamic-kd train" if processes == 1 else "with the same launcher and: train"
+    way = f"go on after the last epoch that was finished {how} --resume 'my run' --cpu"
+    assert said == [f"dynamic-kd: interrupted; {way}"]
+
+
+def test_want_of_the_gpus_memory_ends_in_words(here, capsys, monkeypatch):
+    def full(*arguments):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1.95 GiB.")
+
+    monkeypatch.setattr("dynamic_kd.training._train._run_stages", full)
+    assert main(["train", "tiny.toml", "--cpu"]) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("dynamic-kd: error: the GPU's memory is too small for this recipe; lower training.batch_si")
 
 
 def test_control_c_ends_in_words(here):
@@ -193,10 +234,17 @@ def test_control_c_ends_in_words(here):
         process.send_signal(signal.SIGINT)
         _, error = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert error.splitlines()[-2:] == [
-        "dynamic-kd: the run goes on, after the last epoch it finished, with: dynamic-kd train --resume run",
-        "dynamic-kd: interrupted",
-    ]
+    *steps, last = error.splitlines()
+    assert not any("dynamic-kd" in line or "Traceback" in line for line in steps)
+    assert last == (
+        "dynamic-kd: interrupted; go on after the last epoch that was finished with: "
+        "dynamic-kd train --resume run --cpu"
+    )
+    done = rows(here / "run" / "epochs.csv")
+    shortened = (here / "run" / "recipe.toml").read_text().replace("epochs = 500", f"epochs = {len(done) + 1}")
+    (here / "run" / "recipe.toml").write_text(shortened)
+    assert main(last.partition("with: dynamic-kd ")[2].split()) == 0
+    assert rows(here / "run" / "epochs.csv")[: len(done)] == done
 
 
 def test_a_run_goes_on_by_its_folder_alone(here, capsys, monkeypatch, quick):

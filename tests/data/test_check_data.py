@@ -189,6 +189,15 @@ class TestWarnings:
             write(data / "RGB" / f"0000{number}.jpg", np.zeros((*shape, 3), np.uint8))
         assert reported(data).duplicates == ()
 
+    def test_files_that_are_no_images_are_named(self, data):
+        for name in ("notes.txt", "00009.gif", ".hidden"):
+            (data / "RGB" / name).touch()
+        (data / "maps" / "00001.npy").touch()
+        assert reported(data, teacher="maps").warnings == (
+            "a: left out of RGB, as their suffixes are none of images: 00009.gif, notes.txt",
+            "a: left out of maps, as their suffixes are none of images: 00001.npy",
+        )
+
     def test_counts_and_what_was_left_out(self, data):
         data.rename(data.parent / "LFSD")
         (data.parent / "other" / "images").mkdir(parents=True)
@@ -276,6 +285,13 @@ class TestWords:
         assert sentences(found)[1] == "The teacher's maps overlap the masks by 1.000 (soft IoU, mean over images)."
         assert sentences(found)[0].startswith("Near is bright in the depth files: ")
 
+    def test_no_depth(self, data):
+        shutil.rmtree(data / "depth")
+        [found] = check_data(data).sets
+        assert sentences(found) == [
+            "There are no depth maps: networks that take colour alone can use it (data.depth = false)."
+        ]
+
     def test_a_doubtful_polarity(self, data):
         for path in list((data / "depth").iterdir())[:2]:
             write(path, 255 - cv2.imread(str(path), 0))
@@ -300,7 +316,7 @@ class TestWords:
     def test_the_last_line(self):
         assert closing(0, 0) == "Nothing is wrong."
         assert closing(1, 2) == "1 problem that training would refuse, 2 warnings."
-        assert closing(0, 1) == "no problems that training would refuse, 1 warning."
+        assert closing(0, 1) == "No problems that training would refuse, 1 warning."
 
 
 class TestContactSheet:

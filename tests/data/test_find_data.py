@@ -71,7 +71,7 @@ class TestWhereAndWhatName:
         assert data.files[0].name == "1"
 
     def test_not_three_levels_below(self, plant):
-        with pytest.raises(ValueError, match="got none of each"):
+        with pytest.raises(ValueError, match=r"train_masks, test_masks\), got others: a$"):
             find_data(plant("a/b/c"))
 
     def test_a_split_given_as_the_root_takes_its_name_from_above(self, plant):
@@ -215,8 +215,11 @@ class TestDepthAndMasksOnDemand:
     def test_a_folder_of_images_will_do_without_masks(self, touch):
         [data] = find_data(touch("holiday/a.jpg", "holiday/b.jpg") / "holiday", masks=False)
         assert (data.name, [files.name for files in data.files]) == ("holiday", ["a", "b"])
-        with pytest.raises(ValueError, match="got none of each"):
+        with pytest.raises(ValueError, match="got no sub-folders"):
             find_data(data.root)
+        (data.root / "empty").mkdir()
+        with pytest.raises(ValueError, match=r"empty: expected images, or sub-folders of images \(image: RGB, "):
+            find_data(data.root / "empty", masks=False)
 
     def test_what_lacks_a_folder_beside_whole_sets_is_noted(self, plant):
         plant("a", mask=None)

@@ -32,6 +32,12 @@ def test_hidden_files_other_files_and_folders_are_left_out(folder):
     assert list(images_by_stem(images)) == ["a"]
 
 
+def test_a_link_that_leads_nowhere_is_not_passed_over(folder, tmp_path):
+    images = folder("RGB", "a.png")
+    (images / "b.png").symlink_to(tmp_path / "unmounted" / "b.png")
+    assert list(images_by_stem(images)) == ["a", "b"]
+
+
 def test_two_files_with_one_stem_are_an_error_that_names_both(folder):
     images = folder("images", "a.png", "a.jpg")
     with pytest.raises(ValueError, match=r"images: expected one image per stem, got a\.jpg and a\.png; remove one"):
@@ -69,6 +75,7 @@ def test_a_long_list_is_cut(folder):
 
 @pytest.mark.parametrize("allow", [True, False])
 def test_no_match_at_all_is_an_error(folder, allow):
-    pred, target = folder("pred", "a.png") if allow else folder("pred"), folder("target")
-    with pytest.raises(ValueError, match=rf"got no match among {int(allow)} in pred, 0 in target"):
+    pred, target = folder("pred", "a.png"), folder("target", *(["b.png"] if allow else []))
+    counts = r"1 in pred \(the first is a\), " + (r"1 in target \(the first is b\)" if allow else "0 in target")
+    with pytest.raises(ValueError, match=rf"got no match among {counts}; the suffixes read are"):
         match_by_stem(allow_missing=allow, pred=pred, target=target)

@@ -2,6 +2,7 @@
 
 import struct
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -15,11 +16,13 @@ from dynamic_kd.data import (
     DataFolder,
     Polarity,
     SampleFiles,
+    check_data,
     decide_near,
     depth_polarity,
     find_data,
     read_inputs,
     read_samples,
+    synthetic_rgbd,
 )
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
@@ -255,6 +258,42 @@ class TestPolarity:
         files = tuple(SampleFiles(str(number), path, path) for number, path in enumerate(paths))
         [decided] = decide_near([DataFolder("set", tmp_path, files, "auto")])
         assert decided.near == "dark"
+
+    def test_every_list_of_a_data_set_gets_the_answer_of_the_whole(self, tmp_path, write_set):
+        """Of ten depth maps two are spoilt: lists of these alone would turn the others' polarity round."""
+        samples = synthetic_rgbd(10, size=32, seed=1, spoilt_share=0)
+        turned = [replace(each, depth=1 - each.depth) if number < 2 else each for number, each in enumerate(samples)]
+        write_set(tmp_path / "set", turned)
+        lists = {"train": turned[2:], "validation": turned[:2]}
+        decided = {}
+        for name, listed in lists.items():
+            path = tmp_path / f"{name}.txt"
+            path.write_text("\n".join(sample.name for sample in listed))
+            [folder] = decide_near(find_data(tmp_path / "set", list_file=path))
+            assert len(folder.depths) == 10
+            decided[name] = folder.near
+            [report] = check_data(tmp_path / "set", list_file=path).sets
+            assert (report.polarity.near, report.polarity.maps) == (folder.near, 10)
+        assert decided == {"train": "bright", "validation": "bright"}
+
+    def test_what_cannot_be_read_tells_nothing_until_it_is_needed(self, tmp_path, write_set):
+        samples = write_set(tmp_path / "set")
+        (tmp_path / "set" / "depth" / f"{samples[0].name}.bmp").write_bytes(b"")
+        [folder] = decide_near(find_data(tmp_path / "set"))
+        assert folder.near == "bright"
+        with pytest.raises(ValueError, match=f"{samples[0].name}.bmp: expected an image file, got an empty one"):
+            read_samples([folder])
+
+    def test_a_doubtful_answer_is_noted(self, tmp_path, write_set):
+        ramp = np.tile(np.linspace(0, 1, 32, dtype=np.float32)[:, None], (1, 32))
+        depths = [ramp, ramp, 1 - ramp, 1 - ramp]
+        samples = synthetic_rgbd(4, size=32, seed=1, spoilt_share=0)
+        write_set(tmp_path / "a", [replace(each, depth=own) for each, own in zip(samples, depths, strict=True)])
+        [folder] = decide_near(find_data(tmp_path / "a"))
+        message = "only 2 of 4 depth maps say so: look at some, and say which it is by near"
+        assert folder.notes == (f"{tmp_path / 'a'}: near seems {folder.near}, but {message}",)
+        [told] = decide_near(find_data(tmp_path / "a", near="dark"))
+        assert told.notes == ()
 
     def test_what_is_decided_or_without_depth_stays(self, tmp_path):
         told = DataFolder("set", tmp_path, (SampleFiles("a", tmp_path, tmp_path / "none.png"),), "dark")

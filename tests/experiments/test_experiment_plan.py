@@ -124,14 +124,20 @@ def test_settings_of_the_command_line_go_over_all(planned):
 
 def test_data_lies_where_it_is_said_to(planned, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    _, plan = planned(TINY, data="sets")
+    folders = TINY.replace("data = {", 'data = { source = "folders", train = ["a"], report = ["b"],')
+    _, plan = planned(folders, data="sets")
     assert {run.recipe.data.root for run in plan.runs} == {str(tmp_path / "sets")}
+    with pytest.raises(ValueError, match=r"cpu: data\.root: expected none for the synthetic set, got"):
+        planned(TINY, data="sets")
 
 
 def test_a_part_of_the_runs_brings_the_teachers_it_needs(planned):
     _, plan = planned(TINY)
     assert [run.name for run in plan.only("s=0.5--seed1").runs] == ["teacher--seed1", "s=0.5--seed1"]
     assert [run.name for run in plan.only("cross*").runs] == ["cross-entropy--seed0", "cross-entropy--seed1"]
+    assert [run.name for run in plan.only("cross*", "s=0.5--seed1").runs] == [
+        run.name for run in plan.runs if "0.5--seed0" not in run.name and run.name != "teacher--seed0"
+    ]
     assert [cell.seed for cell in plan.only("seed1").cells] == [1, 1]
     with pytest.raises(ValueError, match=r"--only: expected a pattern of runs, as s=0.5--seed1, got 'gpu'"):
         plan.only("gpu")

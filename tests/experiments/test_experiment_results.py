@@ -27,7 +27,7 @@ from dynamic_kd.experiments import (  # noqa: E402
 )
 from dynamic_kd.experiments._paper import PAPER_TABLES, paper_row  # noqa: E402
 from dynamic_kd.experiments._results import Row, Spread, _best, _chosen, _references  # noqa: E402
-from dynamic_kd.training import _train, read_records, train  # noqa: E402
+from dynamic_kd.training import _results, read_records, train  # noqa: E402
 
 TINY = """\
 # Is it worth it.
@@ -64,7 +64,7 @@ def finished(tmp_path_factory):
     experiment = read_experiment(folder / "tiny.toml")
     plan = plan_experiment(experiment, folder)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_train, "write_insight", lambda *arguments: None)
+        patch.setattr(_results, "write_insight", lambda *arguments: None)
         for run in plan.runs:
             train(run.recipe, folder / "runs" / run.name, cpu=True)
     return experiment, plan, folder

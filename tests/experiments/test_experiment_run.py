@@ -260,7 +260,7 @@ def test_runs_may_move_but_must_be_those_that_are_planned(planned, children, tmp
     run_plan(plan, out)
     (out / "runs/half--seed0/results.json").unlink()
     moved = out.rename(tmp_path / "moved")
-    elsewhere = plan_experiment(read_experiment(tmp_path / "tiny.toml"), moved, data=tmp_path)
+    elsewhere = plan_experiment(read_experiment(tmp_path / "tiny.toml"), moved)
     run = next(run for run in elsewhere.runs if run.name == "half--seed0")
     assert state_of(moved, run) == "unfinished"
     run_plan(elsewhere, moved)

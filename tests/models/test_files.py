@@ -181,3 +181,20 @@ class TestRefused:
     def test_tensors_of_another_network(self, written, tensors, problem):
         with pytest.raises(ValueError, match=r"written by dynamic-kd 0.0.1; .* which expects other tensors " + problem):
             load_model(written(tensors))
+
+
+def test_what_cannot_be_written_is_said_of_the_file_itself(student, tmp_path):
+    """It is written beside its place first, under a name that nobody knows."""
+    (tmp_path / "folder.safetensors").mkdir()
+    with pytest.raises(OSError, match=r"Is a directory: .*folder\.safetensors'$") as caught:
+        save_model(student, tmp_path / "folder.safetensors")
+    assert caught.value.filename == str(tmp_path / "folder.safetensors")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder.safetensors"]
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
+def test_weights_that_may_not_be_read(student, path):
+    save_model(student, path)
+    path.chmod(0)
+    with pytest.raises(PermissionError, match=r"network\.safetensors"):
+        load_model(path)

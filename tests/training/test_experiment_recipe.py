@@ -12,7 +12,7 @@ from tiny_runs import finished, recipe_file, same_run, tensors  # noqa: E402
 
 from dynamic_kd.data import synthetic_rgbd  # noqa: E402
 from dynamic_kd.models import RFBTeacher, load_model, model_metadata  # noqa: E402
-from dynamic_kd.training import _train, read_recipe, read_records, saliency, train  # noqa: E402
+from dynamic_kd.training import _results, read_recipe, read_records, saliency, train  # noqa: E402
 from dynamic_kd.training._sources import recipe_samples, report_samples  # noqa: E402
 from dynamic_kd.training._tensors import Tensors  # noqa: E402
 
@@ -20,7 +20,7 @@ from dynamic_kd.training._tensors import Tensors  # noqa: E402
 @pytest.fixture
 def tiny(tmp_path, monkeypatch):
     """Return a function that makes the recipe of a tiny run, with some settings changed; no figures are drawn."""
-    monkeypatch.setattr(_train, "write_insight", lambda *arguments: None)
+    monkeypatch.setattr(_results, "write_insight", lambda *arguments: None)
     path = recipe_file(tmp_path)
     return lambda *settings: read_recipe(path, settings)
 
@@ -195,10 +195,10 @@ def test_results_are_written_when_all_else_is_there(tiny, tmp_path, monkeypatch)
     def fail(*arguments):
         raise OSError("disk full")
 
-    monkeypatch.setattr(_train, "write_insight", fail)
+    monkeypatch.setattr(_results, "write_insight", fail)
     with pytest.raises(OSError, match="disk full"):
         train(tiny(), tmp_path / "run")
     assert not (tmp_path / "run" / "results.json").exists()
-    monkeypatch.setattr(_train, "write_insight", lambda *arguments: None)
+    monkeypatch.setattr(_results, "write_insight", lambda *arguments: None)
     assert (tmp_path / "run" / "epochs.csv").read_text().count("\n") == 6
     assert train(tiny(), tmp_path / "run", resume=True)["results"]["student"]["last"]["epoch"] == 3

@@ -139,3 +139,11 @@ def test_a_teacher_whose_answer_does_not_fit(answer, got):
     message = rf"teacher: expected logits of the images' size, \(2, 1, 32, 32\), got {got}; wrap the module in one"
     with pytest.raises(ValueError, match=message):
         from_network(network)(batch)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_the_fused_loss_is_taken_where_it_is_asked_for_or_refused(case):
+    student, teacher, batch = case
+    objective = Distillation(DynamicKDLoss(impl="fused"), lambda batch: teacher)
+    with pytest.raises(ValueError, match="the fused loss is not available"):
+        objective(student, batch)

@@ -263,6 +263,18 @@ class TestResume:
         assert {"notes.txt", "other.png"} < {path.name for path in (tmp_path / "maps").iterdir()}
 
 
+def test_sets_that_are_left_out_are_noted(data, tmp_path):
+    for name in ("A", "B", "LFSD"):
+        shutil.copytree(data, tmp_path / "all" / name)
+    shutil.rmtree(tmp_path / "all" / "B" / "depth")
+    made = predict_folder(Pick(0, 4), tmp_path / "all", tmp_path / "maps", size=32)
+    assert [folder.name for folder in made.folders] == ["A", "LFSD"]
+    assert made.notes == (
+        f"{tmp_path / 'all' / 'B'} was left out: beside RGB it has no folder of depth maps",
+        "expected 100 images of LFSD, found 5: a part of them, or files are missing",
+    )
+
+
 class TestMistakes:
     @pytest.mark.parametrize("name", ["RGB", "depth", "GT"])
     def test_maps_among_the_data(self, data, tmp_path, name):
@@ -271,6 +283,14 @@ class TestMistakes:
         ):
             predict_folder(Pick(0, 4), data, data / name, overwrite=True)
         assert len(list((data / name).iterdir())) == 5
+
+    def test_maps_of_several_sets_among_the_data_of_one(self, data, tmp_path):
+        for name in ("A", "B"):
+            shutil.copytree(data, tmp_path / "all" / name)
+        images = tmp_path / "all" / "A" / "RGB"
+        with pytest.raises(ValueError, match="RGB: expected a folder of their own for the maps, got one of the data"):
+            predict_folder(Pick(0, 4), tmp_path / "all", images)
+        assert len(list(images.iterdir())) == 5
 
     def test_a_file_in_place_of_the_folder(self, data, tmp_path):
         (tmp_path / "maps").touch()
@@ -327,7 +347,8 @@ class TestMistakes:
         for path in (data / "GT").iterdir():
             path.unlink()
         (data / "GT").rmdir()
-        with pytest.raises(ValueError, match="expected sub-folders of"):
+        message = "masks to evaluate against: .*set: expected sub-folders of .*; or predict without evaluating"
+        with pytest.raises(ValueError, match=message):
             predict_folder(Pick(0, 4), data, tmp_path / "maps", evaluate=True)
         assert not (tmp_path / "maps").exists()
 

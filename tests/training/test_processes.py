@@ -30,13 +30,13 @@ import json
 import sys
 
 from dynamic_kd.cli import main
-from dynamic_kd.training import _stage, _train
+from dynamic_kd.training import _results, _stage
 
 def interrupted(run, model, epoch, epochs):
     if (epoch, epochs) == (3, 3):
         raise KeyboardInterrupt
 
-_train.write_insight = lambda *arguments: None  # figures take longer than the training
+_results.write_insight = lambda *arguments: None  # figures take longer than the training
 report = _stage._report
 for expected, words in json.loads(sys.argv[1]):
     _stage._report = interrupted if expected else report
@@ -110,7 +110,111 @@ def test_two_processes_score_as_one_does(runs):
             scores, wanted = (result[who]["last"].get("scores") for result in (found, expected))
             assert scores == (wanted and pytest.approx(wanted, abs=1e-4))
             assert (scores is None) == (case == STOPPED)
-        assert json.loads((two / case / "environment.json").read_text())["processes"] == 2
+        assert json.loads((two / case / "environment.json").read_text())["sessions"][-1]["processes"] == 2
+
+
+def test_images_are_in_the_data_sets_order_whatever_the_number_of_processes(runs):
+    for run in runs[:2]:
+        with np.load(run / "odd validation" / "student-validation.npz") as file:
+            assert file["names"].tolist() == [f"{number:05}" for number in range(10, 15)]
+
+
+IMAGES = """\
+import json
+import sys
+
+import torch
+
+from dynamic_kd.data import synthetic_rgbd
+from dynamic_kd.models import FPNStudent
+from dynamic_kd.training import Tensors, accelerator_of
+from dynamic_kd.training._evaluation import scores
+
+torch.manual_seed(0)
+accelerator = accelerator_of(cpu=True)
+report = scores(FPNStudent("tiny"), Tensors.of(synthetic_rgbd(int(sys.argv[1]), size=32)), accelerator)
+if accelerator.is_main_process:
+    print(json.dumps([[row["name"], row["MAE"]] for row in report.per_image]))
+"""
+
+
+def test_scores_of_images_are_in_the_data_sets_order_too(tmp_path):
+    (tmp_path / "images.py").write_text(IMAGES)
+    found = []
+    for launcher in ([], ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]):
+        words = [sys.executable, *launcher, str(tmp_path / "images.py"), "5"]
+        done = subprocess.run(words, env=environment(), capture_output=True, text=True, timeout=120, check=True)
+        found.append(json.loads(done.stdout))
+    assert [name for name, _ in found[0]] == [f"{number:05}" for number in range(5)]
+    assert [name for name, _ in found[1]] == [name for name, _ in found[0]]
+    np.testing.assert_allclose(*([error for _, error in each] for each in found), atol=1e-6)
+
+
+MISTAKES = """\
+import json
+import os
+import sys
+
+from dynamic_kd.cli import main
+from dynamic_kd.training import _stage, _train
+
+failing = sys.argv[2]  # the process in which something goes wrong
+for words in json.loads(sys.argv[1]):
+    assert main(words) == 2, words
+for module, name in ((_train, "recipe_samples"), (_stage, "save_checkpoint")):
+    work = getattr(module, name)
+
+    def full(*arguments):
+        if os.environ["RANK"] == failing:
+            raise OSError(28, "No space left on device", name)
+        return work(*arguments)
+
+    setattr(module, name, full)
+    if name == "recipe_samples" or failing == "0":  # the first process alone saves
+        assert main(["train", "cpu", "--cpu", "--out", sys.argv[3] + "/" + name, *json.loads(sys.argv[4])]) == 2
+    setattr(module, name, work)
+"""
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_mistake_is_told_once_and_ends_all_processes(tmp_path, rank):
+    (tmp_path / "mistakes.py").write_text(MISTAKES)
+    full = tmp_path / "full"
+    full.mkdir()
+    (full / "notes.txt").touch()
+    small = ["--set", "data.size=32", "data.train_count=8", "data.validation_count=0", "loss.weighting=none"]
+    odd = ["training.batch_size=3", "training.clip_norm=5"]
+    diverging = ["training.learning_rate=1e30", "training.clip_norm=", "training.schedule=constant"]
+    run = ["train", "cpu", "--cpu", "--out"]
+    words = [
+        ["train", "cpu", "--cpu", "--set", "trainig.epochs=2"],
+        ["train", "cpu", "--cpu", "--set", "precision=fp16"],
+        [*run, str(full), *small],
+        [*run, str(tmp_path / "odd"), *small, *odd],
+        [*run, str(tmp_path / "diverging"), *small, *diverging],
+    ]
+    expected = [
+        "did you mean training?",
+        'expected "fp32" or "bf16" without a GPU',
+        "got one with other files",
+        "batch_size: expected a multiple of 2 processes",
+        "is nan; lower the learning rate (1e+30)",
+        "recipe_samples: No space left on device",
+        *(["save_checkpoint: No space left on device"] if rank == 0 else []),
+    ]
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    given = [json.dumps(words), str(rank), str(tmp_path), json.dumps(small)]
+    done = subprocess.run(
+        [sys.executable, *launcher, str(tmp_path / "mistakes.py"), *given],
+        env=environment(), capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    said = [line for line in done.stderr.splitlines() if "error" in line]
+    assert len(said) == len(expected), said
+    for line, words in zip(said, expected, strict=True):
+        assert words in line
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "recipe_samples").exists()
 
 
 def test_one_process_of_the_two_prints(runs):

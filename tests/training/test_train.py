@@ -3,6 +3,7 @@
 import json
 import sys
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from tiny_runs import recipe_file, rows, same_run, tensors  # noqa: E402
 
 from dynamic_kd.data import synthetic_rgbd  # noqa: E402
 from dynamic_kd.models import FPNStudent, RFBTeacher, load_model, model_metadata, save_model  # noqa: E402
-from dynamic_kd.training import _loop, _stage, _train, read_recipe, resumable, train  # noqa: E402
+from dynamic_kd.training import _loop, _results, _stage, read_recipe, resumable, train  # noqa: E402
 
 SCORES = ("MAE", "maxF", "meanF", "adpF", "wF", "Sm", "maxE", "meanE", "adpE")
 
@@ -40,7 +41,7 @@ def whole(tiny, tmp_path_factory):
 @pytest.fixture
 def no_figures(monkeypatch):
     """Leave the figures out, which take longer than the training."""
-    monkeypatch.setattr(_train, "write_insight", lambda *arguments: None)
+    monkeypatch.setattr(_results, "write_insight", lambda *arguments: None)
 
 
 @pytest.fixture
@@ -87,9 +88,11 @@ def test_a_run_leaves_all_that_was_promised(whole, tiny):
     assert [bool(row["maxF"]) for row in epochs] == [False, True, False, True, True]
     samples = rows(whole / "weights.csv")
     assert [row["sample"] for row in samples] == [f"{number:05}" for number in range(10)] * 3
-    environment = json.loads((whole / "environment.json").read_text())
-    assert environment["processes"] == 1
-    assert environment["versions"]["torch"] == torch.__version__
+    [session] = json.loads((whole / "environment.json").read_text())["sessions"]
+    assert session["processes"] == 1
+    assert session["versions"]["torch"] == torch.__version__
+    assert session["after"] == {"stage": 1, "epoch": 0}
+    assert abs(datetime.now(UTC) - datetime.fromisoformat(session["start"])) < timedelta(minutes=10)
 
 
 def test_results_are_those_of_the_logs_and_of_the_weights(whole):
@@ -176,9 +179,10 @@ def test_folders_that_a_run_does_not_take(tiny, tmp_path, no_figures):
     for folder in (other, file, tmp_path / "none"):
         with pytest.raises(ValueError, match=r"expected a run folder, with a recipe\.toml, got none; name the folder"):
             resumable(folder)
-        with pytest.raises(ValueError, match="expected a run folder"):
+        with pytest.raises(ValueError, match=r"expected a run folder|expected a folder, got a file"):
             train(recipe, folder, resume=True)
-    with pytest.raises(ValueError, match="file: expected a folder for the run, got a file"):
+    assert not (tmp_path / "none").exists()
+    with pytest.raises(ValueError, match="file: expected a folder, got a file; name another"):
         train(recipe, file)
     for overwrite in (False, True):
         with pytest.raises(ValueError, match="other: expected a new or empty folder, got one with other files; name"):

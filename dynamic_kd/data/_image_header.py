@@ -1,0 +1,181 @@
+"""What an image file says of itself before anything is decoded: its size, and whether all of it is there."""
+
+from __future__ import annotations
+
+import re
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+# The most pixels an image may have, 11585 x 11585 of them: a few bytes can declare many more, whose decoding would take
+# all memory there is.
+MOST_PIXELS = 2**27
+
+Size = tuple[int, int]
+"""Width and height."""
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+# In a JPEG's pixels a marker is what does not stand for the byte 255 (00), a restart (d0 to d7) or padding (ff).
+_JPEG_MARKER = re.compile(rb"\xff+[^\x00\xd0-\xd7\xff]")
+_JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_JPEG_SCAN, _JPEG_END = 0xDA, 0xD9
+_TIFF_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
+_TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_ORIENTATION = 256, 257, 274
+_TIFF_FORMATS = {1: "B", 3: "H", 4: "I"}  # of an entry's type
+
+
+def check_header(content: bytes, path: str | Path) -> Size:
+    """Return the size that an image file declares.
+
+    Raises
+    ------
+    ValueError
+        If it is none of the formats known here, if a part of it is missing or damaged as far as that shows, or if it
+        declares more than `MOST_PIXELS`.
+    """
+    read = next((read for start, read in _READERS if content.startswith(start)), None)
+    if read is None:
+        raise ValueError(f"{path}: expected an image (PNG, JPEG, BMP, TIFF or WebP), got something else")
+    try:
+        size = read(content)
+    except (struct.error, IndexError):  # it ends within the header
+        size = None
+    if size is None or not min(size) > 0:
+        raise ValueError(f"{path}: expected a whole image, got a truncated or damaged one; copy it again")
+    width, height = size
+    if width * height > MOST_PIXELS:
+        raise ValueError(
+            f"{path}: expected an image of at most {MOST_PIXELS} pixels, got {width} x {height}; "
+            "resize it, or copy it again if it is not that large"
+        )
+    return size
+
+
+def essential(content: bytes) -> bytes:
+    """Return a file, which `check_header` has passed, without what turns, animates or describes its pixels.
+
+    OpenCV turns a TIFF as it is marked, also when told to ignore that, and reads a PNG's animation instead of its
+    image, black if there is none. The texts and profiles of a PNG only make its decoder complain.
+    """
+    if content.startswith(_PNG):
+        kept = [content[start:end] for name, start, end in _png_chunks(content) if _shapes_pixels(name)]
+        return b"".join([_PNG, *kept])
+    order = _TIFF_ORDERS.get(content[:4])
+    entry = None if order is None else _tiff_entries(content, order).get(_TIFF_ORIENTATION)
+    if order is None or entry is None:
+        return content
+    return content[: entry + 8] + struct.pack(f"{order}H", 1) + content[entry + 10 :]
+
+
+def _png(content: bytes) -> Size | None:
+    """Walk the chunks to the last one; the checksums of those that shape pixels must agree."""
+    size = None
+    for name, start, end in _png_chunks(content):
+        (checksum,) = struct.unpack_from(">I", content, end - 4)
+        if _shapes_pixels(name) and zlib.crc32(memoryview(content)[start + 4 : end - 4]) != checksum:
+            return None
+        if (size is None) != (name == b"IHDR"):  # the first one, and no other
+            return None
+        if size is None:
+            size = struct.unpack_from(">II", content, start + 8)
+        if name == b"IEND":
+            return size
+    return None
+
+
+def _png_chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Yield the name, the start and the end of each chunk that is whole."""
+    start = len(_PNG)
+    while start + 12 <= len(content):
+        length, name = struct.unpack_from(">I4s", content, start)
+        end = start + 12 + length
+        if end > len(content):
+            return
+        yield name, start, end
+        start = end
+
+
+def _shapes_pixels(name: bytes) -> bool:
+    return name[:1].isupper() or name == b"tRNS"
+
+
+def _jpeg(content: bytes) -> Size | None:
+    """Walk the segments to the end marker, over bytes between them that belong to none, as every decoder does."""
+    size = None
+    position = 2
+    while (marker := _JPEG_MARKER.search(content, position)) is not None:
+        kind, position = content[marker.end() - 1], marker.end()
+        if kind == _JPEG_END:
+            return size
+        if kind in _JPEG_FRAMES and size is None:
+            height, width = struct.unpack_from(">HH", content, position + 3)
+            size = width, height
+        if kind > 1:  # 1 stands alone
+            position += struct.unpack_from(">H", content, position)[0]
+    return None
+
+
+def _bmp(content: bytes) -> Size | None:
+    """Read the header; a file without compression must hold all its rows, whatever length it claims."""
+    length, start, header = struct.unpack_from("<I4xII", content, 2)
+    if header == 12:
+        width, height, bits = struct.unpack_from("<HH2xH", content, 18)
+        compression = 0
+    else:
+        width, height, bits, compression = struct.unpack_from("<ii2xHI", content, 18)
+    height = abs(height)  # below 0: from the top down
+    rows = (width * bits + 31) // 32 * 4 * height if compression in (0, 3) else 0
+    return None if len(content) < max(length, start + rows) else (width, height)
+
+
+def _tiff(content: bytes) -> Size | None:
+    order = _TIFF_ORDERS[content[:4]]
+    entries = _tiff_entries(content, order)
+    sizes = []
+    for tag in (_TIFF_WIDTH, _TIFF_HEIGHT):
+        if tag not in entries:
+            return None
+        (kind,) = struct.unpack_from(f"{order}H", content, entries[tag] + 2)
+        if kind not in _TIFF_FORMATS:
+            return None
+        sizes.append(struct.unpack_from(f"{order}{_TIFF_FORMATS[kind]}", content, entries[tag] + 8)[0])
+    return sizes[0], sizes[1]
+
+
+def _tiff_entries(content: bytes, order: str) -> dict[int, int]:
+    """Return where each tag of the first image is described, the first time it is."""
+    try:
+        (start,) = struct.unpack_from(f"{order}I", content, 4)
+        (count,) = struct.unpack_from(f"{order}H", content, start)
+        places = range(start + 2, start + 2 + 12 * count, 12)
+        return {struct.unpack_from(f"{order}H", content, place)[0]: place for place in reversed(places)}
+    except struct.error:  # the directory is cut off
+        return {}
+
+
+def _webp(content: bytes) -> Size | None:
+    """Read the first chunk; the container must be as long as it says."""
+    length, form, name = struct.unpack_from("<I4s4s", content, 4)
+    if form != b"WEBP" or len(content) < 8 + length:
+        return None
+    if name == b"VP8 ":
+        width, height = struct.unpack_from("<HH", content, 26)
+        return width & 0x3FFF, height & 0x3FFF
+    if name == b"VP8L":
+        (bits,) = struct.unpack_from("<I", content, 21)
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    if name == b"VP8X":
+        words = content[24:30]
+        return 1 + int.from_bytes(words[:3], "little"), 1 + int.from_bytes(words[3:], "little")
+    return None
+
+
+_READERS: tuple[tuple[bytes, Callable[[bytes], Size | None]], ...] = (
+    (_PNG, _png),
+    (b"\xff\xd8\xff", _jpeg),
+    (b"BM", _bmp),
+    (b"II*\0", _tiff),
+    (b"MM\0*", _tiff),
+    (b"RIFF", _webp),
+)
