@@ -8,8 +8,8 @@ VGG16's convolutions as a state dict. It trains, by the bundled recipes and thei
 - ``rfb-teacher`` and ``fpn-teacher``: stage 1 with and without receptive field blocks.
 
 Several runs go at a time, ``--at-once`` on each GPU (start NVIDIA's MPS first, or they take turns). Each gets a row of
-``results/training.csv``; ``busy`` is the share of time in which the driver saw a kernel running, sampled once a second for
-as long as all epochs took, up to the end of the last, with evaluations and checkpoints between epochs.
+``results/training.csv``; ``busy`` is the share of time in which the driver saw a kernel running, sampled once a second
+for as long as all epochs took, up to the end of the last, with evaluations and checkpoints between epochs.
 """
 
 import argparse

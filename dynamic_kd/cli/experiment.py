@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dynamic_kd.cli._listing import print_listing
 from dynamic_kd.cli._progress import progress_bar
 
 if TYPE_CHECKING:
@@ -82,9 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
     from dynamic_kd.experiments import bundled_experiments, plan_experiment, read_experiment, run_plan
 
     if arguments.list:
-        width = max(map(len, bundled_experiments()))
-        for name, text in bundled_experiments().items():
-            print(f"{name:<{width}}  {text}")
+        print_listing(bundled_experiments())
         return 0
     if arguments.experiment is None:
         raise ValueError("expected an EXPERIMENT, got none; dynamic-kd experiment --list names those of the package")
@@ -174,11 +173,29 @@ def _display() -> Iterator[Callable[[ExperimentProgress], None]]:
     )
     with progress_bar(*columns, transient=False) as bar:
         task = bar.add_task("", total=None, left="", words="")
+        in_a_log = _Lines()
 
         def show(progress: ExperimentProgress) -> None:
             bar.update(task, **_shown(progress))
+            if not bar.console.is_terminal:
+                in_a_log.show(progress)
 
         yield show
+
+
+class _Lines:
+    """A line for each run that ends, where nobody watches a bar."""
+
+    def __init__(self) -> None:
+        self._said: set[str] | None = None
+
+    def show(self, progress: ExperimentProgress) -> None:
+        ended = {*progress.finished, *progress.failed}
+        left = "" if progress.seconds_left is None else f", {_time(progress.seconds_left)} left"
+        for name in sorted(ended - (ended if self._said is None else self._said)):
+            how = "failed" if name in progress.failed else "finished"
+            print(f"{len(ended)}/{progress.total} runs{left}: {name} {how}", file=sys.stderr, flush=True)
+        self._said = ended
 
 
 def _shown(progress: ExperimentProgress) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dynamic_kd.cli._listing import print_listing
 from dynamic_kd.cli._progress import bars
 from dynamic_kd.metrics._tables import rounded
 
@@ -73,9 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
     from dynamic_kd.training import bundled_recipes
 
     if arguments.list:
-        width = max(map(len, bundled_recipes()))
-        for name, text in bundled_recipes().items():
-            print(f"{name:<{width}}  {text}")
+        print_listing(bundled_recipes())
         return 0
     if "" not in sys.path:  # teachers may be modules where the command runs
         sys.path.insert(0, "")

@@ -35,7 +35,8 @@ def read_experiment(experiment: str | Path, overrides: Iterable[str] = ()) -> Ex
         A file, or the name of an experiment that comes with the package (see `bundled_experiments`).
     overrides : iterable of str
         ``"seeds=[0, 1]"`` and the like replace what the file says of the experiment itself; any other setting, such
-        as ``"training.epochs=2"``, is of every run, over what methods and grid say.
+        as ``"training.epochs=2"``, is of every run, over what methods and grid say; ``"student.weights="`` takes one
+        away.
 
     Raises
     ------
@@ -55,11 +56,17 @@ def read_experiment(experiment: str | Path, overrides: Iterable[str] = ()) -> Ex
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{path}: expected an experiment in TOML, got: {error}") from None
     forced: dict[str, Any] = {}
+    unset: dict[str, Any] = {}
     for override in overrides:
-        own = override.partition("=")[0].strip().split(".")[0] in _KEYS
-        changed(content if own else forced, override)
+        setting, equals, value = override.partition("=")
+        if setting.strip().split(".")[0] in _KEYS:
+            changed(content, override)
+        elif equals and not value.strip():
+            unset[setting.strip()] = None
+        else:
+            changed(forced, override)
     try:
-        return _made(path, content, _flat(forced), _about(text))
+        return _made(path, content, _flat(forced) | unset, _about(text))
     except (TypeError, ValueError) as error:
         raise ValueError(f"{experiment}: {error}") from error
 

@@ -17,6 +17,8 @@ from dynamic_kd.metrics._tables import _LATEX_ESCAPES, rounded
 
 Lines = list[list[str]]
 
+NAMED = 5  # of many runs
+
 
 def sentences(results: Results) -> list[str]:
     """Return, sentence by sentence, what the numbers are."""
@@ -44,7 +46,8 @@ def sentences(results: Results) -> list[str]:
             "somewhat too narrow."
         )
     if results.missing:
-        said.append(f"Not finished: {', '.join(results.missing)}.")
+        first, more = ", ".join(results.missing[:NAMED]), len(results.missing) - NAMED
+        said.append(f"Not finished: {first}{f' and {more} more' if more > 0 else ''}.")
     return said
 
 

@@ -57,7 +57,7 @@ def read_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
 
 
 def recipe_with(recipe: str | Path, settings: Mapping[str, Any]) -> Recipe:
-    """Read a recipe, with dotted settings that replace those of the file, as values.
+    """Read a recipe, with dotted settings that replace those of the file, as values; None takes one away.
 
     Raises
     ------
@@ -67,7 +67,10 @@ def recipe_with(recipe: str | Path, settings: Mapping[str, Any]) -> Recipe:
     content = _content(_path_of(recipe), ())
     for setting, value in settings.items():
         section, last = _place(content, setting, f"{setting}={value}")
-        section[last] = value
+        if value is None:
+            section.pop(last, None)
+        else:
+            section[last] = value
     return _checked(recipe, content)
 
 

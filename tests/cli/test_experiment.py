@@ -104,6 +104,7 @@ def test_a_failure_is_told_and_the_rest_is_reported(here, at_once, capsys):
     at_once.failing["again--seed1"] = "the loss of epoch 1 is nan"
     assert main(["experiment", "tiny.toml", "--gpus", "none", "--out", "there", "--only", "seed1"]) == 1
     printed = capsys.readouterr()
+    assert "2/2 runs, 1:02:05 left: none--seed1 finished\n" in printed.err
     assert "again--seed1 failed: the loss of epoch 1 is nan (all of it: there/logs/again--seed1.log)" in printed.err
     assert "Not finished: none--seed0, again--seed0, again--seed1." in printed.out
     assert at_once.asked[0]["gpus"] == []

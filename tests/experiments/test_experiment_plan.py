@@ -122,6 +122,14 @@ def test_settings_of_the_command_line_go_over_all(planned):
     assert len(plan.runs) == 2  # both methods are the same then
 
 
+def test_a_setting_without_a_value_is_taken_away(planned):
+    text = TINY + "[grid]\ntraining.clip_norm = [1.0, 2.0]\n"
+    experiment, plan = planned(text, "training.clip_norm=", "data.report_count =")
+    assert experiment.axes == ()
+    assert {run.recipe.training.clip_norm for run in plan.runs} == {None}
+    assert {run.recipe.data.report_count for run in plan.runs} == {0}
+
+
 def test_data_lies_where_it_is_said_to(planned, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folders = TINY.replace("data = {", 'data = { source = "folders", train = ["a"], report = ["b"],')

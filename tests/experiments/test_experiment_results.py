@@ -271,6 +271,8 @@ def test_what_is_not_finished_is_named_and_the_rest_reported(finished, tmp_path)
     assert len(dynamic.runs) == 2  # the other learning rate has both seeds
     write_results(results, tmp_path)
     assert f"Not finished: {plan.runs[-1].name}." in (tmp_path / "table.md").read_text()
+    write_results(replace(results, missing=tuple("abcdefg")), tmp_path)
+    assert "Not finished: a, b, c, d, e and 2 more." in (tmp_path / "table.md").read_text()
 
 
 def test_without_images_for_reporting_those_for_choosing_are_reported_and_it_says_so(finished, tmp_path):
