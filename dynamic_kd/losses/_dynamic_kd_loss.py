@@ -11,6 +11,7 @@ from dynamic_kd._support import array_support
 from dynamic_kd.losses._dispatch import fused_loss
 from dynamic_kd.losses._dynamic_kd_terms import DynamicKDTerms, terms_of
 from dynamic_kd.losses._inputs import pixels
+from dynamic_kd.losses._mix import MIXES, Mix
 from dynamic_kd.losses._soft_iou import GRANULARITIES, Granularity
 from dynamic_kd.losses._weighting import Weighting, check_weighting
 
@@ -50,6 +51,13 @@ class DynamicKDLoss:
         taken per image), ``"none"`` (θ = 0: cross-entropy alone), a number in [0, 1] (the same for every image), or a
         function ``(teacher_iou, student_error, teacher_cross_entropy) -> weight`` of arrays (B,), or (B, H, W) at
         pixel granularity.
+    noise_elimination : bool, optional
+        Whether a teacher at or under the threshold gets the weight ε (equation 6). By default that is so with
+        ``"dynamic"`` alone; True adds it to a number, to ``"a2dele"`` or to a function.
+    mix : {"convex", "additive", "matched"}
+        How the two losses make one: ``"convex"`` is equation 5, ``"additive"`` is θ L_KL + L_CE, and ``"matched"`` is
+        equation 5 with the divergence scaled, image by image, so that its gradient is as large as the
+        cross-entropy's (mean magnitudes over pixels), whatever the temperature.
     granularity : {"image", "pixel"}
         One α, β and θ for each image, as in Algorithm 1, or for each pixel, equations 1 to 3 read literally. The
         latter distils the foreground only: α is 0 at every background pixel.
@@ -98,6 +106,8 @@ class DynamicKDLoss:
     noise_threshold: float = 0.5
     noise_weight: float = 0.01
     weighting: Weighting = "dynamic"
+    noise_elimination: bool | None = None
+    mix: Mix = "convex"
     granularity: Granularity = "image"
     temperature_squared: bool = True
     detach_weight: bool = True
@@ -109,7 +119,8 @@ class DynamicKDLoss:
         for name in ("p", "noise_threshold", "noise_weight"):
             check_number(name, getattr(self, name), low=0, high=1)
         check_number("temperature", self.temperature, low=1e-3, high=1e6)
-        check_weighting(self.weighting)
+        check_weighting(self.weighting, self.noise_elimination)
+        check_choice("mix", self.mix, MIXES)
         check_choice("granularity", self.granularity, GRANULARITIES)
         check_flag("temperature_squared", self.temperature_squared)
         check_flag("detach_weight", self.detach_weight)
@@ -206,7 +217,7 @@ def dynamic_kd_terms(
     Returns
     -------
     DynamicKDTerms
-        ``teacher_iou, student_error, weight, reliable, kl, ce, loss``; at image granularity
+        ``teacher_iou, student_error, weight, reliable, kl, ce, loss``; at image granularity and with the convex mix
         ``loss == weight * kl + (1 - weight) * ce``.
 
     Raises

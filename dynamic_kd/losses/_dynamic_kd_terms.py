@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from dynamic_kd._array import Array, Namespace, stop_gradient
 from dynamic_kd.losses._cross_entropy import bernoulli_cross_entropy
 from dynamic_kd.losses._inputs import check_unit_range
+from dynamic_kd.losses._mix import blend, matching_factor, pixel_mean
 from dynamic_kd.losses._soft_iou import disagreement, overlap
 from dynamic_kd.losses._stable import sigmoid
 from dynamic_kd.losses._temperature_kl import bernoulli_kl
@@ -33,7 +34,7 @@ class DynamicKDTerms(NamedTuple):
     ce: Array
     """Mean cross-entropy over the valid pixels."""
     loss: Array
-    """Loss of each image (equation 5); 0 without valid pixels."""
+    """Loss of each image (equation 5, or another mix); 0 without valid pixels."""
 
 
 def terms_of(pixels: Pixels, settings: DynamicKDLoss, xp: Namespace) -> DynamicKDTerms:
@@ -51,6 +52,7 @@ def terms_of(pixels: Pixels, settings: DynamicKDLoss, xp: Namespace) -> DynamicK
     strategy = weight_function(
         settings.weighting,
         p=settings.p,
+        noise_elimination=settings.noise_elimination,
         noise_threshold=settings.noise_threshold,
         noise_weight=settings.noise_weight,
         xp=xp,
@@ -66,23 +68,16 @@ def terms_of(pixels: Pixels, settings: DynamicKDLoss, xp: Namespace) -> DynamicK
         check_unit_range("weighting's values", weight, xp, allow_nan=True)
 
     kl_mean, ce_mean = pixel_mean(kl, valid, xp), pixel_mean(ce, valid, xp)
-    loss = blend(weight, kl_mean, ce_mean) if by_image else pixel_mean(blend(weight, kl, ce), valid, xp)
+    pull, pull_mean = kl, kl_mean
+    if settings.mix == "matched":
+        factor = matching_factor(pixels, settings.temperature, settings.temperature_squared, xp)
+        pull, pull_mean = factor[:, None, None] * kl, factor * kl_mean
+    if by_image:
+        loss = blend(settings.mix, weight, pull_mean, ce_mean)
+    else:
+        loss = pixel_mean(blend(settings.mix, weight, pull, ce), valid, xp)
     reliable = teacher_iou > settings.noise_threshold
     return DynamicKDTerms(teacher_iou, student_error, weight, reliable, kl_mean, ce_mean, loss)
-
-
-def blend(weight: Array, kl: Array, ce: Array) -> Array:
-    """Return equation 5, θ L_KL + (1 - θ) L_CE."""
-    return weight * kl + (1 - weight) * ce
-
-
-def pixel_mean(values: Array, valid: Array | None, xp: Namespace) -> Array:
-    """Return the mean over each image's valid pixels, (B,); 0 for an image that has none."""
-    if valid is None:
-        return xp.mean(values, axis=(1, 2))
-    zero = xp.zeros_like(values)
-    count = xp.sum(xp.where(valid, xp.ones_like(values), zero), axis=(1, 2))
-    return xp.sum(xp.where(valid, values, zero), axis=(1, 2)) / xp.where(count > 0, count, xp.ones_like(count))
 
 
 def _unchanged(array: Array) -> Array:

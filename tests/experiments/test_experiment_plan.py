@@ -225,6 +225,6 @@ def test_what_is_wrong_with_an_experiment(planned, change, message):
 
 def test_no_such_experiment():
     with pytest.raises(
-        ValueError, match=r"none: expected a TOML file or one of the experiments ecssd-early, .*, got neith"
+        ValueError, match=r"none: expected a TOML file or one of the experiments ecssd-candidates, .*, got neith"
     ):
         read_experiment("none")

@@ -24,6 +24,13 @@ SETTINGS = [
     {"weighting": "a2dele"},
     {"weighting": "none"},
     {"weighting": 0.3},
+    {"weighting": 0.3, "noise_elimination": True},
+    {"weighting": "a2dele", "noise_elimination": True, "granularity": "pixel"},
+    {"noise_elimination": False},
+    {"mix": "additive"},
+    {"mix": "matched"},
+    {"mix": "additive", "granularity": "pixel"},
+    {"mix": "matched", "granularity": "pixel", "temperature_squared": False, "weighting": 0.6},
 ]
 
 
@@ -275,6 +282,13 @@ def test_defaults_are_the_papers():
         ({"weighting": 1.5}, ValueError, r"weighting.*expected a number in \[0, 1\], got 1.5"),
         ({"weighting": None}, TypeError, "weighting.*'dynamic'.*got None"),
         ({"weighting": True}, TypeError, "weighting.*got True"),
+        ({"noise_elimination": 1}, TypeError, "noise_elimination: expected True or False, got 1"),
+        (
+            {"weighting": "none", "noise_elimination": True},
+            ValueError,
+            "noise_elimination: expected False or None with weighting='none', which listens to all teachers or to none",
+        ),
+        ({"mix": "sum"}, ValueError, "mix: expected one of 'convex', 'additive', 'matched', got 'sum'"),
         ({"temprature": 4}, TypeError, "temprature"),
     ],
     ids=str,

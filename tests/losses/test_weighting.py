@@ -85,3 +85,14 @@ def test_a_functions_weights_lie_in_the_unit_interval():
 def test_a_function_must_return_one_weight_for_each(result, got):
     with pytest.raises(ValueError, match=rf"weighting: .* array of shape \(3,\), as its arguments, got {got}; return"):
         DynamicKDLoss(weighting=lambda *_: result)(*random_batch()[:3])
+
+
+@pytest.mark.parametrize("weighting", [0.4, "a2dele", "dynamic", lambda alpha, beta, ce: alpha])
+def test_noise_may_be_eliminated_from_any_weight(weighting):
+    terms = dynamic_kd_terms(*random_batch()[:3])
+    threshold = float(np.median(terms.teacher_iou))
+    settings = {"noise_threshold": threshold, "noise_weight": 0.05}
+    filtered = weight(weighting, noise_elimination=True, **settings)
+    plain = weight(weighting, noise_elimination=False, **settings)
+    np.testing.assert_array_equal(filtered, np.where(terms.teacher_iou > threshold, plain, 0.05))
+    assert (filtered != plain).any()

@@ -446,6 +446,11 @@ def test_reasons():
     for settings, reason in (
         ({"granularity": "pixel"}, "granularity='pixel' is computed by plain operations"),
         ({"detach_weight": False}, "detach_weight=False needs a gradient through the weight"),
+        ({"mix": "additive"}, "mix='additive' is computed by plain operations"),
+        (
+            {"weighting": 0.5, "noise_elimination": True},
+            "noise_elimination=True with this weighting is computed",
+        ),
         ({"weighting": lambda a, b, c: a}, "a function as weighting is called on arrays"),
     ):
         assert reason in fused_unavailable_reason(maps, maps, maps, **settings)
