@@ -74,8 +74,8 @@ def run(arguments: argparse.Namespace) -> int:
     settings = _settings(arguments)
     folder = Path(arguments.out or _default_folder(arguments))
     prepare(folder, overwrite=arguments.overwrite)
-    with bars() as (progress, _):
-        result = run_demo(settings, progress, workers=arguments.workers)
+    with bars() as (progress, note):
+        result = run_demo(settings, progress, workers=arguments.workers, note=note)
     write(folder, result)
     _print(result, folder)
     return 0

@@ -12,11 +12,12 @@ from dynamic_kd.data._sources import find_data
 
 
 class DataSet(NamedTuple):
-    """Samples of one folder, and whether ``"bright"`` or ``"dark"`` meant near in its depth files."""
+    """Samples of one folder, whether ``"bright"`` or ``"dark"`` meant near in its depth files, and doubts."""
 
     name: str
     near: str
     samples: list[Sample]
+    notes: tuple[str, ...] = ()
 
 
 def read_folders(root: str | Path, *, near: str = "auto", size: int | None = None) -> list[DataSet]:
@@ -48,4 +49,4 @@ def read_folders(root: str | Path, *, near: str = "auto", size: int | None = Non
     (256, 256)
     """
     folders = decide_near(find_data(root, depth=True, near=near))
-    return [DataSet(folder.name, folder.near, read_samples([folder], size=size)) for folder in folders]
+    return [DataSet(folder.name, folder.near, read_samples([folder], size=size), folder.notes) for folder in folders]

@@ -19,6 +19,8 @@ from dynamic_kd.training._sources import recipe_samples
 from dynamic_kd.training._tensors import Tensors
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
     from torch import nn
 
@@ -115,7 +117,11 @@ class DemoResult:
 
 
 def run_demo(
-    settings: DemoSettings, progress: Progress = lambda step, done, total: None, *, workers: int = 1
+    settings: DemoSettings,
+    progress: Progress = lambda step, done, total: None,
+    *,
+    workers: int = 1,
+    note: Callable[[str], None] = lambda text: None,
 ) -> DemoResult:
     """Make or read the data, train teacher and students, score them; nothing is written.
 
@@ -128,6 +134,8 @@ def run_demo(
         are several workers.
     workers : int
         Networks trained at once, each with one thread; the result does not depend on it.
+    note : callable
+        Called with what the user should know of the folders.
 
     Raises
     ------
@@ -140,7 +148,7 @@ def run_demo(
         raise TypeError(f"workers: expected a whole number, got {workers!r}")
     seconds: dict[str, float] = {}
     with timed(seconds, "data"):
-        train, test, near = _samples(settings)
+        train, test, near = _samples(settings, note)
         data, held_out = (Tensors.of(samples, depth=settings.recipe.data.depth) for samples in (train, test))
     recipe = _fitted(settings, len(train))
     known = recipe.data.source == "synthetic"
@@ -164,11 +172,13 @@ def run_demo(
     )
 
 
-def _samples(settings: DemoSettings) -> tuple[list[Sample], list[Sample], dict[str, str]]:
+def _samples(settings: DemoSettings, note: Callable[[str], None]) -> tuple[list[Sample], list[Sample], dict[str, str]]:
     data = settings.recipe.data
     if data.source == "synthetic":
         return *recipe_samples(settings.recipe), {}
     sets = read_folders(data.root or ".", near=data.near, size=data.size)
+    for text in (text for data_set in sets for text in data_set.notes):
+        note(text)
     samples = [sample for data_set in sets for sample in data_set.samples]
     if len(samples) < 4:
         raise ValueError(f"{data.root}: expected at least 4 samples to train and test on, got {len(samples)}")

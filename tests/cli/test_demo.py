@@ -59,7 +59,7 @@ def test_the_seed_is_passed_on_and_names_the_folder(demo, tmp_path):
 def test_the_options_reach_the_recipe(monkeypatch, tmp_path, epochs, fit):
     seen = []
 
-    def remember(settings, progress, *, workers):
+    def remember(settings, progress, *, workers, note):
         seen.append((settings, workers))
         raise ValueError("enough")
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -244,6 +245,18 @@ class TestFolders:
         (tmp_path / "run").mkdir()
         write(tmp_path / "run", result)
         assert "spoilt" not in (tmp_path / "run" / "table.md").read_text()
+
+    def test_what_is_left_out_is_noted(self, data, settings):
+        (data / "one").mkdir()
+        for folder in ("RGB", "depth", "GT"):
+            (data / folder).rename(data / "one" / folder)
+        (data / "other").mkdir()
+        shutil.copytree(data / "one" / "RGB", data / "other" / "RGB")
+        shutil.copytree(data / "one" / "GT", data / "other" / "GT")
+        notes = []
+        run_demo(settings("training.epochs=1", "teacher.training.epochs=1"), note=notes.append)
+        assert len(notes) == 1
+        assert "other" in notes[0]
 
     @pytest.mark.parametrize(("share", "counts"), [(0.01, [8, 1]), (0.5, [5, 4]), (0.99, [1, 8])])
     def test_the_share_of_test_samples(self, settings, share, counts):
