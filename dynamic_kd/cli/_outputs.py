@@ -1,9 +1,16 @@
-"""Whether files can be written: found out before the work, not after it."""
+"""Files to write: whether they can be is found out before the work, and after it each is whole or not there."""
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dynamic_kd._files import write_whole
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 PICTURES = (".png", ".pdf", ".svg")
 
@@ -21,3 +28,15 @@ def check_output(option: str, path: str | None, suffixes: tuple[str, ...] = ()) 
         raise ValueError(f"{option} {path}: expected a name ending in {', '.join(suffixes[:-1])} or {suffixes[-1]}")
     if not os.access(place if place.exists() else place.resolve().parent, os.W_OK):
         raise ValueError(f"{option} {path}: expected a place where you may write, got no permission; name another")
+
+
+def write_text(path: str, text: str) -> None:
+    """Write a text."""
+    write_whole(path, text.encode())
+
+
+def write_figure(path: str, figure: Figure) -> None:
+    """Write a figure in the format that the file's name says."""
+    content = io.BytesIO()
+    figure.savefig(content, format=Path(path).suffix[1:].lower())
+    write_whole(path, content.getvalue())

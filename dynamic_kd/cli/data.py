@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dynamic_kd.cli._outputs import PICTURES, check_output
+from dynamic_kd.cli._outputs import PICTURES, check_output, write_figure, write_text
 from dynamic_kd.cli._progress import one_bar
 
 if TYPE_CHECKING:
@@ -81,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
     check_output("--contact", arguments.contact, PICTURES)
     check_output("--json", arguments.json)
     if arguments.contact:
-        contact_sheet(arguments.root, **source).savefig(arguments.contact)
+        write_figure(arguments.contact, contact_sheet(arguments.root, **source))
     with one_bar() as progress:
         report = check_data(
             arguments.root,
@@ -91,7 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
             progress=partial(progress, "looking at samples"),
         )
     if arguments.json:
-        Path(arguments.json).write_text(json.dumps(report.as_dict(), indent=1) + "\n", encoding="utf-8")
+        write_text(arguments.json, json.dumps(report.as_dict(), indent=1) + "\n")
     _print(report)
     for path in filter(None, (arguments.contact, arguments.json)):
         print(f"wrote {path}")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dynamic_kd._extras import require
-from dynamic_kd.cli._outputs import PICTURES, check_output
+from dynamic_kd.cli._outputs import PICTURES, check_output, write_figure, write_text
 from dynamic_kd.cli._progress import one_bar
 from dynamic_kd.metrics import MetricReport, plot_curves, table
 from dynamic_kd.metrics._host_measures import HOST_MEASURES
@@ -138,9 +138,9 @@ def _write(arguments: argparse.Namespace, name: str, report: MetricReport) -> No
     for option, text in _WRITERS.items():
         path = getattr(arguments, option)
         if path is not None:
-            Path(path).write_text(text(name, report), encoding="utf-8")
+            write_text(path, text(name, report))
     if arguments.curves:
-        plot_curves({name: report}).savefig(arguments.curves)
+        write_figure(arguments.curves, plot_curves({name: report}))
 
 
 def _print(name: str, report: MetricReport) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dynamic_kd._extras import require
-from dynamic_kd.cli._outputs import check_output
+from dynamic_kd.cli._outputs import check_output, write_text
 from dynamic_kd.cli._progress import one_bar
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
     metadata = {name: model_metadata(name) for name in models if name not in BUILT_IN}
     if arguments.json:
         content = {name: cost.as_dict() | {"metadata": metadata.get(name)} for name, cost in profiles.items()}
-        Path(arguments.json).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        write_text(arguments.json, json.dumps(content, indent=1) + "\n")
     _print(profiles)
     for name, words in metadata.items():
         _print_metadata(name, words)

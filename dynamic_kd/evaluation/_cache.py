@@ -17,7 +17,7 @@ from dynamic_kd._version import __version__
 from dynamic_kd.data._images import file_content
 
 # Of the tables here and of what a key stands for; to be raised when either changes.
-FORMAT = 1
+FORMAT = 2
 _PATIENCE = 60.0  # seconds to wait for another process
 # A file changed more recently than this may change again without its time of change moving on: time stamps are coarse.
 _GRAIN = 50_000_000  # nanoseconds

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from dynamic_kd.data._images import gray_levels
 from dynamic_kd.evaluation._cache import CachedRecord, HashedFile, RecordCache
 from dynamic_kd.evaluation._fit import Levels, fitted, looks_grey
-from dynamic_kd.metrics._records import measure_records
+from dynamic_kd.metrics._records import is_whole, measure_records
 from dynamic_kd.metrics._statistics import warm_up
 
 _WARMING = threading.Lock()
@@ -61,7 +61,7 @@ class Measurer:
             pred = HashedFile(path, self.cache)
             key = self.cache.key(pred.digest, mask.file.digest)
             found = self.cache.find(key)
-            if found is None or (self.strict_size and found.resized):
+            if found is None or not is_whole(found.record) or (self.strict_size and found.resized):
                 found = self._measure(pred, mask)
                 key = self.cache.key(pred.digest, mask.file.digest)  # of what was decoded, whatever it was before
                 self.cache.store(key, found)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import io
-import os
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dynamic_kd._extras import require
+from dynamic_kd._files import write_whole
 from dynamic_kd.evaluation._compare import Comparison
 from dynamic_kd.evaluation._curve_sheet import curve_sheet
 from dynamic_kd.evaluation._grid import chosen_images, draw_grid
@@ -62,20 +61,6 @@ def write_comparison(comparison: Comparison, output: str | Path | None = None) -
         write_whole(path, content)
         written.append(path)
     return written
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file beside its place and move it there, so that whoever looks finds the old one or the new one."""
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
 
 
 def _contents(comparison: Comparison) -> Iterator[tuple[str, bytes]]:

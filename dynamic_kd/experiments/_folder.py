@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from dynamic_kd._files import write_whole
 from dynamic_kd.experiments._plan import RUNS, PlannedRun
-from dynamic_kd.models._files import write_whole
 from dynamic_kd.training._logs import EPOCHS
 from dynamic_kd.training._recipe import Recipe
 from dynamic_kd.training._recipe_file import recipe_toml

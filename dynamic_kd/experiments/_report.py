@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dynamic_kd._extras import require
+from dynamic_kd._files import write_whole
 from dynamic_kd.evaluation._sheets import csv_text
 from dynamic_kd.experiments._experiment import described
 from dynamic_kd.experiments._figures import f_measure_curves, score_over_axis
@@ -15,7 +16,6 @@ from dynamic_kd.experiments._json import as_json, runs_json
 from dynamic_kd.experiments._pictures import visual_comparison
 from dynamic_kd.experiments._results import Results, Row
 from dynamic_kd.experiments._tables import latex, markdown, sheet
-from dynamic_kd.models._files import write_whole
 from dynamic_kd.training._records_file import read_records
 from dynamic_kd.training._stage import weights_file
 from dynamic_kd.training._train import resumable

@@ -65,7 +65,8 @@ def human_correction_effort(
     Notes
     -----
     Values are those of PySODMetrics' ``HumanCorrectionEffortMeasure``, which follows the authors' code: the skeleton
-    is scikit-image's. The measure counts pixels of contours, so it depends on the image's size.
+    is scikit-image's. The measure counts pixels of contours, so it depends on the image's size; and on where a contour
+    begins, so that a mirrored image may take some points more or less.
 
     It is computed in the CPU's memory: arrays of other devices are copied there.
 

@@ -67,7 +67,8 @@ def multi_scale_iou(
     may exceed 1 by that much); so is it done here, but for counts from 65520 on: it takes them for infinity, and here
     they stay exact.
 
-    The denominator is the target's count, not that of the union: false edges cost nothing.
+    The denominator is the target's count, not that of the union: false edges cost nothing. Cells are counted from one
+    corner, so a mirrored image scores slightly differently.
 
     It is computed in the CPU's memory: arrays of other devices are copied there.
 

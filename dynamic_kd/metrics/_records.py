@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -18,8 +19,8 @@ from dynamic_kd.metrics._statistics import DeferredStatistics, recorded, statist
 from dynamic_kd.metrics._statistics._recorded import COUNTS, SIZE, STRICT_COUNTS
 
 Floats = npt.NDArray[np.float64]
-_MAGIC = b"dkd1"
-_LENGTH = struct.Struct("<I")
+_MAGIC = b"dkd2"
+_NUMBER = struct.Struct("<I")
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +66,7 @@ class Records:
         return replace(self, **{name: getattr(self, name)[images] for name in _ARRAYS})
 
     def to_bytes(self) -> bytes:
-        """Return the records as bytes, the counts as 32-bit integers: about 2.7 KB for an image, strict 4.7."""
+        """Return the records as bytes with a checksum, 32 bits a count: about 2.7 KB for an image, strict 4.7."""
         counts = self.values[:, COUNTS : SIZE if self.strict else STRICT_COUNTS].astype("<u4")
         scalars = (self.pixels, self.values[:, :COUNTS], self.host_curves, self.host_numbers)
         parts = [*(each.astype("<f8").tobytes() for each in scalars), counts.tobytes()]
@@ -73,7 +74,8 @@ class Records:
         header = {"images": len(self), "widths": widths, "strict": self.strict}
         kind = {name: getattr(self, name) for name in _KIND}
         about = json.dumps(header | kind).encode()
-        return b"".join([_MAGIC, _LENGTH.pack(len(about)), about, *parts])
+        body = b"".join([_MAGIC, _NUMBER.pack(len(about)), about, *parts])
+        return body + _NUMBER.pack(zlib.crc32(body))
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Records:
@@ -82,31 +84,35 @@ class Records:
         Raises
         ------
         ValueError, TypeError
-            Other bytes, or none.
+            Other bytes, damaged ones, or none.
         """
         if not isinstance(content, bytes):
             raise TypeError(f"content: expected bytes, got {type(content).__name__}")
         try:
-            if content[:4] != _MAGIC:
+            if not is_whole(content):
                 raise ValueError
-            return cls._parsed(content)
-        except (ValueError, KeyError, struct.error):
+            return cls._parsed(content[: -_NUMBER.size])
+        except (ValueError, KeyError, TypeError, struct.error):
             message = "records: expected the bytes of measured records, got others; measure the images again"
             raise ValueError(message) from None
 
     @classmethod
     def _parsed(cls, content: bytes) -> Records:
-        start = 4 + _LENGTH.size
-        end = start + _LENGTH.unpack_from(content, 4)[0]
+        start = len(_MAGIC) + _NUMBER.size
+        end = start + _NUMBER.unpack_from(content, len(_MAGIC))[0]
         about = json.loads(content[start:end])
         images, tables = about["images"], []
+        stop = SIZE if about["strict"] else STRICT_COUNTS
+        if len(content) != end + images * (8 * sum(about["widths"]) + 4 * (stop - COUNTS)):
+            raise ValueError  # before memory is taken for images that are not there
         for width in about["widths"]:
             start, end = end, end + 8 * images * width
             tables.append(np.frombuffer(content[start:end], "<f8").reshape(images, width))
         pixels, scalars, curves, numbers = tables
+        if not ((pixels >= 1) & (pixels < 2**53)).all():  # NaN too
+            raise ValueError
         values = np.full((images, SIZE), np.nan)
         values[:, :COUNTS] = scalars
-        stop = SIZE if about["strict"] else STRICT_COUNTS
         values[:, COUNTS:stop] = np.frombuffer(content[end:], "<u4").reshape(images, stop - COUNTS)
         kind = {name: about[name] for name in _KIND} | {"host": tuple(about["host"])}
         return cls(values, pixels[:, 0].astype(np.int64), host_curves=curves, host_numbers=numbers, **kind)
@@ -120,6 +126,12 @@ class Records:
 
 _ARRAYS = ("values", "pixels", "host_curves", "host_numbers")
 _KIND = ("backend", "normalize", "quantize", "host")
+
+
+def is_whole(content: bytes) -> bool:
+    """Whether bytes are those of records, and their checksum is right."""
+    body, checksum = content[: -_NUMBER.size], content[-_NUMBER.size :]
+    return body.startswith(_MAGIC) and checksum == _NUMBER.pack(zlib.crc32(body))
 
 
 def measure_records(

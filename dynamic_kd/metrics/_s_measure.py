@@ -47,7 +47,8 @@ def s_measure(
     Notes
     -----
     The centroid is counted from 1 and rounded half up (MATLAB's round). A quadrant without pixels has weight 0, where
-    the original gives NaN. An empty target scores 1 - mean(pred), a full one mean(pred). Negative sums become 0.
+    the original gives NaN. An empty target scores 1 - mean(pred), a full one mean(pred). Negative sums become 0. Since
+    the centroid is rounded one way, a mirrored image is split elsewhere and scores slightly differently.
 
     References
     ----------

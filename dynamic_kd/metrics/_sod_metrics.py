@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -115,6 +116,7 @@ class SODMetrics:
         self._tally = self._empty_tally()
         self._pending: deque[Batch] = deque()
         self._on_their_way: set[str | int] = set()
+        self._unfinished = False
 
     def _empty_tally(self) -> Tally:
         return Tally(self._plan, keep=self._per_image_curves or self._duplicates == "once")
@@ -272,12 +274,41 @@ class SODMetrics:
 
     def _queue(self, parts: list[Part], size: int) -> None:
         """Line up the parts of a batch of ``size`` images; keep it at once unless a GPU is still at it."""
-        self._on_their_way.update(name for part in parts for name in part.names)
-        self._pending.append(Batch(parts, size))
-        self._settle(backlog=BACKLOG if any(part.deferred for part in parts) else 0)
+        with self._change():
+            self._on_their_way.update(name for part in parts for name in part.names)
+            self._pending.append(Batch(parts, size))
+            self._keep_pending(BACKLOG if any(part.deferred for part in parts) else 0)
 
-    def _settle(self, *, backlog: int = 0) -> None:
-        """Keep the numbers of all batches on their way but the newest ``backlog``."""
+    @contextmanager
+    def _change(self) -> Iterator[None]:
+        """Let what is kept change. A change that an interrupt leaves half done would make later scores wrong.
+
+        Raises
+        ------
+        ValueError
+            An earlier change was interrupted.
+        """
+        if self._unfinished:
+            raise ValueError(
+                "expected the last update or merge to have ended, got an interrupted one, of which a part may be kept; "
+                "reset() and start again, or go on from a saved state"
+            )
+        self._unfinished = True
+        try:
+            yield
+        except ValueError:  # a batch refused as a whole
+            self._unfinished = False
+            raise
+        self._unfinished = False
+
+    def _settle(self) -> None:
+        """Keep the numbers of all batches on their way."""
+        if self._pending or self._unfinished:
+            with self._change():
+                self._keep_pending(0)
+
+    def _keep_pending(self, backlog: int) -> None:
+        """Keep the numbers of the batches on their way but the newest ``backlog``."""
         while len(self._pending) > backlog:
             batch = self._pending.popleft()
             names = [name for part in batch.parts for name in part.names]
@@ -321,7 +352,8 @@ class SODMetrics:
         shared = self._tally.shared(other._tally)
         if shared and self._duplicates == "refuse":
             raise ValueError(duplicates_message(sorted(shared)))
-        self._tally.merge(other._tally, without=shared)
+        with self._change():
+            self._tally.merge(other._tally, without=shared)
 
     def _refuse_other_settings(self, source: str, theirs: Mapping[str, object]) -> None:
         mine = self._settings()

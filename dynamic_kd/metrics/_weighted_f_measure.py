@@ -50,7 +50,8 @@ def weighted_f_measure(
     Notes
     -----
     An empty target scores 0 (the original code gives NaN). Among foreground pixels equally near, the one in the
-    smallest column, then row, is the nearest, as in SciPy; MATLAB's choice moves scores by up to 2e-4.
+    smallest column, then row, is the nearest, as in SciPy; MATLAB's choice moves scores by up to 2e-4, and so does a
+    mirrored image.
     Distances are exact. Arrays on devices other than the CPU and NVIDIA GPUs find them by brute force, which takes
     H · W · (H + W) steps.
 

@@ -14,7 +14,8 @@ from torch import nn
 
 from dynamic_kd._checks import check_choice, check_number
 from dynamic_kd._extras import require
-from dynamic_kd.models._files import RESERVED, checked, described, write_whole
+from dynamic_kd._files import write_whole
+from dynamic_kd.models._files import RESERVED, checked, described
 from dynamic_kd.models._normalization import DEVIATION, MEAN
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ import torch
 
 from dynamic_kd._checks import check_choice
 from dynamic_kd._extras import require
+from dynamic_kd._files import write_whole
 from dynamic_kd._version import __version__
 from dynamic_kd.models._fpn import FPNStudent, RFBTeacher
 from dynamic_kd.models._weights import check_tensors, opened, safetensors_of
@@ -141,25 +142,6 @@ def described(model: FPNStudent | RFBTeacher, metadata: dict[str, Any]) -> dict[
     """Return a file's metadata, as `model_metadata` reads them: what rebuilds the network, and the rest as JSON."""
     words = {"dynamic_kd": __version__, "model": type(model).__name__, "model_settings": json.dumps(model.settings)}
     return words | {name: _json(name, value) for name, value in metadata.items()}
-
-
-def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write a file that is complete or not there, whatever happens meanwhile."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        if error.errno is None:
-            raise
-        raise OSError(error.errno, error.strerror, str(path)) from error  # the file that the caller knows
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _json(name: str, value: Any) -> str:

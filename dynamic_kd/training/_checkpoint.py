@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from dynamic_kd.models._files import write_whole
+from dynamic_kd._files import write_whole
 from dynamic_kd.models._weights import check_tensors, opened
 
 if TYPE_CHECKING:

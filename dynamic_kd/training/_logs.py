@@ -6,7 +6,7 @@ import csv
 import os
 from typing import TYPE_CHECKING, Any
 
-from dynamic_kd.models._files import write_whole
+from dynamic_kd._files import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from dynamic_kd._files import write_whole
 from dynamic_kd.metrics import MetricReport, Records, SODMetrics
-from dynamic_kd.models._files import write_whole
 from dynamic_kd.training._evaluation import predicted, share
 
 if TYPE_CHECKING:

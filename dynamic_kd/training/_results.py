@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from dynamic_kd._files import write_whole
 from dynamic_kd.models import model_metadata
-from dynamic_kd.models._files import write_whole
 from dynamic_kd.training._insight import write_insight
 from dynamic_kd.training._logs import STAGES, WEIGHTS
 from dynamic_kd.training._noise_report import noise_report_from_log

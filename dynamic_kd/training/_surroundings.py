@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from dynamic_kd._extras import require
+from dynamic_kd._files import write_whole
 from dynamic_kd._version import __version__
-from dynamic_kd.models._files import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dynamic_kd._extras import require
-from dynamic_kd.models._files import write_whole
+from dynamic_kd._files import write_whole
 from dynamic_kd.training._checkpoint import Place, read_place
 from dynamic_kd.training._lock import LOCK, alone
 from dynamic_kd.training._logs import STAGES, Logs

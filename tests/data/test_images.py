@@ -146,7 +146,7 @@ class TestBadFiles:
 
     def test_mislabelled(self, read, tmp_path):
         (tmp_path / "a.png").write_text("<html>404</html>")
-        with pytest.raises(ValueError, match=r"a\.png: expected an image \(PNG, JPEG, BMP, TIFF or WebP\), got something"):
+        with pytest.raises(ValueError, match=r"a\.png: expected an image \(PNG, JPEG, BMP, TIFF or WebP\), got"):
             read(tmp_path / "a.png")
 
     @pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp"])

@@ -62,7 +62,7 @@ def test_a_run_stopped_around_a_checkpoint_ends_with_the_same_bits(
         patched.setattr(_stage, "save_checkpoint", stopping)
         with pytest.raises(StoppedError):
             train(tiny(), tmp_path / "run")
-    (tmp_path / "run" / ".checkpoint.safetensors.1.tmp").write_bytes(b"half of one")
+    (tmp_path / "run" / ".checkpoint.safetensors.1.partial").write_bytes(b"half of one")
     train(tiny(), tmp_path / "run", resume=True)
     same_run(tmp_path / "run", whole)
 

@@ -1,0 +1,99 @@
+"""``dynamic-kd predict`` when disks, files and kills fail it: every map whole, and the same command goes on."""
+
+import signal
+
+import pytest
+
+cv2 = pytest.importorskip("cv2")
+torch = pytest.importorskip("torch", reason="torch is not installed")
+pytest.importorskip("safetensors", reason="safetensors is not installed")
+
+from dynamic_kd.cli import main  # noqa: E402
+from dynamic_kd.data import synthetic_rgbd  # noqa: E402
+from dynamic_kd.models import FPNStudent, save_model  # noqa: E402
+
+SLOWLY = """
+sync = os.fsync
+def slowly(descriptor):
+    time.sleep(0.05)
+    sync(descriptor)
+os.fsync = slowly
+"""
+
+
+@pytest.fixture
+def words(tmp_path):
+    """The command, for ten images and a small network of colour alone."""
+    (tmp_path / "images").mkdir()
+    for sample in synthetic_rgbd(10, size=48, seed=3):
+        cv2.imwrite(str(tmp_path / "images" / f"{sample.name}.png"), sample.image)
+    torch.manual_seed(0)
+    save_model(FPNStudent("tiny", in_channels=3), tmp_path / "student.safetensors")
+    places = [str(tmp_path / name) for name in ("student.safetensors", "images")]
+    return ["predict", *places, "--out", str(tmp_path / "maps"), "--size", "32", "--workers", "1", "--batch", "2"]
+
+
+def maps(tmp_path):
+    """The maps that are there, each of which must be whole."""
+    found = sorted((tmp_path / "maps").glob("*.png")) if (tmp_path / "maps").exists() else []
+    for path in found:
+        content = path.read_bytes()
+        assert content.endswith(b"IEND\xaeB`\x82"), path
+    return found
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="the system has no SIGKILL")
+def test_a_kill_leaves_whole_maps_and_the_same_command_goes_on(words, tmp_path, start, wait_for, capsys):
+    process = start(*words, before=SLOWLY)
+    wait_for(process, lambda: len(maps(tmp_path)) >= 3)
+    process.kill()
+    process.wait()
+    finished = len(maps(tmp_path))
+    assert 3 <= finished < 10
+    assert main(words) == 0
+    assert (
+        f"wrote {10 - finished} maps into {tmp_path / 'maps'} ({finished} were there already)"
+        in capsys.readouterr().out
+    )
+    assert len(maps(tmp_path)) == 10
+
+
+def test_a_full_disk_is_named_and_the_same_command_goes_on(words, tmp_path, monkeypatch, capsys, one_line):
+    import errno
+    import os
+
+    sync, synced = os.fsync, []
+
+    def fill(descriptor):
+        synced.append(descriptor)
+        if len(synced) > 4:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fill)
+    assert main(words) == 2
+    line = one_line(capsys.readouterr().err)
+    assert line.startswith(f"dynamic-kd: error: {tmp_path / 'maps'}")
+    assert line.endswith(".png: No space left on device")
+    finished = len(maps(tmp_path))
+    assert finished == 3  # and what the maps are of
+    assert not [path.name for path in (tmp_path / "maps").iterdir() if path.name.startswith(".")]
+    monkeypatch.undo()
+    assert main(words) == 0
+    assert len(maps(tmp_path)) == 10
+
+
+def test_an_image_that_goes_in_mid_run_is_named_and_the_rest_kept(words, tmp_path, monkeypatch, capsys, one_line):
+    from dynamic_kd.training import _map_folder
+
+    write = _map_folder.write_whole
+
+    def writing(path, content):
+        (tmp_path / "images" / "00009.png").unlink(missing_ok=True)
+        write(path, content)
+
+    monkeypatch.setattr(_map_folder, "write_whole", writing)
+    assert main(words) == 2
+    said = f"{tmp_path / 'images' / '00009.png'}: expected an image file, got no such file"
+    assert one_line(capsys.readouterr().err) == f"dynamic-kd: error: {said}"
+    assert 0 <= len(maps(tmp_path)) < 10
