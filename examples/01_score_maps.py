@@ -1,4 +1,6 @@
-"""Score saliency maps as papers do.
+"""
+Score saliency maps as papers do
+================================
 
 Two made-up methods on a made-up data set, side by side as a table and as curves.
 """
@@ -15,6 +17,9 @@ parser.add_argument("--size", type=int, default=256)
 parser.add_argument("--curves", metavar="FILE", help="where to save the curves")
 options = parser.parse_args()
 
+# %%
+# A map and a mask at a time go into each method's `SODMetrics`, with the name of the image.
+
 generator = np.random.default_rng(0)
 sharp, blurred = SODMetrics(), SODMetrics()
 rows, columns = np.indices((options.size, options.size))
@@ -29,9 +34,17 @@ for image in range(options.images):
         saliency = 1 / (1 + np.exp((distance + noise) / softness))
         metrics.update(saliency, target, names=[f"{image:04}"])
 
+# %%
+# The scores are those that papers print; each image's own are kept.
+
 reports = {"sharp": sharp.compute(), "blurred": blurred.compute()}
 print(table(reports, "markdown"))
 worst = min(reports["blurred"].per_image, key=lambda row: row["Sm"])
 print(f"worst image of 'blurred' by S-measure: {worst['name']} ({worst['Sm']:.3f})")
+
+# %%
+# Curves are means over images, at thresholds of k / 255.
+
+figure = plot_curves(reports)
 if options.curves:
-    plot_curves(reports).savefig(options.curves)
+    figure.savefig(options.curves)

@@ -1,7 +1,13 @@
-"""The same loss under JAX: compiled, differentiated, mapped."""
+"""
+The dynamic loss in JAX
+=======================
+
+The same loss, compiled and differentiated; here the logits themselves are trained.
+"""
 
 import jax
 import jax.numpy as jnp
+from matplotlib.figure import Figure
 
 from dynamic_kd import DynamicKDLoss
 
@@ -10,11 +16,26 @@ student_logits = jax.random.normal(keys[0], (8, 32, 32))
 target = (jax.random.uniform(keys[1], (8, 32, 32)) > 0.6).astype(jnp.float32)
 teacher_logits = 6 * target - 3 + jax.random.normal(keys[2], (8, 32, 32))
 
+# %%
+# The loss is a function of arrays, so JAX transforms it like any other.
+
 loss = DynamicKDLoss(temperature=5.0)
 step = jax.jit(jax.value_and_grad(loss))
 value, gradient = step(student_logits, teacher_logits, target)
 print(f"loss {value:.4f}, gradient of norm {jnp.linalg.norm(gradient):.4f}")
+
+values = []
 for _ in range(200):
     value, gradient = step(student_logits, teacher_logits, target)
     student_logits = student_logits - 300 * gradient
-print(f"after 200 steps {value:.4f}, β {loss.terms(student_logits, teacher_logits, target).student_error.mean():.4f}")
+    values.append(float(value))
+terms = loss.terms(student_logits, teacher_logits, target)
+print(f"after 200 steps {value:.4f}, β {terms.student_error.mean():.4f}")
+
+# %%
+# Gradient descent on the logits themselves goes down smoothly.
+
+figure = Figure(figsize=(5, 2.8), layout="constrained")
+axes = figure.subplots()
+axes.plot(values)
+axes.set(xlabel="step", ylabel="loss", ylim=(0, None))

@@ -1,0 +1,74 @@
+"""The sources of the documentation: nothing public is missing, and nothing is said twice."""
+
+import argparse
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+from dynamic_kd.cli import parser
+
+ROOT = Path(__file__).parents[2]
+REFERENCE = ROOT / "docs" / "reference"
+PACKAGES = {
+    "losses": "losses",
+    "metrics": "metrics",
+    "torch": "torch",
+    "compat.py_sod_metrics": "py-sod-metrics",
+    "evaluation": "evaluation",
+    "data": "data",
+    "models": "models",
+    "training": "training",
+    "experiments": "experiments",
+}
+# Other names of classes that the page lists.
+ALIASES = {"SensitivityHandler", "TPRHandler", "TNRHandler"}
+
+
+def listed(page):
+    """Return the names in the page's tables."""
+    blocks = re.findall(r"   :toctree: generated\n\n((?:   \w+\n)+)", (REFERENCE / f"{page}.md").read_text("utf-8"))
+    return [name for block in blocks for name in block.split()]
+
+
+def public(package):
+    """Return the names that a package exports."""
+    module = importlib.import_module(f"dynamic_kd.{package}")
+    own = (name for name, value in vars(module).items() if getattr(value, "__module__", "").startswith(module.__name__))
+    return {name for name in getattr(module, "__all__", own) if not name.startswith("_")} - ALIASES
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_the_reference_has_every_public_name_once(package):
+    if package in ("torch", "models", "training", "experiments"):
+        pytest.importorskip("torch")
+    if package in ("training", "experiments"):
+        pytest.importorskip("accelerate")
+    names = listed(PACKAGES[package])
+    assert sorted(names) == sorted(public(package))
+
+
+def commands(top, path=""):
+    """Yield every command and subcommand of a parser."""
+    for action in top._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, sub in action.choices.items():
+                yield f"{path}{name}"
+                yield from commands(sub, f"{path}{name} ")
+
+
+def test_the_reference_has_every_command():
+    text = (REFERENCE / "command-line.md").read_text("utf-8")
+    assert re.findall(r"```\{command-help\} (.+)", text) == list(commands(parser()))
+
+
+def test_no_paragraph_is_said_twice():
+    places = {}
+    for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]:
+        prose = re.sub(r"^(```+|:::+).*?^\1", "", path.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
+        for paragraph in re.split(r"\n\s*\n", prose):
+            words = re.findall(r"\w+", paragraph)
+            for start in range(len(words) - 24):
+                places.setdefault(tuple(words[start : start + 25]), set()).add(str(path.relative_to(ROOT)))
+    assert {files: " ".join(words) for words, files in places.items() if len(files) > 1} == {}
