@@ -160,6 +160,7 @@ def _print(name: str, report: MetricReport) -> None:
     else:
         console.print(*(f"{score:<{widest}} {rounded(report[score])}" for score in report.columns), sep="\n")
     console.print(image_notes(report.counts))
-    cut = ">" if report.settings["strict"] else ">="
-    stretch = "min-max normalised" if report.settings["normalize"] else "not normalised"
-    console.print(f"maps {stretch}; E-measure cut with {cut}; backend {report.settings['backend']}", style="dim")
+    conventions = ["maps min-max normalised" if report.settings["normalize"] else "maps not normalised"]
+    if "e_measure" in report.curves:
+        conventions.append(f"E-measure cut with {'>' if report.settings['strict'] else '>='}")
+    console.print("; ".join([*conventions, f"backend {report.settings['backend']}"]), style="dim")

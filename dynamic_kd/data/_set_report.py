@@ -134,8 +134,9 @@ def _problems(located: Located, facts: Sequence[list[FileFacts]]) -> list[str]:
 
 
 def _left_out(located: Located) -> list[str]:
-    """Name the files that are no images, which nobody reads."""
-    others = {folder.name: other_files(folder) for folder in located.layout.roles.values()}
+    """Name the files that are no images, which nobody reads; what `predict` keeps beside its maps is none of them."""
+    folders = located.layout.roles.values()
+    others = {folder.name: [name for name in other_files(folder) if name != "predict.json"] for folder in folders}
     return [
         f"left out of {folder}, as their suffixes are none of images: {listing(names)}"
         for folder, names in others.items()

@@ -24,7 +24,7 @@ def sentences(results: Results) -> list[str]:
     """Return, sentence by sentence, what the numbers are."""
     experiment = results.experiment
     images = len(next(iter(results.runs.values())).report.names)
-    of = "the reporting images" if results.own_choosing else "the validation images"
+    of = "the reporting images" if results.own_choosing else "all that runs are scored on"
     seeds = ", ".join(map(str, experiment.seeds))
     said = [
         f"dynamic-kd {__version__}; recipe {recipe_name(experiment.recipe)}, seeds {seeds}.",

@@ -124,7 +124,8 @@ def inspect_runs(
         shown = _training_samples(recipe, progress) if samples and recipe else []
         written += write_insight(folder, log, shown, limit, last=last)
     if len(runs) > 1:
-        shared = Path(os.path.commonpath([folder.resolve().parent for folder in folders])) / "scatter.png"
+        together = Path(os.path.commonpath([folder.resolve().parent for folder in folders]))
+        shared = (together if any(map(Path.is_absolute, folders)) else Path(os.path.relpath(together))) / "scatter.png"
         panels = dict(zip(_titles(folders), logs, strict=True))
         limit_of_all = limits[0] if len(set(limits)) == 1 else None
         teacher_student_scatter(panels, last=last, threshold=limit_of_all).savefig(scatter or shared)

@@ -73,7 +73,9 @@ def test_what_was_done_to_images_is_said(folders, tmp_path, capsys):
     out = " ".join(capsys.readouterr().out.split())
     assert "2 images; 1 resized to their masks; 1 left out: no map for the mask; 1 with an empty mask" in out
     assert "1 with a constant map" in out
-    assert "E-measure cut with >;" in out
+    assert "maps min-max normalised; E-measure cut with >; backend" in out
+    assert main(["evaluate", *folders, "--allow-missing", "--metrics", "S"]) == 0
+    assert "maps min-max normalised; backend" in " ".join(capsys.readouterr().out.split())
 
 
 MISTAKES = [

@@ -31,6 +31,8 @@ def test_two_runs_share_a_scatter(runs, capsys):
     assert capsys.readouterr().out.endswith("wrote both.png\n")
     assert (runs / "both.png").is_file()
     assert "a,0.450000,0" in (runs / "two" / "noise.csv").read_text()
+    assert main(["inspect", "one", "two"]) == 0
+    assert capsys.readouterr().out.endswith("wrote scatter.png\n")
 
 
 @pytest.mark.parametrize(

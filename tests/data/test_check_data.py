@@ -193,6 +193,7 @@ class TestWarnings:
         for name in ("notes.txt", "00009.gif", ".hidden"):
             (data / "RGB" / name).touch()
         (data / "maps" / "00001.npy").touch()
+        (data / "maps" / "predict.json").touch()
         assert reported(data, teacher="maps").warnings == (
             "a: left out of RGB, as their suffixes are none of images: 00009.gif, notes.txt",
             "a: left out of maps, as their suffixes are none of images: 00001.npy",
