@@ -142,6 +142,17 @@ def test_every_combination(weighting, masked, channels):
 
 
 @runs_kernels
+@pytest.mark.parametrize("weighting", [0.4, "a2dele", "dynamic"])
+@pytest.mark.parametrize("eliminated", [False, True])
+def test_noise_may_be_eliminated_from_any_weight(weighting, eliminated):
+    inputs, settings = batch(), {"weighting": weighting, "noise_elimination": eliminated, "noise_weight": 0.07}
+    assert_as_good_as_eager(inputs, **settings)
+    _, terms = fused_dynamic_kd_loss(*inputs, return_terms=True, **settings)
+    assert terms.reliable.tolist() == [True, False]
+    assert (abs(terms.weight - 0.07) < 1e-7).tolist() == [False, eliminated]
+
+
+@runs_kernels
 def test_the_cross_entropy_of_right_answers_keeps_its_digits():
     """By log(1 + e) it would lose them all."""
     inputs = batch("sure and right")
@@ -369,7 +380,7 @@ def test_the_loss_may_be_changed_in_place():
 def test_the_op_that_compilers_see(masked):
     student, teacher, target = batch(shape=(2, 1, 5, 7))
     valid = (target >= 0) if masked else None
-    settings = (0.7, 5.0, 0.5, 0.01, "dynamic", 0.0, True)
+    settings = (0.7, 5.0, 0.5, 0.01, "dynamic", 0.0, True, True)
     for reduction in ("mean", "none"):
         given = (student.requires_grad_(), teacher, target, valid, *settings, reduction)
         torch.library.opcheck(torch.ops.dynamic_kd.fused_loss.default, given)
@@ -447,10 +458,6 @@ def test_reasons():
         ({"granularity": "pixel"}, "granularity='pixel' is computed by plain operations"),
         ({"detach_weight": False}, "detach_weight=False needs a gradient through the weight"),
         ({"mix": "additive"}, "mix='additive' is computed by plain operations"),
-        (
-            {"weighting": 0.5, "noise_elimination": True},
-            "noise_elimination=True with this weighting is computed",
-        ),
         ({"weighting": lambda a, b, c: a}, "a function as weighting is called on arrays"),
     ):
         assert reason in fused_unavailable_reason(maps, maps, maps, **settings)

@@ -110,7 +110,7 @@ def _refusal(given: Batch, settings: losses.DynamicKDLoss) -> str | None:
 
 
 def _flat(settings: losses.DynamicKDLoss) -> Settings:
-    weighting = settings.weighting
+    weighting, eliminates = settings.weighting, settings.noise_elimination
     named = isinstance(weighting, str) and weighting != "none"
     return Settings(
         float(settings.p),
@@ -119,6 +119,7 @@ def _flat(settings: losses.DynamicKDLoss) -> Settings:
         float(settings.noise_weight),
         str(weighting) if named else "fixed",
         0.0 if isinstance(weighting, str) else float(weighting),  # type: ignore[arg-type]
+        weighting == "dynamic" if eliminates is None else eliminates,
         settings.temperature_squared,
         settings.reduction,
     )
@@ -181,11 +182,14 @@ def _compiled_loss(
     noise_weight: float,
     weighting: str,
     fixed: float,
+    eliminates: bool,
     temperature_squared: bool,
     reduction: str,
 ) -> tuple[Tensor, Tensor]:
     """Return the loss and what the backward kernel and the terms are made of, for torch.compile."""
-    settings = Settings(p, temperature, noise_threshold, noise_weight, weighting, fixed, temperature_squared, reduction)
+    settings = Settings(
+        p, temperature, noise_threshold, noise_weight, weighting, fixed, eliminates, temperature_squared, reduction
+    )
     return _any_plan((student, teacher, target, valid), settings).forward(student, teacher, target, valid)
 
 
@@ -208,7 +212,7 @@ def _compiled_backward(
     temperature_squared: bool,
 ) -> Tensor:
     """Return the gradient by the student's logits, for torch.compile."""
-    settings = Settings(0, temperature, 0, 0, "fixed", 0, temperature_squared, "mean")
+    settings = Settings(0, temperature, 0, 0, "fixed", 0, False, temperature_squared, "mean")
     given = (student, teacher, target, valid)
     return _any_plan(given, settings).backward(gradient, *given, terms)
 
@@ -227,7 +231,7 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> N
 
 def _gradient(ctx: Any, gradient: Tensor, _: Tensor | None) -> tuple[Tensor | None, ...]:
     slopes = _compiled_backward(gradient, *ctx.saved_tensors, ctx.temperature, ctx.temperature_squared)
-    return slopes, *(None,) * 11
+    return slopes, *(None,) * 12
 
 
 _compiled_loss.register_autograd(_gradient, setup_context=_keep)

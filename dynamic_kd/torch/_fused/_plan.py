@@ -64,6 +64,7 @@ class Plan:
             self._grid,
             **self._common,
             WEIGHTING=settings.weighting,
+            ELIMINATES=settings.eliminates,
             REDUCTION=settings.reduction,
             WIDE=wide,
             TILES=min(_power_of_two(tiles), ADDED),

@@ -21,6 +21,7 @@ class Settings(NamedTuple):
     noise_weight: float
     weighting: str
     fixed: float
+    eliminates: bool
     temperature_squared: bool
     reduction: str
 

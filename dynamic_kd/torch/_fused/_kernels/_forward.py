@@ -57,6 +57,7 @@ def forward(
     VALID_DENSE: tl.constexpr,
     HAS_VALID: tl.constexpr,
     WEIGHTING: tl.constexpr,
+    ELIMINATES: tl.constexpr,
     REDUCTION: tl.constexpr,
     POWER: tl.constexpr,
     BLOCK: tl.constexpr,
@@ -153,6 +154,7 @@ def forward(
             fixed,
             HAS_VALID,
             WEIGHTING,
+            ELIMINATES,
             TILES,
         )
         tl.debug_barrier()
@@ -199,6 +201,7 @@ def _finish_image(
     fixed,
     HAS_VALID: tl.constexpr,
     WEIGHTING: tl.constexpr,
+    ELIMINATES: tl.constexpr,
     TILES: tl.constexpr,
 ):
     """Equations 1 to 6 for one image, from its sums."""
@@ -221,8 +224,8 @@ def _finish_image(
     elif WEIGHTING != "fixed":
         exponent = zero + p
         weight = tanh(root(teacher_iou, exponent) * root(student_error, 1.0 - exponent))
-        if WEIGHTING == "dynamic":
-            weight = tl.where(reliable, weight, zero + noise_weight)
+    if ELIMINATES:
+        weight = tl.where(reliable, weight, zero + noise_weight)
     tl.store(terms, teacher_iou.to(tl.float32))
     tl.store(terms + 1, student_error.to(tl.float32))
     tl.store(terms + 2, weight.to(tl.float32))
