@@ -66,3 +66,13 @@ def xp(request):
 def to_numpy():
     """Return a function that brings any library's array to NumPy, torch tensors that require grad too."""
     return to_host
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """Have torch compute with one thread: tiny networks wait for each other with more, and bits depend on it."""
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

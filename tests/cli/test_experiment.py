@@ -12,6 +12,8 @@ from dynamic_kd import experiments  # noqa: E402
 from dynamic_kd.cli import main  # noqa: E402
 from dynamic_kd.training import _results, train  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TINY = """\
 recipe = "cpu"
 seeds = [0, 1]

@@ -29,6 +29,8 @@ from dynamic_kd.experiments._paper import PAPER_TABLES, paper_row  # noqa: E402
 from dynamic_kd.experiments._results import Row, Spread, _best, _chosen, _references  # noqa: E402
 from dynamic_kd.training import _results, read_records, train  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TINY = """\
 # Is it worth it.
 recipe = "cpu"

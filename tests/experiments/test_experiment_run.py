@@ -20,6 +20,8 @@ from dynamic_kd.experiments import _run as _experiment_run  # noqa: E402
 from dynamic_kd.experiments import plan_experiment, read_experiment, run_plan, state_of  # noqa: E402
 from dynamic_kd.training import resumable, train  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TINY = """\
 recipe = "cpu"
 seeds = [0, 1]

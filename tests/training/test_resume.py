@@ -13,30 +13,9 @@ for package in ("accelerate", "matplotlib", "safetensors", "tensorboard", "tomli
 from tiny_runs import killed_when, place, recipe_file, rows, same_run, started  # noqa: E402
 
 from dynamic_kd.models import RFBTeacher, save_model  # noqa: E402
-from dynamic_kd.training import _results, _stage, _train, read_recipe, recipe_toml, resumable, train  # noqa: E402
+from dynamic_kd.training import _stage, _train, recipe_toml, resumable, train  # noqa: E402
 
 BOUNDARIES = [(1, 1), (1, 2), (2, 1), (2, 2), (2, 3)]
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    """Return a function that makes the recipe of a tiny run, with some settings changed."""
-    path = recipe_file(tmp_path_factory.mktemp("recipe"))
-    return lambda *settings: read_recipe(path, settings)
-
-
-@pytest.fixture(scope="module")
-def whole(tiny, tmp_path_factory):
-    """The folder of a run that nothing stopped."""
-    folder = tmp_path_factory.mktemp("runs") / "whole"
-    train(tiny(), folder)
-    return folder
-
-
-@pytest.fixture
-def no_figures(monkeypatch):
-    """Leave the figures out, which take longer than the training."""
-    monkeypatch.setattr(_results, "write_insight", lambda *arguments: None)
 
 
 class StoppedError(Exception):

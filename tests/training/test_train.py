@@ -14,34 +14,13 @@ for package in ("accelerate", "matplotlib", "safetensors", "tensorboard", "tomli
 cv2 = pytest.importorskip("cv2", reason="OpenCV is not installed")
 
 from safetensors.torch import save_file  # noqa: E402
-from tiny_runs import recipe_file, rows, same_run, tensors  # noqa: E402
+from tiny_runs import rows, same_run, tensors  # noqa: E402
 
 from dynamic_kd.data import synthetic_rgbd  # noqa: E402
 from dynamic_kd.models import FPNStudent, RFBTeacher, load_model, model_metadata, save_model  # noqa: E402
-from dynamic_kd.training import _loop, _results, _stage, read_recipe, resumable, train  # noqa: E402
+from dynamic_kd.training import _loop, _stage, resumable, train  # noqa: E402
 
 SCORES = ("MAE", "maxF", "meanF", "adpF", "wF", "Sm", "maxE", "meanE", "adpE")
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    """Return a function that makes the recipe of a tiny run, with some settings changed."""
-    path = recipe_file(tmp_path_factory.mktemp("recipe"))
-    return lambda *settings: read_recipe(path, settings)
-
-
-@pytest.fixture(scope="module")
-def whole(tiny, tmp_path_factory):
-    """The folder of a run that nothing stopped."""
-    folder = tmp_path_factory.mktemp("runs") / "whole"
-    train(tiny(), folder)
-    return folder
-
-
-@pytest.fixture
-def no_figures(monkeypatch):
-    """Leave the figures out, which take longer than the training."""
-    monkeypatch.setattr(_results, "write_insight", lambda *arguments: None)
 
 
 @pytest.fixture
