@@ -47,8 +47,6 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="train methods on a grid of settings and seeds, and compare them",
         description=_DESCRIPTION,
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.set_defaults(run=run)
     parser.add_argument("experiment", nargs="?", metavar="EXPERIMENT", help="TOML file, or an experiment's name")

@@ -48,8 +48,6 @@ def add_parser(commands: Any) -> None:
         help="train a teacher and distil it into a student, as a recipe says",
         description=_DESCRIPTION,
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.set_defaults(run=run)
     parser.add_argument("recipe", nargs="?", metavar="RECIPE", help="TOML file, or a recipe's name")
