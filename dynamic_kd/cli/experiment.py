@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from dynamic_kd.cli._listing import print_listing
 from dynamic_kd.cli._progress import progress_bar
@@ -69,6 +69,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="what stays of a finished run: all, all but the checkpoint (weights), or what the scores are made of "
         "(records; default: weights)",
     )
+    parser.add_argument(
+        "--reuse", nargs="+", default=[], metavar="DIR", help="folders of experiments to copy finished runs of"
+    )
     parser.add_argument("--dry-run", action="store_true", help="list the runs, and train nothing")
     parser.add_argument("--report-only", action="store_true", help="train nothing; report what is finished")
     parser.add_argument("--paper", action="store_true", help="put the paper's numbers beside, where it has them")
@@ -97,9 +100,9 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.report_only:
         gpus = _gpus(arguments.gpus)
         with _hint(folder), _display() as show:
-            failed = run_plan(
-                chosen, folder, gpus=gpus, at_once=arguments.at_once, keep=arguments.keep, show=show
-            ).failed
+            places = {"gpus": gpus, "at_once": arguments.at_once}
+            kept = {"keep": arguments.keep, "reuse": arguments.reuse}
+            failed = run_plan(chosen, folder, **places, **kept, show=show).failed
     for name, said in failed.items():
         print(f"dynamic-kd: {name} failed: {said} (all of it: {folder}/logs/{name}.log)", file=sys.stderr)
     _report(experiment, plan, folder, arguments)
@@ -117,12 +120,10 @@ def _list_runs(plan: Plan, folder: Path) -> int:
     return 0
 
 
-def _gpus(words: str | None) -> list[int]:
+def _gpus(words: str | None) -> list[int] | Literal["all"]:
     """Return the GPUs to use; none for the CPU."""
-    from dynamic_kd.experiments import gpu_count
-
     if words is None:
-        return list(range(gpu_count()))
+        return "all"
     if words == "none":
         return []
     parts = words.split(",")

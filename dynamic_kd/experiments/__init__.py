@@ -23,5 +23,4 @@ from dynamic_kd.experiments._report import write_results as write_results
 from dynamic_kd.experiments._results import Results as Results
 from dynamic_kd.experiments._results import read_results as read_results
 from dynamic_kd.experiments._run import ExperimentProgress as ExperimentProgress
-from dynamic_kd.experiments._run import gpu_count as gpu_count
 from dynamic_kd.experiments._run import run_plan as run_plan

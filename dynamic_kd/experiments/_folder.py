@@ -10,6 +10,7 @@ from typing import Any
 from dynamic_kd._files import write_whole
 from dynamic_kd.experiments._plan import RUNS, PlannedRun
 from dynamic_kd.training._logs import EPOCHS
+from dynamic_kd.training._loop import DIVERGED
 from dynamic_kd.training._recipe import Recipe
 from dynamic_kd.training._recipe_file import recipe_toml
 from dynamic_kd.training._results import RESULTS
@@ -42,11 +43,19 @@ def state_of(folder: Path, run: PlannedRun) -> str:
     place = run_folder(folder, run.name)
     if not (place / RECIPE).is_file():
         return "new"
-    if _without_places(resumable(place)) != _without_places(run.recipe):
+    if essence(resumable(place)) != essence(run.recipe):
         raise ValueError(
             f"{place}: expected the run that is planned, got one of another recipe; remove it, or name another --out"
         )
-    return "finished" if (place / RESULTS).is_file() and result_file(place, run.recipe).is_file() else "unfinished"
+    return "unfinished" if finished_recipe(place) is None else "finished"
+
+
+def finished_recipe(place: Path) -> Recipe | None:
+    """Return the recipe of the run in a folder, if it is finished."""
+    if not ((place / RECIPE).is_file() and (place / RESULTS).is_file()):
+        return None
+    recipe = resumable(place)
+    return recipe if result_file(place, recipe).is_file() else None
 
 
 def result_file(place: Path, recipe: Recipe) -> Path:
@@ -97,8 +106,13 @@ def last_lines(path: Path, count: int = 3) -> str:
     return "\n".join([line.rstrip() for line in lines if line.strip()][-count:])
 
 
-def _without_places(recipe: Recipe) -> Recipe:
-    """Return a recipe whose files are known by their names alone."""
+def has_diverged(folder: Path, name: str) -> bool:
+    """Return whether the last thing that a run said is that its loss was no longer finite."""
+    return DIVERGED in last_lines(log_file(folder, name), 1)
+
+
+def essence(recipe: Recipe) -> Recipe:
+    """Return a recipe without what makes no difference; its files are known by their names alone."""
     data, teacher = recipe.data, recipe.teacher
 
     def name(path: str | None) -> str | None:
@@ -107,6 +121,7 @@ def _without_places(recipe: Recipe) -> Recipe:
     def part(each: Any) -> Any:
         return each if isinstance(each, str) else (each["folder"], name(each.get("list")))
 
+    spoilt = teacher.spoil is not None and teacher.spoil_share > 0
     parts = tuple(tuple(map(part, each)) for each in (data.train, data.validation, data.report))
     return replace(
         recipe,
@@ -117,6 +132,8 @@ def _without_places(recipe: Recipe) -> Recipe:
             weights=name(teacher.weights),
             checkpoint=name(teacher.checkpoint),
             maps=name(teacher.maps),
+            spoil=teacher.spoil if spoilt else None,
+            spoil_share=teacher.spoil_share if spoilt else 0,
         ),
         student=replace(recipe.student, weights=name(recipe.student.weights)),
     )

@@ -25,6 +25,7 @@ def as_json(results: Results, *, paper: bool = False) -> str:
         "how": sentences(results),
         "rows": [_row_json(row) for row in results.rows],
         "grid": [_row_json(row) for row in results.grid],
+        "diverged": list(results.diverged),
         "missing": list(results.missing),
     }
     if paper and experiment.paper_table is not None:

@@ -15,7 +15,7 @@ from dynamic_kd.evaluation._bootstrap import Sample
 from dynamic_kd.evaluation._score_method import sample_of
 from dynamic_kd.experiments._bootstrap import Difference, differences
 from dynamic_kd.experiments._experiment import Experiment, Point
-from dynamic_kd.experiments._folder import result_file, run_folder, state_of
+from dynamic_kd.experiments._folder import has_diverged, result_file, run_folder, state_of
 from dynamic_kd.experiments._plan import Cell, Plan, PlannedRun
 from dynamic_kd.training._recipe import BEST
 from dynamic_kd.training._records_file import read_records
@@ -86,8 +86,10 @@ class Results:
         The finished runs, by name.
     references : dict
         From point to the best fixed weight there.
+    diverged : tuple of str
+        Runs that stopped because their loss was no longer finite.
     missing : tuple of str
-        Runs that are not finished.
+        Other runs that are not finished.
     own_choosing : bool
         Whether there are images for choosing that are not those of the report.
     teachers : dict
@@ -101,6 +103,7 @@ class Results:
     grid: tuple[Row, ...]
     runs: Mapping[str, RunResult]
     references: Mapping[Point, str]
+    diverged: tuple[str, ...]
     missing: tuple[str, ...]
     own_choosing: bool
     teachers: Mapping[str, RunResult]
@@ -125,6 +128,8 @@ def read_results(experiment: Experiment, plan: Plan, folder: str | Path) -> Resu
         raise ValueError(f"{folder}: expected a finished run, got none of {count}; run the experiment first")
     if len({run.report.names for run in runs.values()}) > 1:
         raise ValueError(f"{folder}: expected all runs to be scored on the same images, got others")
+    unfinished = [name for name, state in states.items() if state != "finished"]
+    diverged = tuple(name for name in unfinished if has_diverged(folder, name))
     grid = _grid_rows(experiment, plan, runs)
     rows = _chosen(experiment, grid)
     references = _references(experiment, rows)
@@ -134,7 +139,8 @@ def read_results(experiment: Experiment, plan: Plan, folder: str | Path) -> Resu
         grid=tuple(grid),
         runs=runs,
         references=references,
-        missing=tuple(name for name, state in states.items() if state != "finished"),
+        diverged=diverged,
+        missing=tuple(name for name in unfinished if name not in diverged),
         own_choosing=all(run.choosing is not None for run in runs.values()),
         teachers=teachers,
         cells=plan.cells,
@@ -192,7 +198,7 @@ def _best(rows: list[Row], by: str) -> Row:
 def _chosen(experiment: Experiment, grid: list[Row]) -> list[Row]:
     """Return, of each method at each point that is left, the row with the tuned settings that chose best.
 
-    Those with fewer seeds than others, as in an experiment that is not finished, cannot be chosen.
+    Those with fewer seeds than others, as where runs diverged or are not finished, cannot be chosen.
     """
     groups: dict[tuple[Point, str], list[Row]] = {}
     for row in grid:

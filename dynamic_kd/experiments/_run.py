@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 from dynamic_kd.experiments._folder import (
     LOGS,
@@ -25,6 +25,7 @@ from dynamic_kd.experiments._folder import (
     words_of,
 )
 from dynamic_kd.experiments._plan import Plan, PlannedRun
+from dynamic_kd.experiments._reuse import reuse_runs
 from dynamic_kd.training._lock import alone
 
 _POLL, _GRACE = 0.1, 20.0  # seconds: between two looks, and until a child that was asked to stop is killed
@@ -55,9 +56,10 @@ def run_plan(
     plan: Plan,
     folder: str | Path,
     *,
-    gpus: Sequence[int] = (),
+    gpus: Sequence[int] | Literal["all"] = (),
     at_once: int = 1,
     keep: str = "weights",
+    reuse: Sequence[str | Path] = (),
     show: Callable[[ExperimentProgress], None] = lambda progress: None,
 ) -> ExperimentProgress:
     """Make the runs of a plan that are not finished yet.
@@ -68,13 +70,16 @@ def run_plan(
         From `plan_experiment`.
     folder : path
         Where the runs go; those that it holds are kept, or go on.
-    gpus : sequence of int
+    gpus : sequence of int or "all"
         GPUs to run on; none for the CPU.
     at_once : int
         Runs side by side on each GPU, or on the CPU.
     keep : {"all", "weights", "records"}
         What stays of a finished run: all; all but the checkpoint to go on from; or, without the student's weights
         either, the records that its scores are made of, and small logs.
+    reuse : sequence of path
+        Folders of other experiments, whose finished runs are copied where this plan has runs of the same recipe; not
+        where the teacher comes from a checkpoint, since the recipe does not say how that was trained.
     show : callable
         Called some times a second with the progress; what it is given changes afterwards.
 
@@ -86,7 +91,8 @@ def run_plan(
     Raises
     ------
     ValueError
-        If a run folder holds another run, or if another process makes runs in the folder.
+        If a run folder holds another run, if another process makes runs in the folder, or if there is no experiment to
+        reuse.
     KeyboardInterrupt
         When stopped, after the runs' processes have ended; they go on the next time.
     """
@@ -94,8 +100,9 @@ def run_plan(
     # Children hold the folder too, so that it stays held by those that outlive a killed parent.
     with alone(folder, "makes runs") as lock, _stoppable():
         (folder / LOGS).mkdir(exist_ok=True)
+        reuse_runs(plan, folder, reuse)
         states = {run.name: state_of(folder, run) for run in plan.runs}
-        return _Runner(plan, folder, states, gpus or (None,), at_once, keep, lock).run(show)
+        return _Runner(plan, folder, states, _numbers(gpus) or (None,), at_once, keep, lock).run(show)
 
 
 class _Runner:
@@ -184,11 +191,13 @@ class _Runner:
                 child.wait()
 
 
-def gpu_count() -> int:
-    """Return how many GPUs runs can go to."""
+def _numbers(gpus: Sequence[int] | Literal["all"]) -> Sequence[int]:
+    """Return the GPUs' numbers."""
+    if gpus != "all":
+        return gpus
     import torch
 
-    return torch.cuda.device_count()
+    return range(torch.cuda.device_count())
 
 
 def start_training(

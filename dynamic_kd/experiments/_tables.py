@@ -45,6 +45,8 @@ def sentences(results: Results) -> list[str]:
             "corrected by max-t for the number of methods compared at one point of the grid. With few seeds they are "
             "somewhat too narrow."
         )
+    if results.diverged:  # all of them: they are results
+        said.append(f"Diverged (the loss was no longer finite): {', '.join(results.diverged)}.")
     if results.missing:
         first, more = ", ".join(results.missing[:NAMED]), len(results.missing) - NAMED
         said.append(f"Not finished: {first}{f' and {more} more' if more > 0 else ''}.")

@@ -44,17 +44,24 @@ class _Resize(torch.autograd.Function):
 
 def resize_gradient(gradient: Tensor, size: Sequence[int]) -> Tensor:
     """Return the gradient by maps of a size, (B, C, *size), from that by the resized maps; channels lie last."""
+    shares = _shares if torch.compiler.is_compiling() else _kept_shares  # the compiler sees through no cache
     by_row, by_column = (
-        _shares(source, result, gradient.device).to(gradient.dtype)
+        shares(source, result, gradient.device).to(gradient.dtype)
         for source, result in zip(size, gradient.shape[-2:], strict=True)
     )
     last = gradient.permute(0, 2, 3, 1).contiguous()
     narrow = by_column @ last
     low = by_row @ narrow.flatten(2)
-    return low.view(len(low), *size, -1).permute(0, 3, 1, 2)
+    result: Tensor = low.view(len(low), *size, -1).permute(0, 3, 1, 2)
+    return result
 
 
-@cache
 def _shares(source: int, result: int, device: torch.device) -> Tensor:
-    """Return how much of each source pixel goes into each pixel of the result, (source, result)."""
-    return F.interpolate(torch.eye(source)[None], size=result, mode="linear")[0].to(device)
+    """Return how much of each source pixel goes into each pixel of the result, (source, result).
+
+    Nothing is copied from the host, for this may become part of a CUDA graph.
+    """
+    return F.interpolate(torch.eye(source, device=device)[None], size=result, mode="linear")[0]
+
+
+_kept_shares = cache(_shares)

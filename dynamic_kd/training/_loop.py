@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     Advance = Callable[[int, int], None]
 
 
+DIVERGED = "the loss of epoch"
+
+
 def ignore_progress(done: int, total: int) -> None:
     """Report nothing."""
 
@@ -84,6 +87,7 @@ def fit(
     accelerator: Accelerator,
     seed: tuple[int, ...],
     first: int = 1,
+    compiled: bool = False,
     advance: Advance = ignore_progress,
 ) -> Iterator[Epoch]:
     """Train a network in place, and yield after each epoch.
@@ -104,6 +108,8 @@ def fit(
         The order of the images and how they move depend on it and on the epoch's number, on nothing else.
     first : int
         Number of the first epoch; those before were done by an earlier run.
+    compiled : bool
+        Whether ``torch.compile`` makes the model's kernels.
     advance : callable
         Called after each step with the number of steps done and their total.
 
@@ -114,7 +120,7 @@ def fit(
     """
     ranks, rounds = accelerator.num_processes, training.accumulation
     check_shares(training, ranks)
-    step = Step(model, optimizer, data, objective, training, accelerator)
+    step = Step(model, optimizer, data, objective, training, accelerator, compiled=compiled)
     take = GraphedStep(step) if objective.replayable and _replayable(model, accelerator) else step
     steps = math.ceil(len(data) / training.batch_size)
     total = steps * training.epochs
@@ -142,7 +148,7 @@ def fit(
 def _check_finite(loss: float, number: int, training: Training) -> None:
     if not math.isfinite(loss):
         raise ValueError(
-            f"the loss of epoch {number} is {loss}; lower the learning rate ({training.learning_rate:g}) or the norm "
+            f"{DIVERGED} {number} is {loss}; lower the learning rate ({training.learning_rate:g}) or the norm "
             "that gradients are clipped to, or train in fp32"
         )
 

@@ -90,6 +90,7 @@ def run_stage(run: Run, model: nn.Module, objective: Objective, place: Place) ->
         accelerator=accelerator,
         seed=(run.recipe.seed, place.stage),
         first=place.epoch + 1,
+        compiled=run.recipe.compile,
         advance=lambda done, total: run.progress(name, done, total),
     ):
         report = _report(run, model, epoch.number, training.epochs)

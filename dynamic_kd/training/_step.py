@@ -38,7 +38,10 @@ class Step:
         objective: Objective,
         training: Training,
         accelerator: Accelerator,
+        *,
+        compiled: bool = False,
     ) -> None:
+        self._forward = torch.compile(model, dynamic=False) if compiled else model
         self._model, self._optimizer, self._data, self._objective = model, optimizer, data, objective
         self._accelerator = accelerator
         self._clip_norm = training.clip_norm
@@ -70,7 +73,7 @@ class Step:
         index = images.position.long()
         batch = self._data.batch(index)
         batch = moved(batch, images.mirror.float(), images.turn.float(), rotates=self._rotates)
-        losses = self._objective(self._model(batch.inputs), batch)
+        losses = self._objective(self._forward(batch.inputs), batch)
         real = images.share > 0
         self._rows[torch.where(real, index, len(self._rows) - 1)] = losses.kept.float()
         total: Tensor = (losses.loss * images.share.to(losses.loss.dtype)).sum() * self._processes

@@ -170,6 +170,8 @@ def _make(folder: Path, recipe: Recipe) -> None:
 
 def _networks(recipe: Recipe, accelerator: Accelerator) -> dict[int, FPNStudent | RFBTeacher]:
     """Make the network of each stage there is."""
+    if recipe.compile and accelerator.device.type != "cuda":
+        raise ValueError("compile: expected false without a GPU, got true; leave it out")
     stages = {} if recipe.teacher_only else {2: recipe.training}
     if recipe.needs_teacher and recipe.teacher.trained_here:
         stages = {1: recipe.teacher_training, **stages}

@@ -57,7 +57,6 @@ def at_once(monkeypatch):
 
     failing = {}
     monkeypatch.setattr(experiments, "run_plan", run_plan)
-    monkeypatch.setattr(experiments, "gpu_count", lambda: 2)
     return SimpleNamespace(asked=asked, failing=failing)
 
 
@@ -85,7 +84,7 @@ def test_an_experiment_from_the_runs_to_the_table(here, at_once, capsys):
     assert lines[0] == "new         none--seed0"
     assert lines[-1] == "4 runs: 0 finished, 0 unfinished, 4 new"
     assert at_once.asked == []
-    words = ["--at-once", "3", "--keep", "records", "--paper", "--pictures", "2"]
+    words = ["--at-once", "3", "--keep", "records", "--reuse", "one", "two", "--paper", "--pictures", "2"]
     assert main(["experiment", "tiny.toml", *words]) == 0
     printed = capsys.readouterr()
     assert printed.out.startswith("# tiny\n\n| method | seeds | maxF | meanF | wF | Sm | maxE | MAE |\n")
@@ -93,7 +92,8 @@ def test_an_experiment_from_the_runs_to_the_table(here, at_once, capsys):
     assert "In experiments/tiny: table.md, table.tex, table.csv, grid.csv, results.json, runs.json" in printed.out
     assert "curves.png, pictures.png, heat.png" in printed.out
     (asked,) = at_once.asked
-    assert (asked["gpus"], asked["at_once"], asked["keep"]) == ([0, 1], 3, "records")
+    assert (asked["gpus"], asked["at_once"], asked["keep"]) == ("all", 3, "records")
+    assert asked["reuse"] == ["one", "two"]
     assert (here / "experiments/tiny/table.md").read_text(encoding="utf-8") + "\n" in printed.out
     assert main(["experiment", "tiny.toml", "--dry-run", "--only", "again"]) == 0
     assert capsys.readouterr().out.endswith("2 runs: 2 finished, 0 unfinished, 0 new\n")

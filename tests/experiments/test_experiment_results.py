@@ -264,11 +264,20 @@ def test_what_is_not_finished_is_named_and_the_rest_reported(finished, tmp_path)
         read_results(experiment, plan, tmp_path / "nowhere")
     hidden = folder / "runs" / plan.runs[-1].name / "results.json"
     hidden.rename(hidden.with_suffix(".off"))
+    log = folder / "logs" / f"{plan.runs[-1].name}.log"
+    log.parent.mkdir(exist_ok=True)
     try:
         results = read_results(experiment, plan, folder)
+        log.write_text("an epoch\ndynamic-kd: error: the loss of epoch 2 is nan; lower the learning rate\n")
+        other = read_results(experiment, plan, folder)
     finally:
         hidden.with_suffix(".off").rename(hidden)
-    assert results.missing == (plan.runs[-1].name,)
+        log.unlink()
+    assert (other.diverged, other.missing) == ((plan.runs[-1].name,), ())
+    write_results(other, tmp_path)
+    assert f"Diverged (the loss was no longer finite): {plan.runs[-1].name}." in (tmp_path / "table.md").read_text()
+    assert json.loads((tmp_path / "results.json").read_text())["diverged"] == [plan.runs[-1].name]
+    assert (results.diverged, results.missing) == ((), (plan.runs[-1].name,))
     dynamic = next(each for each in results.rows if each.method == "dynamic_1")
     assert len(dynamic.runs) == 2  # the other learning rate has both seeds
     write_results(results, tmp_path)

@@ -18,7 +18,8 @@ from tiny_runs import place, rows, tensors  # noqa: E402
 
 from dynamic_kd.experiments import _run as _experiment_run  # noqa: E402
 from dynamic_kd.experiments import plan_experiment, read_experiment, run_plan, state_of  # noqa: E402
-from dynamic_kd.training import resumable, train  # noqa: E402
+from dynamic_kd.experiments._folder import essence  # noqa: E402
+from dynamic_kd.training import read_recipe, resumable, train  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -130,6 +131,13 @@ def test_teachers_come_first_and_so_many_run_at_once(planned, children, monkeypa
     assert (done.failed, done.running, done.total, done.seconds_left) == ({}, [], 6, None)
 
 
+def test_all_gpus_are_those_that_torch_sees(planned, children, monkeypatch):
+    plan, out = planned
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    run_plan(plan, out, gpus="all")
+    assert [gpu for _, gpu, _ in children.list][:2] == [0, 1]
+
+
 def test_finished_runs_are_kept_and_others_go_on(planned, children):
     plan, out = planned
     run_plan(plan, out)
@@ -163,6 +171,34 @@ def test_what_stays_of_a_finished_run(planned, children, keep, left):
     always = {"recipe.toml", "results.json", "student-report.npz"}
     assert {path.name for path in (out / "runs/half--seed0").iterdir()} == left | always
     assert (out / "runs/teacher--seed0/teacher-last.safetensors").exists()
+
+
+def test_runs_of_other_experiments_are_copied_where_they_are_the_same(planned, children, tmp_path):
+    plan, out = planned
+    run_plan(plan, out)
+    (out / "runs/none--seed0/results.json").unlink()  # not finished, then
+    text = TINY.replace("[0, 1]", "[0, 1, 2]").replace('"none" =', '"plain" =').replace("0.5, fixed", "0.7, fixed")
+    (tmp_path / "more.toml").write_text(text, encoding="utf-8")
+    more = plan_experiment(read_experiment(tmp_path / "more.toml"), tmp_path / "more")
+    children.list.clear()
+    done = run_plan(more, tmp_path / "more", reuse=[out])
+    assert sorted(done.finished) == sorted(run.name for run in more.runs)
+    made = {child.name for child, *_ in children.list}
+    assert {run.name for run in more.runs} - made == {"teacher--seed0", "teacher--seed1", "plain--seed1"}
+    assert (out / "runs/none--seed1/results.json").is_file()
+    assert not list((tmp_path / "more").glob(".*reuse*"))
+    children.list.clear()
+    run_plan(plan, tmp_path / "again", reuse=[out])
+    # A checkpoint does not say how the teacher in it was trained, so its students are made anew.
+    assert {child.name for child, *_ in children.list} == {"none--seed0", "half--seed0", "half--seed1"}
+    with pytest.raises(ValueError, match="none: expected an experiment's folder, with runs in runs, got none there"):
+        run_plan(plan, tmp_path / "third", reuse=[tmp_path / "none"])
+
+
+def test_a_share_of_no_wrong_maps_is_a_teacher_that_nobody_has_spoilt():
+    spoilt = ["teacher.spoil=swapped", "teacher.spoil_share=0.0"]
+    clean, none, some = (read_recipe("ecssd", changes) for changes in ([], spoilt, spoilt[:1]))
+    assert essence(none) == essence(clean) != essence(some)
 
 
 def test_a_run_that_fails_stops_only_those_that_need_it(planned, children):

@@ -140,3 +140,10 @@ class TestErrors:
     def test_input(self, model, shape):
         with pytest.raises(ValueError, match=r"images: expected shape \(B, 4, H, W\) with H and W at least 32, got "):
             model("tiny")(torch.zeros(shape))
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_networks_are_one_graph_to_torchs_compiler(model):
+    network, images = model("tiny"), torch.rand(1, 4, 40, 33)
+    compiled = torch.compile(network, backend="eager", fullgraph=True, dynamic=False)
+    torch.testing.assert_close(compiled(images), network(images))

@@ -78,6 +78,7 @@ def test_colour_alone_has_three_channels():
         (Recipe, {"best_by": "F"}, ValueError, "best_by: expected one of 'MAE', 'maxF', .*got 'F'"),
         (Recipe, {"precision": "fp8"}, ValueError, "precision: expected one of 'fp32', 'bf16', 'fp16', got 'fp8'"),
         (Recipe, {"deterministic": 1}, TypeError, "deterministic: expected True or False, got 1"),
+        (Recipe, {"compile": 1}, TypeError, "compile: expected True or False, got 1"),
         (Recipe, {"loss": DynamicKDLoss(reduction="sum")}, ValueError, "loss.reduction: expected no .*got 'sum'"),
         (
             Recipe,

@@ -200,6 +200,7 @@ def test_folders_that_a_run_does_not_take(tiny, tmp_path, no_figures):
         (["teacher.model=builtins:dict"], r"expected builtins:dict\(\) to return an nn\.Module, got dict"),
         (["teacher.model=maps", "teacher.maps=none"], "teacher none: expected a sub-folder of each data set"),
         (["training.batch_size=3", "training.accumulation=2"], "accumulation: expected a divisor of the batch of 3"),
+        (["compile=true"], "compile: expected false without a GPU, got true; leave it out"),
         (["precision=fp16"], 'precision: expected "fp32" or "bf16" without a GPU, got "fp16"'),
     ],
 )
