@@ -18,6 +18,7 @@ from dynamic_kd.metrics._tables import _LATEX_ESCAPES, rounded
 Lines = list[list[str]]
 
 NAMED = 5  # of many runs
+WITH_DEVIATION = "{}\u00a0±\u00a0{}"  # in one line, also in narrow columns
 
 
 def sentences(results: Results) -> list[str]:
@@ -57,11 +58,11 @@ def markdown(results: Results, *, paper: bool = False) -> str:
     """Return everything as one document."""
     experiment = results.experiment
     parts = [f"# {experiment.name}", *([experiment.about] if experiment.about else [])]
-    parts += [_grid(_table(results, results.rows, "{} ± {}")), *sentences(results)]
+    parts += [_grid(_table(results, results.rows, WITH_DEVIATION)), *sentences(results)]
     if results.references:
         parts += [f"## Differences in {experiment.by}", _grid(_difference_lines(results))]
     if experiment.choose:
-        parts += ["## All points of the grid", _grid(_table(results, results.grid, "{} ± {}"))]
+        parts += ["## All points of the grid", _grid(_table(results, results.grid, WITH_DEVIATION))]
     if results.teachers:
         parts += ["## Teachers", _grid(_teacher_lines(results))]
     noise = _noise_lines(results)

@@ -20,7 +20,7 @@ WIDTHS = {"desktop": 1280, "phone": 390}
 
 WRITTEN = sorted(
     path.relative_to(DOCS).with_suffix("").as_posix()
-    for folder in (".", "tutorials", "how-to", "reference", "explanation")
+    for folder in (".", "tutorials", "how-to", "results", "reference", "explanation")
     for path in (DOCS / folder).glob("*.md")
 )
 GENERATED = [

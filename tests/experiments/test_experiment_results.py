@@ -298,7 +298,7 @@ def test_without_images_for_reporting_those_for_choosing_are_reported_and_it_say
     write_results(results, tmp_path)
     text = (tmp_path / "table.md").read_text()
     assert "on 5 images (all that runs are scored on)" in text
-    assert " ± " not in text
+    assert "±" not in text
     assert math.isnan(results.rows[0].scores["maxF"].deviation)
     assert json.loads((tmp_path / "results.json").read_text())["rows"][0]["scores"]["maxF"]["deviation"] is None
 
