@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dynamic_kd._checks import check_choice, check_flag
 from dynamic_kd.losses import DynamicKDLoss
+from dynamic_kd.training._imported import ImportedWeight
 from dynamic_kd.training._section_checks import check_text, check_whole
 from dynamic_kd.training._sections import Data, Student, Teacher, Training
 
@@ -123,6 +124,8 @@ def _shortened(training: Training, epochs: int) -> Training:
 
 
 def _without_none(value: Any) -> Any:
+    if isinstance(value, ImportedWeight):
+        return value.name
     if isinstance(value, dict):
         return {key: _without_none(each) for key, each in value.items() if each is not None}
     return [_without_none(each) for each in value] if isinstance(value, (list, tuple)) else value

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dynamic_kd._extras import require
 from dynamic_kd.losses import DynamicKDLoss
+from dynamic_kd.training._imported import ImportedWeight
 from dynamic_kd.training._recipe import Recipe, field_names
 from dynamic_kd.training._recipe_paths import place_paths
 from dynamic_kd.training._sections import Data, Student, Teacher, Training
@@ -90,10 +91,10 @@ def recipe_toml(recipe: Recipe) -> str:
         If the loss is weighted by a function, which a file cannot hold.
     """
     require("tomli_w", extra="train")
-    if callable(recipe.loss.weighting):
+    if callable(recipe.loss.weighting) and not isinstance(recipe.loss.weighting, ImportedWeight):
         raise ValueError(
             f"loss.weighting: expected a name or a number, that a file can hold, got {recipe.loss.weighting!r}; "
-            "train with fit and Distillation instead"
+            'name it as "module:function" instead'
         )
     import tomli_w
 
@@ -170,10 +171,20 @@ def _made(content: dict[str, Any]) -> Recipe:
             inherited = {name: value for name, value in shared.items() if name != "keep_epochs"}
             own = _merged(inherited, own)
         content["teacher"] = teacher | {"training": _part("teacher.training", Training, own)}
+    loss = content.get("loss")
+    if isinstance(loss, dict) and ":" in str(loss.get("weighting")):
+        content["loss"] = loss | {"weighting": _weight(loss["weighting"])}
     for name, kind in SECTIONS.items():
         if name in content:
             content[name] = _part(name, kind, content[name])
     return _part("", Recipe, content)  # type: ignore[no-any-return]
+
+
+def _weight(name: Any) -> ImportedWeight:
+    try:
+        return ImportedWeight(name)
+    except ValueError as error:
+        raise ValueError(f"loss.{error}") from error
 
 
 def _part(section: str, kind: type, values: Any) -> Any:

@@ -215,3 +215,30 @@ def test_no_recipe_of_this_name(tmp_path, monkeypatch):
 def test_what_only_python_can_hold_cannot_be_written_down():
     with pytest.raises(ValueError, match=r"loss\.weighting: expected .*that a file can hold, got <function"):
         recipe_toml(Recipe().with_weighting(lambda *arguments: arguments[0]))
+
+
+def test_a_weight_is_named_by_where_it_is_imported_from(tmp_path, monkeypatch):
+    (tmp_path / "own_weights.py").write_text(
+        "def certain(alpha, beta, cross_entropy):\n    return alpha * (1 - beta)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    name = "own_weights:certain"
+    recipe = read_recipe("cpu", [f"loss.weighting={name}"])
+    assert recipe.loss.weighting(0.5, 0.2, 0.9) == 0.4
+    assert recipe == read_recipe("cpu", [f"loss.weighting={name}"]) != read_recipe("cpu")
+    assert len({recipe.loss.weighting, read_recipe("cpu", [f"loss.weighting={name}"]).loss.weighting}) == 1
+    assert f'weighting = "{name}"' in recipe_toml(recipe)
+    assert recipe.needs_teacher
+
+
+@pytest.mark.parametrize(
+    ("name", "got"),
+    [
+        ("nowhere:weight", "expected a function to import, got nowhere:weight: No module named 'nowhere'"),
+        ("json:weight", "expected a function to import, got json:weight: module 'json' has no attribute 'weight'"),
+        ("json:__doc__", "expected json:__doc__ to be a function of α, β and the teacher's cross-entropy, got str"),
+    ],
+)
+def test_weights_that_cannot_be_imported(name, got):
+    with pytest.raises(ValueError, match=f"cpu: loss.weighting: {got}"):
+        read_recipe("cpu", [f"loss.weighting={name}"])

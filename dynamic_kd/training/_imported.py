@@ -1,0 +1,46 @@
+"""Weights of the teacher that a recipe names by where they are imported from."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dynamic_kd._array import Array
+
+
+class ImportedWeight:
+    """A function (α, β, teacher's cross-entropy) of a package, named ``module:function``; it can be written to a file.
+
+    Raises
+    ------
+    ValueError
+        If there is no such function.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        module, _, attribute = name.partition(":")
+        try:
+            self._function = getattr(importlib.import_module(module), attribute)
+        except Exception as error:  # whatever a module of others may raise
+            raise ValueError(f"weighting: expected a function to import, got {name}: {error}") from error
+        if not callable(self._function):
+            raise ValueError(
+                f"weighting: expected {name} to be a function of α, β and the teacher's cross-entropy, got "
+                f"{type(self._function).__name__}"
+            )
+
+    def __call__(self, teacher_iou: Array, student_error: Array, teacher_cross_entropy: Array) -> Array:
+        """Return the weight."""
+        return self._function(teacher_iou, student_error, teacher_cross_entropy)
+
+    def __eq__(self, other: object) -> bool:
+        """Compare by name."""
+        return isinstance(other, ImportedWeight) and self.name == other.name
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+    def __repr__(self) -> str:
+        return self.name

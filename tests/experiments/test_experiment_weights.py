@@ -1,0 +1,26 @@
+"""The weights that experiments try."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+pytest.importorskip("torch", reason="torch is not installed")
+for package in ("accelerate", "matplotlib", "safetensors", "tensorboard", "tomli_w"):
+    pytest.importorskip(package, reason=f"{package} is not installed")
+
+from dynamic_kd.experiments.weights import normalized  # noqa: E402
+from dynamic_kd.losses import dynamic_weight  # noqa: E402
+
+SHARES = st.lists(st.tuples(st.floats(0.01, 1), st.floats(0.01, 1)), min_size=1, max_size=8)
+
+
+@given(SHARES)
+def test_normalized_weights_are_dynamic_ones_in_proportion(pairs):
+    alpha, beta = np.array(pairs).T
+    dynamic, weight = dynamic_weight(alpha, beta), normalized(alpha, beta, beta)
+    np.testing.assert_allclose(weight, np.minimum(dynamic * 0.5 / dynamic.mean(), 1), rtol=1e-12)
+
+
+def test_teachers_that_are_all_wrong_get_no_weight():
+    assert normalized(np.zeros(3), np.ones(3), np.ones(3)).tolist() == [0, 0, 0]
