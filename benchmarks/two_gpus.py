@@ -1,8 +1,8 @@
 """The same training on one GPU and on several: how far weights and scores are apart, and how much faster it is.
 
-``python benchmarks/two_gpus.py --data DIR --weights VGG16`` trains the student of the recipe ``ecssd`` in full precision,
-TF32 off, with batches of 32 (so an epoch of 800 images has 25 steps), by one process, and by ``torchrun`` with one for
-each GPU, over NCCL. Where NVLink multicast must not be used, set ``NCCL_NVLS_ENABLE=0`` first.
+``python benchmarks/two_gpus.py --data DIR --weights VGG16`` trains the student of the recipe ``ecssd`` in full
+precision, TF32 off, with batches of 32 (an epoch of 800 images has 25 steps), by one process, and by ``torchrun`` with
+one for each GPU, over NCCL. Where NVLink multicast must not be used, set ``NCCL_NVLS_ENABLE=0`` first.
 """
 
 import argparse

@@ -1,3 +1,8 @@
-"""The version, where the build finds it and every module may."""
+"""The version, as the build took it from the tag and the installed package's metadata keep it."""
 
-__version__ = "0.1.0.dev0"
+from importlib.metadata import PackageNotFoundError, version
+
+try:
+    __version__ = version("dynamic-kd")
+except PackageNotFoundError:  # a source tree on the path that nobody installed
+    __version__ = "0.0.0+unknown"

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import sys
+
+# Libraries read these when they are loaded: beside others, a worker of pytest-xdist computes with one thread, as do the
+# processes that its tests start.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    for library in ("OMP", "MKL", "OPENBLAS", "NUMBA"):
+        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+    os.environ.setdefault("OPENCV_FOR_THREADS_NUM", "1")
+    os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
+
 from contextlib import contextmanager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,6 +35,9 @@ hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
 hypothesis.settings.register_profile("long", deadline=None, max_examples=5000)
 hypothesis.settings.load_profile("long" if LONG else "ci" if os.environ.get("CI") else "default")
 
+# Each takes up to 3 GB of memory.
+MOST_WORKERS = 8
+
 NAMESPACES = {
     "numpy": "array_api_compat.numpy",
     "torch": "array_api_compat.torch",
@@ -32,6 +45,22 @@ NAMESPACES = {
     "array_api_strict": "array_api_strict",
     "cupy": "array_api_compat.cupy",
 }
+
+
+@pytest.hookimpl(optionalhook=True)  # pytest-xdist's
+def pytest_xdist_auto_num_workers():
+    """Return how many workers ``-n auto`` is."""
+    return min(os.cpu_count() or 1, MOST_WORKERS)
+
+
+def pytest_collection_finish():
+    """Let the garbage collector pass over all that importing has made: it is called after every training."""
+    gc.freeze()
+
+
+def pytest_sessionfinish():
+    """Let libraries tidy up at their end what they count."""
+    gc.unfreeze()
 
 
 @contextmanager
@@ -57,6 +86,8 @@ def jax():
 def xp(request):
     """Array namespace of each library in turn; JAX with 64 bits, for the length of one test."""
     library = pytest.importorskip(request.param, reason=f"{request.param} is not installed")
+    if request.param == "cupy" and not library.is_available():
+        pytest.skip("CuPy finds no GPU")
     namespace = importlib.import_module(NAMESPACES[request.param])
     with x64(library) if request.param == "jax" else nullcontext():
         yield namespace

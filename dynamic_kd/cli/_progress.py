@@ -28,7 +28,9 @@ def progress_bar(*columns: Any, transient: bool, shown: bool = True) -> Any:
     from rich.progress import Progress
 
     console = Console(stderr=True)
-    return Progress(*columns, console=console, transient=transient, disable=not (shown and console.is_terminal))
+    drawn = shown and console.is_terminal
+    console.is_interactive |= not drawn  # or else rich before 14.3 ends even what it has not drawn with a line
+    return Progress(*columns, console=console, transient=transient, disable=not drawn)
 
 
 @contextmanager

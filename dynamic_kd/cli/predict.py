@@ -68,6 +68,7 @@ def add_parser(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Predict, say what was written, print the scores or how to get them."""
     from dynamic_kd.training import predict_folder
+    from dynamic_kd.training._memory import is_out_of_memory
 
     with one_bar() as progress:
         try:
@@ -87,6 +88,10 @@ def run(arguments: argparse.Namespace) -> int:
             )
         except KeyboardInterrupt:
             raise KeyboardInterrupt("finished maps are kept, and the same command goes on from them") from None
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            raise ValueError("the GPU's memory is too small for these images; lower --batch or --size") from None
     _print(arguments.out, prediction)
     return 0
 

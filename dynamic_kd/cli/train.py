@@ -86,9 +86,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    from torch import OutOfMemoryError
-
     from dynamic_kd.training import train
+    from dynamic_kd.training._memory import is_out_of_memory
 
     recipe, folder = _recipe_and_folder(arguments)
     try:
@@ -106,12 +105,17 @@ def _train(arguments: argparse.Namespace) -> int:
         _say(f"interrupted{_way_on(folder, cpu=arguments.cpu)}")
         return 130
     except OSError:
-        way_on = _way_on(folder, cpu=arguments.cpu)
-        if way_on:
-            _say(f"ended early{way_on}")
+        _say_ended_early(folder, cpu=arguments.cpu)
         raise
-    except OutOfMemoryError:  # maybe of this process alone, which then has to say it
-        mend = "lower training.batch_size or data.size, raise training.accumulation, or try precision=bf16"
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        # Maybe of this process alone, which then has to say it.
+        _say_ended_early(folder, cpu=arguments.cpu)
+        mend = (
+            "lower training.batch_size or data.size, raise training.accumulation, try precision=bf16, or end what else "
+            "is on the GPU"
+        )
         print(f"dynamic-kd: error: the GPU's memory is too small for this recipe; {mend}", file=sys.stderr)
         return 2
     if _is_first_process():
@@ -142,6 +146,11 @@ def _way_on(folder: Path, *, cpu: bool) -> str:
     command = "train" if launched else "dynamic-kd train"
     words = f"{command} --resume {shlex.quote(str(folder))}{' --cpu' if cpu else ''}"
     return f"; go on after the last epoch that was finished with{' the same launcher and' if launched else ''}: {words}"
+
+
+def _say_ended_early(folder: Path, *, cpu: bool) -> None:
+    if way_on := _way_on(folder, cpu=cpu):
+        _say(f"ended early{way_on}")
 
 
 def _say(text: str) -> None:

@@ -156,9 +156,10 @@ class _Silence:
 @contextmanager
 def _silenced(cv2: Any) -> Iterator[None]:
     """Keep OpenCV from writing on the standard error what an exception is about to say with the file's name."""
+    log = getattr(cv2.utils, "logging", cv2)  # where OpenCV 4.12 and older keep it
     with _Silence.lock:
         if not _Silence.wanted:
-            _Silence.before = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+            _Silence.before = log.setLogLevel(0)
         _Silence.wanted += 1
     try:
         yield
@@ -166,7 +167,7 @@ def _silenced(cv2: Any) -> Iterator[None]:
         with _Silence.lock:
             _Silence.wanted -= 1
             if not _Silence.wanted:
-                cv2.utils.logging.setLogLevel(_Silence.before)
+                log.setLogLevel(_Silence.before)
 
 
 def opencv() -> Any:

@@ -11,6 +11,8 @@ from dynamic_kd.losses import dynamic_weight
 if TYPE_CHECKING:
     from dynamic_kd._array import Array
 
+__all__ = ["normalized"]
+
 
 def normalized(teacher_iou: Array, student_error: Array, teacher_cross_entropy: Array) -> Array:
     """Return the dynamic weight, scaled to a mean of one half over the batch; at most 1.

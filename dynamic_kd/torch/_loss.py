@@ -43,8 +43,6 @@ class DynamicKDLoss(nn.Module):
     True
     """
 
-    # Help and completion show the settings, which are listed in one place only (mypy has no type for this).
-    @functools.wraps(losses.DynamicKDLoss.__init__, assigned=(), updated=())  # type: ignore[misc]
     def __init__(self, **settings: Any) -> None:
         super().__init__()
         self.settings = losses.DynamicKDLoss(**settings)
@@ -66,3 +64,7 @@ class DynamicKDLoss(nn.Module):
         """Return the settings, for ``print(module)``."""
         values = {field.name: getattr(self.settings, field.name) for field in dataclasses.fields(self.settings)}
         return ", ".join(f"{name}={value!r}" for name, value in values.items())
+
+
+# Help and completion show the settings, listed in one place only. As a decorator it would hide the class's type.
+functools.update_wrapper(DynamicKDLoss.__init__, losses.DynamicKDLoss.__init__, assigned=(), updated=())

@@ -25,33 +25,33 @@ def map_path(folder: Path, name: str) -> Path:
     return folder / f"{name}.png"
 
 
-def prepare(folder: Path, settings: Mapping[str, Any], names: Iterable[str], *, overwrite: bool) -> set[str]:
-    """Remember where the maps come from, and return the names of those that are there already.
+def kept_maps(folder: Path, settings: Mapping[str, Any], names: Iterable[str], *, overwrite: bool) -> set[str]:
+    """Return the names of the maps that are there already and stay.
 
     Raises
     ------
     ValueError
         If the folder is a file, or if the maps there are of other settings, or nobody knows of which, unless
-        ``overwrite`` removes them.
+        ``overwrite`` is to replace them.
     """
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder}: expected a folder for the maps, got a file")
-    present = {name for name in names if map_path(folder, name).exists()}
-    if overwrite:
-        for name in present:  # first: what is interrupted here leaves no map of the old settings under the new ones
-            map_path(folder, name).unlink()
-        present = set()
+    present = set() if overwrite else {name for name in names if map_path(folder, name).exists()}
     if present:
         _check_same(folder, settings)
+    return present
+
+
+def begin(folder: Path, settings: Mapping[str, Any], replaced: Iterable[str]) -> None:
+    """Remove the maps that are to be replaced, and remember where the new ones come from."""
+    for name in replaced:  # first: what is interrupted here leaves no map of the old settings under the new ones
+        map_path(folder, name).unlink(missing_ok=True)
     text = json.dumps({"dynamic_kd": __version__, **settings}, indent=1, ensure_ascii=False)
     write_whole(folder / SETTINGS, f"{text}\n".encode())
-    return present
 
 
 def write_map(path: Path, probabilities: NDArray[np.float32], shape: tuple[int, int]) -> None:
     """Write a map at its image's size, with 8 bits; the file is whole or not there."""
-    if not np.isfinite(probabilities).all():
-        raise ValueError(f"{path}: expected a saliency map, got NaN or infinities from the network; are its weights?")
     cv2 = opencv()
     height, width = shape
     sized = cv2.resize(probabilities, (width, height), interpolation=cv2.INTER_LINEAR)

@@ -1,4 +1,4 @@
-"""Whether a data set, which lies in memory as a whole, has room there."""
+"""Whether a data set, which lies in memory as a whole, has room there, and whether an error is want of memory."""
 
 from __future__ import annotations
 
@@ -61,6 +61,12 @@ def free_memory() -> float:
         return min(free, float(_LIMIT_OF_CONTAINER.read_text()))
     except (OSError, ValueError):  # no container, or "max"
         return free
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Tell whether the GPU's memory did not suffice, for torch or for a library that it calls."""
+    said = str(error)
+    return isinstance(error, torch.OutOfMemoryError) or "out of memory" in said or "STATUS_ALLOC_FAILED" in said
 
 
 def _bytes_of_image(recipe: Recipe, *, maps: bool) -> int:

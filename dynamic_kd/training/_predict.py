@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,7 +21,7 @@ from dynamic_kd.data._reading import resized
 from dynamic_kd.data._sources import POLARITIES
 from dynamic_kd.evaluation import evaluate_folders
 from dynamic_kd.evaluation._threads import in_order, thread_pool
-from dynamic_kd.training._map_folder import map_path, prepare, write_map
+from dynamic_kd.training._map_folder import begin, kept_maps, map_path, write_map
 from dynamic_kd.training._predict_network import Network, ready_network
 from dynamic_kd.training._predict_sources import PredictedFolder, find_sources, predicted_folders
 from dynamic_kd.training._tensors import network_input
@@ -160,10 +160,12 @@ def predict_folder(
     folders = predicted_folders(found, Path(data), out, masks_needed=evaluate)
     size = size or network.size or _SIZE
     jobs = [_Job(files, folder.near) for folder in found for files in folder.files]
-    kept = prepare(out, _settings(network, found, folders, size), [job.files.name for job in jobs], overwrite=overwrite)
+    names, settings = [job.files.name for job in jobs], _settings(network, found, folders, size)
+    kept = kept_maps(out, settings, names, overwrite=overwrite)
     left = [job for job in jobs if job.files.name not in kept]
+    start = partial(begin, out, settings, replaced=names if overwrite else ())
     progress("predicting", len(kept), len(jobs))
-    for done in _written(network, left, out, size, batch_size, workers):
+    for done in _written(network, left, out, size, batch_size, workers, start):
         progress("predicting", len(kept) + done, len(jobs))
     reports = _scores(folders, workers, progress) if evaluate else {}
     notes = tuple(dict.fromkeys(note for folder in found for note in folder.notes))
@@ -182,13 +184,21 @@ def _settings(
     }
 
 
-def _written(network: Network, jobs: list[_Job], out: Path, size: int, batch_size: int, workers: int) -> Iterator[int]:
-    """Read, predict and write, all three at once; yield how many maps are written."""
+def _written(
+    network: Network, jobs: list[_Job], out: Path, size: int, batch_size: int, workers: int, start: Callable[[], None]
+) -> Iterator[int]:
+    """Read, predict and write, all three at once; yield how many maps are written.
+
+    ``start`` is called when the first map is there to be written: what fails before leaves the folder as it was.
+    """
     opencv()  # here, because its import is not made for several threads
     with thread_pool(workers) as pool, _evaluating(network.module):
         inputs = in_order(pool, lambda job: _read(job, size), jobs, ahead=batch_size + 4 * workers)
         maps = _predicted(network, inputs, batch_size)
-        writes = in_order(pool, lambda made: write_map(map_path(out, made[0]), *made[1:]), maps, ahead=4 * workers)
+        if first := list(islice(maps, 1)):
+            start()
+        made = chain(first, maps)
+        writes = in_order(pool, lambda each: write_map(map_path(out, each[0]), *each[1:]), made, ahead=4 * workers)
         yield from (done for done, _ in enumerate(writes, start=1))
 
 
@@ -214,6 +224,7 @@ def _predicted(
             _check_logits(logits, len(batch))
             maps = torch.sigmoid(logits.float())[:, 0].cpu().numpy()
         for each, probabilities in zip(batch, maps, strict=True):
+            _check_map(each.name, probabilities)
             yield each.name, probabilities, each.shape
 
 
@@ -221,6 +232,13 @@ def _check_logits(logits: Any, count: int) -> None:
     if not isinstance(logits, torch.Tensor) or logits.ndim != 4 or logits.shape[:2] != (count, 1):
         got = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
         raise ValueError(f"model: expected one logit per pixel, ({count}, 1, H, W), got {got}; wrap the network")
+
+
+def _check_map(name: str, probabilities: NDArray[np.float32]) -> None:
+    if not np.isfinite(probabilities).all():
+        raise ValueError(
+            f"{name}.png: expected a saliency map, got NaN or infinities from the network; are its weights?"
+        )
 
 
 @contextmanager

@@ -105,3 +105,16 @@ def test_an_interruption_says_that_nothing_is_lost(here, capsys, monkeypatch):
     assert main(["predict", "4.safetensors", "my set", "--out", "maps"]) == 130
     error = capsys.readouterr().err
     assert error == "dynamic-kd: interrupted; finished maps are kept, and the same command goes on from them\n"
+
+
+def test_want_of_the_gpus_memory_is_one_line_and_other_errors_are_not(here, capsys, monkeypatch):
+    def full(*arguments, **settings):
+        raise errors.pop()
+
+    errors = [RuntimeError("CUDA error: unspecified launch failure"), torch.OutOfMemoryError("CUDA out of memory.")]
+    monkeypatch.setattr("dynamic_kd.training.predict_folder", full)
+    assert main(["predict", "4.safetensors", "my set", "--out", "maps"]) == 2
+    said = "the GPU's memory is too small for these images; lower --batch or --size"
+    assert capsys.readouterr().err == f"dynamic-kd: error: {said}\n"
+    with pytest.raises(RuntimeError, match="unspecified launch failure"):
+        main(["predict", "4.safetensors", "my set", "--out", "maps"])

@@ -215,14 +215,38 @@ def test_an_interruption_is_one_line_that_says_how_it_goes_on(here, capsys, monk
     assert said == [f"dynamic-kd: interrupted; {way}"]
 
 
-def test_want_of_the_gpus_memory_ends_in_words(here, capsys, monkeypatch):
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1.95 GiB."),
+        RuntimeError("CUDA error: out of memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    ],
+)
+def test_want_of_the_gpus_memory_ends_in_words_and_the_run_goes_on(here, capsys, monkeypatch, quick, error):
     def full(*arguments):
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1.95 GiB.")
+        raise error
 
-    monkeypatch.setattr("dynamic_kd.training._train._run_stages", full)
-    assert main(["train", "tiny.toml", "--cpu"]) == 2
-    last = capsys.readouterr().err.splitlines()[-1]
-    assert last.startswith("dynamic-kd: error: the GPU's memory is too small for this recipe; lower training.batch_si")
+    with monkeypatch.context() as patched:
+        patched.setattr("dynamic_kd.training._train.student_objective", full)
+        assert main(["train", "tiny.toml", "--cpu", "--out", "run"]) == 2
+    hint, last = capsys.readouterr().err.splitlines()[-2:]
+    assert hint.endswith("after the last epoch that was finished with: dynamic-kd train --resume run --cpu")
+    assert last == (
+        "dynamic-kd: error: the GPU's memory is too small for this recipe; lower training.batch_size or data.size, "
+        "raise training.accumulation, try precision=bf16, or end what else is on the GPU"
+    )
+    assert main(["train", "--resume", "run", "--cpu"]) == 0
+    assert [row["epoch"] for row in rows(here / "run" / "epochs.csv")] == ["1", "2", "1", "2", "3"]
+
+
+def test_other_errors_of_torch_are_shown_as_they_are(here, monkeypatch):
+    def broken(*arguments):
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr("dynamic_kd.training._train._run_stages", broken)
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        main(["train", "tiny.toml", "--cpu"])
 
 
 def test_control_c_ends_in_words(here):

@@ -1,5 +1,7 @@
 """``dynamic-kd predict`` when disks, files and kills fail it: every map whole, and the same command goes on."""
 
+import errno
+import os
 import signal
 
 import pytest
@@ -58,10 +60,39 @@ def test_a_kill_leaves_whole_maps_and_the_same_command_goes_on(words, tmp_path, 
     assert len(maps(tmp_path)) == 10
 
 
-def test_a_full_disk_is_named_and_the_same_command_goes_on(words, tmp_path, monkeypatch, capsys, one_line):
-    import errno
-    import os
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other signals")
+def test_ctrl_c_says_that_the_same_command_goes_on_and_it_does(
+    words, tmp_path, start, ended, wait_for, one_line, capsys
+):
+    process = start(*words, before=SLOWLY)
+    wait_for(process, lambda: len(maps(tmp_path)) >= 3)
+    process.send_signal(signal.SIGINT)
+    status, out, err = ended(process, limit=30)
+    assert (status, out) == (130, "")
+    said = "dynamic-kd: interrupted; finished maps are kept, and the same command goes on from them"
+    assert one_line(err) == said
+    finished = len(maps(tmp_path))
+    assert 3 <= finished < 10
+    assert main(words) == 0
+    assert f"wrote {10 - finished} maps" in capsys.readouterr().out
 
+
+@pytest.mark.parametrize("error", [errno.EACCES, errno.EROFS])
+def test_a_place_where_nothing_may_be_written_is_named(words, tmp_path, monkeypatch, capsys, one_line, error):
+    """As the administrator writes anywhere, the system is made to say no."""
+
+    def refuse(*_):
+        raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr(os, "replace", refuse)
+    assert main(words) == 2
+    line = one_line(capsys.readouterr().err)
+    assert line.startswith(f"dynamic-kd: error: {tmp_path / 'maps' / 'predict.json'}: ")
+    assert os.strerror(error) in line
+    assert list((tmp_path / "maps").iterdir()) == []
+
+
+def test_a_full_disk_is_named_and_the_same_command_goes_on(words, tmp_path, monkeypatch, capsys, one_line):
     sync, synced = os.fsync, []
 
     def fill(descriptor):
@@ -97,3 +128,9 @@ def test_an_image_that_goes_in_mid_run_is_named_and_the_rest_kept(words, tmp_pat
     said = f"{tmp_path / 'images' / '00009.png'}: expected an image file, got no such file"
     assert one_line(capsys.readouterr().err) == f"dynamic-kd: error: {said}"
     assert 0 <= len(maps(tmp_path)) < 10
+
+
+def test_a_run_that_fails_at_its_first_batch_leaves_nothing(words, tmp_path, capsys, one_line):
+    assert main([*words, "--size", "8"]) == 2
+    assert "expected shape (B, 3, H, W) with H and W at least 32, got (2, 3, 8, 8)" in one_line(capsys.readouterr().err)
+    assert not (tmp_path / "maps").exists()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dynamic_kd.metrics import SODMetrics
+from dynamic_kd.metrics import Records, SODMetrics
 
 CONSTANT = np.full((5, 5), 0.5)
 MASK = np.eye(5, dtype=bool)
@@ -74,6 +74,73 @@ def test_merge_keeps_names_rows_and_counts(images):
     assert "".join(report.names) == "abcdefghijkl"
     assert report.counts["images"] == 12
     assert len(right) == 7  # left as it was
+
+
+ONCE = {"duplicates": "once", "empty_target": "skip", "metrics": ("MAE", "OA")}
+
+
+def test_a_skipped_image_that_both_have_is_skipped_once(images):
+    nothing = images[0][0], np.zeros_like(images[0][1])
+    left = stream([images[0], nothing], ["a", "none"], **ONCE)
+    left.merge(stream([nothing, images[1], nothing], ["none", "b", "void"], **ONCE))
+    report = left.compute()
+    assert report.names == ("a", "b")
+    expected = {"images": 2, "empty_target": 2, "skipped": 2, "duplicates": 1}
+    assert {name: report.counts[name] for name in expected} == expected
+    for again, name in enumerate(("none", "void"), start=2):
+        left.update(*nothing, names=name)
+        assert left.compute().counts == report.counts | {"duplicates": again}
+
+
+def test_an_image_that_one_skipped_and_the_other_scored_is_what_it_was_first(images):
+    nothing = images[0][0], np.zeros_like(images[0][1])
+    scored, skipped = (stream([images[1], pair], ["b", "a"], **ONCE) for pair in (images[0], nothing))
+    third = stream([images[2], nothing], ["c", "a"], **ONCE)
+    scored.merge(third)
+    expected = {"images": 3, "empty_target": 0, "skipped": 0, "duplicates": 1}
+    assert {name: scored.compute().counts[name] for name in expected} == expected
+    skipped.merge(stream([images[2], images[0]], ["c", "a"], **ONCE))
+    report = skipped.compute()
+    expected = {"images": 2, "empty_target": 1, "skipped": 1, "duplicates": 1}
+    assert {name: report.counts[name] for name in expected} == expected
+    assert report.names == ("b", "c")
+    assert report.pooled == stream(images[1:3], "bc", **ONCE).compute().pooled
+
+
+def test_repeated_images_have_their_place_in_the_stream():
+    def seen(*names):
+        metrics = SODMetrics(duplicates="once")
+        metrics.update(np.stack([np.eye(5)] * len(names)), np.stack([MASK] * len(names)), names=names)
+        metrics.update(np.eye(5), MASK)
+        return metrics
+
+    left, right = seen("a", "b", "a", "b"), seen("a", "c", "c", "b")
+    assert left.compute().names == ("a", "b", "4")
+    left.merge(right)  # its unnamed image is the last of five, after the five before
+    assert left.compute().names == ("a", "b", "4", "c", "9")
+    left.update(np.eye(5), MASK)
+    assert left.compute().names[-1] == "10"
+
+
+@pytest.mark.parametrize("merged", [False, True])
+def test_pixels_of_repeated_images_count_once(images, merged):
+    expected = stream(images[:3], "abc", **ONCE).compute()
+    if merged:
+        metrics = stream(images[:2], "ab", **ONCE)
+        metrics.merge(stream([images[1], images[2], images[0]], "bca", **ONCE))
+    else:
+        metrics = stream([*images[:2], images[0], images[2], images[1]], "abacb", **ONCE)
+    assert metrics.compute().pooled == expected.pooled
+    assert metrics.compute().pooled
+
+
+def test_pixels_of_skipped_records_do_not_count(images):
+    metrics = SODMetrics(empty_target="skip", metrics=("MAE", "OA"))
+    nothing = images[0][0], np.zeros_like(images[0][1])
+    metrics.update_records(Records.join([metrics.measure(*pair) for pair in (nothing, *images[1:3])]))
+    report = metrics.compute()
+    assert report.names == ("1", "2")
+    assert report.pooled == stream(images[1:3], empty_target="skip", metrics=("MAE", "OA")).compute().pooled
 
 
 def test_merge_refuses_what_does_not_mix(images):

@@ -108,7 +108,8 @@ def assert_close_enough(fused, eager, exact, unit=0):
 @pytest.mark.parametrize("regime", REGIMES)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_no_less_exact_than_plain_operations(regime, dtype):
-    for reduction in REDUCTIONS:
+    turn = list(REGIMES).index(regime) + DTYPES.index(dtype)
+    for reduction in REDUCTIONS if GPU else [REDUCTIONS[turn % 3]]:
         assert_as_good_as_eager(batch(regime, dtype=dtype), reduction=reduction)
 
 
@@ -130,9 +131,11 @@ def some_valid(shape):
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("channels", [1, 2])
 def test_every_combination(weighting, masked, channels):
-    """Each dtype meets each reduction in one of the cases."""
+    """Each dtype meets each reduction in one of the cases; the interpreter takes one dtype a case."""
     turn = STRATEGIES.index(weighting) + masked + channels
     for place, dtype in enumerate(DTYPES):
+        if not GPU and place != (turn + masked) % 3:
+            continue
         student, teacher, target = batch(dtype=dtype)
         if channels == 2:
             student, teacher = (torch.cat([-0.3 * each, 0.7 * each], dim=1) for each in (student, teacher))
@@ -217,7 +220,7 @@ def test_many_steps_of_one_program(dtype, no_plans, monkeypatch):
     """Without the least bit of agreement, where a running product of quotients is largest and smallest."""
     monkeypatch.setattr("dynamic_kd.torch._fused._plan._multiprocessors", lambda device: 1)
     monkeypatch.setattr("dynamic_kd.torch._fused._plan.PROGRAMS", 1)
-    _, _, target = batch(shape=(1, 1, 128, 128), dtype=dtype)
+    _, _, target = batch(shape=(1, 1, 90, 90), dtype=dtype)  # as many steps as one takes
     sure = 200 * (2 * target - 1)
     for student, teacher in ((0 * sure, sure), (sure, 0 * sure), (sure, -sure)):
         assert_as_good_as_eager([student, teacher, target], temperature=1.0)
@@ -275,7 +278,7 @@ def test_any_layout(layout):
     # Each input by itself: nothing but the student's gradient may depend on how another one lies.
     plain = value_and_gradient(DynamicKDLoss(impl="fused"), *inputs, valid)
     if layout != "expanded":
-        for place in range(4):
+        for place in range(4) if GPU else (list(LAYOUTS).index(layout) % 3, 3):
             given = [*inputs, valid]
             given[place] = arrange(given[place])
             value, gradient = value_and_gradient(DynamicKDLoss(impl="fused"), *given)

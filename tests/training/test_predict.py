@@ -372,6 +372,7 @@ class TestMistakes:
     def test_outputs_that_are_no_logits(self, data, tmp_path, network, got):
         with pytest.raises(ValueError, match=rf"model: expected one logit per pixel, \(5, 1, H, W\), got {got}; wrap"):
             predict_folder(network, data, tmp_path / "maps", size=32, in_channels=3)
+        assert not (tmp_path / "maps").exists()
 
     def test_not_a_number(self, data, tmp_path):
         network = torch.nn.Conv2d(3, 1, 1)
@@ -380,6 +381,14 @@ class TestMistakes:
             ValueError, match=r"00000\.png: expected a saliency map, got NaN or infinities from the network"
         ):
             predict_folder(network, data, tmp_path / "maps", size=32, in_channels=3)
+        assert not (tmp_path / "maps").exists()
+
+    def test_what_fails_at_once_leaves_the_maps_of_before(self, data, weights, tmp_path):
+        predict_folder(weights, data, tmp_path / "maps")
+        before = {path.name: path.read_bytes() for path in (tmp_path / "maps").iterdir()}
+        with pytest.raises(ValueError, match=r"H and W at least 32, got \(5, 4, 8, 8\)"):
+            predict_folder(weights, data, tmp_path / "maps", size=8, overwrite=True)
+        assert {path.name: path.read_bytes() for path in (tmp_path / "maps").iterdir()} == before
 
     def test_an_image_that_cannot_be_read(self, data, tmp_path):
         (data / "RGB" / "00002.jpg").write_bytes(b"")
