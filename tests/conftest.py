@@ -35,6 +35,8 @@ hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
 hypothesis.settings.register_profile("long", deadline=None, max_examples=5000)
 hypothesis.settings.load_profile("long" if LONG else "ci" if os.environ.get("CI") else "default")
 
+collect_ignore = ["mutation"]  # programs that run tests
+
 # Each takes up to 3 GB of memory.
 MOST_WORKERS = 8
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dynamic_kd._array import Array, Namespace, accumulation_dtype, array_namespace
 from dynamic_kd._support import array_support
-from dynamic_kd.losses._inputs import check_floating, check_maps, margin, plane_shape, unit_map
+from dynamic_kd.losses._inputs import check_floating, check_maps, check_plane, margin, unit_map
 from dynamic_kd.losses._stable import softplus
 
 
@@ -49,7 +49,7 @@ def cross_entropy(logits: Array, target: Array, *, xp: Namespace | None = None) 
     """
     xp = array_namespace(logits, target) if xp is None else xp
     check_floating("logits", logits, xp)
-    plane_shape("logits", logits, channels=(1, 2))
+    check_plane("logits", logits, channels=(1, 2))
     check_maps("logits", logits, target=target, valid=None)
     dtype = accumulation_dtype(xp, logits)
     return bernoulli_cross_entropy(margin(logits, None, dtype, xp), unit_map("target", target, None, dtype, xp), xp)

@@ -173,13 +173,13 @@ class DynamicKDLoss:
         loss = terms_of(inputs, self, xp).loss
         if self.reduction == "none":
             return loss
+        if self.reduction == "mean" and inputs.valid is None:
+            return xp.mean(loss)
         total = xp.sum(loss)
         if self.reduction == "sum":
             return total
-        if inputs.valid is None:
-            return total / loss.shape[0]
         images = xp.sum(xp.astype(xp.any(inputs.valid, axis=(1, 2)), loss.dtype))
-        return total / xp.where(images > 0, images, xp.ones_like(images))
+        return total / xp.maximum(images, xp.ones_like(images))
 
     def terms(
         self,

@@ -60,8 +60,6 @@ def _power(base: Array, exponent: float, xp: Namespace) -> Array:
     """Return base ** exponent with 0 ** 0 = 1 and a derivative of 0, not NaN or infinity, at 0."""
     if exponent == 0:
         return xp.ones_like(base)
-    if exponent == 1:
-        return base
     positive = base > 0
     # Two `where`: the root of the replaced base is finite in value and slope, so nothing leaks from the other branch.
     root = xp.where(positive, base, xp.ones_like(base)) ** exponent

@@ -32,7 +32,7 @@ def check_batch(
     student, teacher = ("student_logits", student_logits), ("teacher_logits", teacher_logits)
     for name, logits in (student, teacher):
         check_floating(name, logits, xp)
-        plane_shape(name, logits, channels=(1, 2))
+        check_plane(name, logits, channels=(1, 2))
     check_match(*teacher, *student, fix="resize the teacher with dynamic_kd.torch.align_teacher")
     check_maps(*student, target=target, valid=valid)
     for name, constant in (teacher, ("target", target)):
@@ -74,8 +74,8 @@ def check_floating(name: str, array: Array, xp: Namespace) -> None:
         raise TypeError(f"{name}: expected real floating-point values, got {array.dtype}; cast it, say to float32")
 
 
-def plane_shape(name: str, array: Array, *, channels: tuple[int, ...] = (1,)) -> tuple[int, ...]:
-    """Return (B, H, W) of a (B, H, W) or (B, C, H, W) array; raise on any other shape and on an empty one."""
+def check_plane(name: str, array: Array, *, channels: tuple[int, ...] = (1,)) -> None:
+    """Raise unless an array is (B, H, W) or (B, C, H, W), and not empty."""
     _check_array(name, array)
     shape = tuple(array.shape)
     if len(shape) not in (3, 4):
@@ -91,7 +91,6 @@ def plane_shape(name: str, array: Array, *, channels: tuple[int, ...] = (1,)) ->
         raise ValueError(f"{name}: {shape[1]} channels: expected {counts}, got shape {shape}; {fix}")
     if 0 in shape:
         raise ValueError(f"{name}: expected at least one image and one pixel, got shape {shape}; skip empty batches")
-    return (shape[0], *shape[-2:])
 
 
 def check_match(name: str, array: Array, other_name: str, other: Array, *, fix: str) -> None:
@@ -114,10 +113,10 @@ def check_match(name: str, array: Array, other_name: str, other: Array, *, fix: 
 
 def check_maps(name: str, array: Array, *, target: Array, valid: Array | None) -> None:
     """Raise unless target and valid are one-channel maps that match ``array``, which is called ``name``."""
-    plane_shape("target", target)
+    check_plane("target", target)
     check_match("target", target, name, array, fix="resize the target (nearest neighbour keeps it binary)")
     if valid is not None:
-        plane_shape("valid", valid)
+        check_plane("valid", valid)
         check_match("valid", valid, name, array, fix="resize it by nearest neighbour")
 
 

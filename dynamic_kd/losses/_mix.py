@@ -33,7 +33,7 @@ def matching_factor(pixels: Pixels, temperature: float, temperature_squared: boo
     error = pixel_mean(xp.abs(sigmoid(student, xp) - target), valid, xp)
     apart = xp.abs(sigmoid(student / temperature, xp) - sigmoid(teacher / temperature, xp))
     apart = pixel_mean(apart, valid, xp)
-    return error / (factor * xp.where(apart > TINY, apart, xp.full_like(apart, TINY)))
+    return error / (factor * xp.maximum(apart, xp.full_like(apart, TINY)))
 
 
 def pixel_mean(values: Array, valid: Array | None, xp: Namespace) -> Array:
@@ -42,4 +42,4 @@ def pixel_mean(values: Array, valid: Array | None, xp: Namespace) -> Array:
         return xp.mean(values, axis=(1, 2))
     zero = xp.zeros_like(values)
     count = xp.sum(xp.where(valid, xp.ones_like(values), zero), axis=(1, 2))
-    return xp.sum(xp.where(valid, values, zero), axis=(1, 2)) / xp.where(count > 0, count, xp.ones_like(count))
+    return xp.sum(xp.where(valid, values, zero), axis=(1, 2)) / xp.maximum(count, xp.ones_like(count))

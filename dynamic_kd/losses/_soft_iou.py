@@ -7,7 +7,7 @@ from typing import Literal
 from dynamic_kd._array import Array, Namespace, accumulation_dtype, array_namespace
 from dynamic_kd._checks import check_choice
 from dynamic_kd._support import array_support
-from dynamic_kd.losses._inputs import check_floating, check_maps, plane_shape, unit_map, validity
+from dynamic_kd.losses._inputs import check_floating, check_maps, check_plane, unit_map, validity
 from dynamic_kd.losses._stable import softplus
 
 Granularity = Literal["image", "pixel"]
@@ -71,7 +71,7 @@ def soft_iou(
     check_choice("granularity", granularity, GRANULARITIES)
     xp = array_namespace(probabilities, target, valid) if xp is None else xp
     check_floating("probabilities", probabilities, xp)
-    plane_shape("probabilities", probabilities)
+    check_plane("probabilities", probabilities)
     check_maps("probabilities", probabilities, target=target, valid=valid)
     dtype = accumulation_dtype(xp, probabilities)
     mask = None if valid is None else validity(valid, dtype, xp)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dynamic_kd._array import Array, Namespace, accumulation_dtype, array_namespace, stop_gradient
 from dynamic_kd._checks import check_flag, check_number
 from dynamic_kd._support import array_support
-from dynamic_kd.losses._inputs import check_floating, check_match, margin, plane_shape
+from dynamic_kd.losses._inputs import check_floating, check_match, check_plane, margin
 from dynamic_kd.losses._stable import softplus
 
 
@@ -71,7 +71,7 @@ def temperature_kl(
     xp = array_namespace(student_logits, teacher_logits) if xp is None else xp
     for name, logits in (("student_logits", student_logits), ("teacher_logits", teacher_logits)):
         check_floating(name, logits, xp)
-        plane_shape(name, logits, channels=(1, 2))
+        check_plane(name, logits, channels=(1, 2))
     check_match(
         "teacher_logits",
         teacher_logits,

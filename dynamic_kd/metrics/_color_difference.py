@@ -35,12 +35,12 @@ def ciede2000(first: Floats, second: Floats) -> Floats:
     stretch = 1.5 - 0.5 * _weight((np.hypot(a, b) + np.hypot(a2, b2)) / 2)  # eq. 2 to 4: 1 + G
     chroma, chroma2 = np.hypot(stretch * a, b), np.hypot(stretch * a2, b2)  # eq. 6
     hue, hue2 = (np.arctan2(y, stretch * x) % (2 * np.pi) for x, y in ((a, b), (a2, b2)))  # eq. 7
-    grey = chroma * chroma2 == 0
-    turn = np.where(grey, 0.0, hue2 - hue)
-    turn = turn - 2 * np.pi * (np.sign(turn) * (np.abs(turn) > np.pi))  # eq. 10: the shorter way round
+    turn = hue2 - hue  # where one colour is grey any will do: nothing below depends on it, because there change is 0
+    # eq. 10: the shorter way round; rounding does not decide which one that is between opposite hues.
+    turn = turn - 2 * np.pi * (np.sign(turn) * (np.abs(turn) > np.pi + 1e-12))
     change = 2 * np.sqrt(chroma * chroma2) * np.sin(turn / 2)  # eq. 11
     mean_light, mean_chroma = (light + light2) / 2, (chroma + chroma2) / 2  # eq. 12, 13
-    mean_hue = np.where(grey, hue + hue2, hue + turn / 2)  # eq. 14
+    mean_hue = hue + turn / 2  # eq. 14
     offset = (mean_light - 50) ** 2
     lightness = (light2 - light) / (1 + 0.015 * offset / np.sqrt(20 + offset))  # eq. 8, 18
     saturation = (chroma2 - chroma) / (1 + 0.045 * mean_chroma)  # eq. 9, 19

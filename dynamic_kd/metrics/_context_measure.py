@@ -177,7 +177,7 @@ def context_value(x: Floats, target: Mask, *, beta_squared: float, alpha: float,
     weight = 1.0 + np.broadcast_to(degree, target.shape)[target]
     completeness = (covered * weight).sum() / weight.sum()
     divisor = beta_squared * relevance + completeness + EPSILON
-    return float((1 + beta_squared) * relevance * completeness / divisor)
+    return min(1.0, float((1 + beta_squared) * relevance * completeness / divisor))  # filters round
 
 
 def context_kernel(target: Mask, alpha: float) -> Floats:

@@ -77,7 +77,7 @@ def e_measure(
     return scored(formula, pred, target, normalize=normalize, quantize=quantize, check=check)
 
 
-def e_values(statistics: Statistics, reduce: str, *, strict: bool = False) -> Array:
+def e_values(statistics: Statistics, reduce: str, *, strict: bool) -> Array:
     """E-measure from statistics."""
     return reduced(statistics, _alignment, reduce, strict=strict)
 

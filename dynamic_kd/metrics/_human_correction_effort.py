@@ -150,11 +150,10 @@ def _first_visits(pixel: Indices, size: int) -> Mask:
 
 def _pieces(points: npt.NDArray[np.int32], first: Indices, border: Mask) -> list[npt.NDArray[Any]]:
     """Runs of border points along each contour; its last run goes on with its first one, backwards, if they touch."""
-    joint = np.zeros(len(points) + 1, bool)  # before the points where one contour ends and another begins
+    joint = np.zeros(len(points) + 1, bool)  # before the points where a contour begins, and after the last one
     joint[first] = joint[-1] = True
-    padded = np.concatenate([[False], border, [False]])
-    starts = np.flatnonzero(border & (joint[:-1] | ~padded[:-2]))
-    stops = np.flatnonzero(border & (joint[1:] | ~padded[2:])) + 1
+    starts = np.flatnonzero(border & (joint[:-1] | ~np.roll(border, 1)))
+    stops = np.flatnonzero(border & (joint[1:] | ~np.roll(border, -1))) + 1
     runs = [points[start:stop] for start, stop in zip(starts, stops, strict=True)]
     heads = np.searchsorted(starts, first)
     tails = np.append(heads[1:], len(runs)) - 1

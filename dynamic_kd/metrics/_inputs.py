@@ -41,9 +41,9 @@ class Pairs:
     target: Array
     normalize: bool
     single: bool
-    on_kernels: bool = False
-    check: bool = False
-    unquantized: Array | None = None
+    on_kernels: bool
+    check: bool
+    unquantized: Array | None
 
     def __len__(self) -> int:
         return int(self.pred.shape[0])
@@ -169,7 +169,9 @@ def _check_target_values(xp: Namespace, target: Array) -> None:
 
 def _refuse_dark_masks(xp: Namespace, target: Array) -> None:
     peaks = xp.max(xp.reshape(target, (-1, target.shape[-2] * target.shape[-1])), axis=-1)
-    dark = (peaks > 0) & (peaks <= 128 if target.dtype != xp.int8 else peaks > 0)
+    dark = peaks > 0
+    if target.dtype != xp.int8:  # which cannot exceed 128, and cannot be compared with it
+        dark = dark & (peaks <= 128)
     if bool(xp.any(dark)):
         peak = int(xp.max(xp.where(dark, peaks, xp.zeros_like(peaks))))
         raise ValueError(
@@ -182,5 +184,5 @@ def _binary(xp: Namespace, target: Array) -> Array:
     if target.dtype == xp.bool:
         return target
     if target.dtype == xp.int8:
-        return xp.zeros_like(target, dtype=xp.bool)  # int8 cannot exceed 128, and cannot be compared with it
+        return xp.zeros_like(target, dtype=xp.bool)
     return target > (128 if xp.isdtype(target.dtype, "integral") else 0.5)

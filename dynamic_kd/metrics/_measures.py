@@ -139,8 +139,8 @@ class Plan:
         Whether the E-measure cuts with ``>``.
     """
 
-    metrics: tuple[str, ...] = DEFAULT
-    strict: bool = False
+    metrics: tuple[str, ...]
+    strict: bool
 
     def __reduce__(self) -> tuple[type[Plan], tuple[tuple[str, ...], bool]]:
         return Plan, (self.metrics, self.strict)

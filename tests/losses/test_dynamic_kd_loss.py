@@ -298,6 +298,13 @@ def test_wrong_settings(settings, error, message):
         DynamicKDLoss(**settings)
 
 
+@pytest.mark.parametrize("end", [1e-3, 1e6])
+def test_the_ends_of_the_temperatures(end):
+    assert DynamicKDLoss(temperature=end).temperature == end
+    with pytest.raises(ValueError, match="temperature: expected a number in"):
+        DynamicKDLoss(temperature=np.nextafter(end, 0 if end < 1 else np.inf))
+
+
 def test_terms_take_no_reduction():
     with pytest.raises(TypeError, match=r"reduction: expected none, .* use DynamicKDLoss"):
         dynamic_kd_terms(*random_batch(), reduction="mean")

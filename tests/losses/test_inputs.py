@@ -113,6 +113,8 @@ def with_value(value):
             ValueError,
             "target: .* from 1 to 255; divide a 0-255 map by 255",
         ),
+        ({"target": with_value(1.5)}, ValueError, "target: .* from 1 to 1.5; divide a 0-255 map by 255"),
+        ({"target": with_value(256.0)}, ValueError, "target: .* from 1 to 256; scale it"),
         ({"target": with_value(-0.5)}, ValueError, "target: .* from -0.5 to 1; scale it"),
         ({"target": with_value(np.inf)}, ValueError, r"target: .* from 1 to inf; scale it to \[0, 1\]"),
         ({"target": with_value(np.nan)}, ValueError, "target: .* nan; mark unknown pixels with valid=0"),

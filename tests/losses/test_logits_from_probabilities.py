@@ -44,6 +44,11 @@ def test_a_tiny_clip_stays_finite_in_single_precision(clip):
     np.testing.assert_allclose(result, [math.log(clip), -math.log(clip)], rtol=1e-6)
 
 
+def test_the_smallest_clip_is_the_dtypes_smallest_normal_number():
+    clip = float(np.finfo(np.float32).smallest_normal)
+    assert np.isfinite(logits_from_probabilities(np.array([0, 1], np.float32), clip=clip)).all()
+
+
 def test_half_maps_give_float32():
     assert logits_from_probabilities(np.ones(2, np.float16)).dtype == np.float32
 

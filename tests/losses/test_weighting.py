@@ -81,6 +81,12 @@ def test_a_functions_weights_lie_in_the_unit_interval():
         loss(student, teacher, target)
 
 
+def test_a_functions_weights_may_be_nan():
+    terms = dynamic_kd_terms(*random_batch()[:3], weighting=lambda alpha, beta, ce: np.nan * alpha)
+    assert np.isnan(terms.weight).all()
+    assert np.isnan(terms.loss).all()
+
+
 @pytest.mark.parametrize(("result", "got"), [(np.ones(()), r"\(\)"), (np.ones((3, 1)), r"\(3, 1\)"), (0.5, "float")])
 def test_a_function_must_return_one_weight_for_each(result, got):
     with pytest.raises(ValueError, match=rf"weighting: .* array of shape \(3,\), as its arguments, got {got}; return"):

@@ -48,6 +48,11 @@ def test_context_measure(backend, pair_strategy, data, alpha, beta_squared):
     assert 0 <= float(value) <= 1
 
 
+def test_a_perfect_map_has_no_more_than_1():
+    """Filters round here, and 2e-16 above it came out."""
+    assert context_measure(np.array([[0, 255]] * 2, np.uint8), np.array([[False, True]] * 2), beta_squared=0.5) == 1
+
+
 def test_only_what_the_kernel_reaches_is_filtered():
     """Objects at a corner, in the middle and along a border of an image much larger than they are."""
     generator = np.random.default_rng(1)
@@ -124,7 +129,8 @@ def test_distances_come_in_chunks(monkeypatch):
     _, target, image = scene(np.random.default_rng(0), 60, 60)
     whole = camouflage_degree(image, target, gamma=8.0, spatial_weight=20.0)
     monkeypatch.setattr(_camouflage, "_CHUNK", 1)
-    np.testing.assert_array_equal(camouflage_degree(image, target, gamma=8.0, spatial_weight=20.0), whole)
+    chunked = camouflage_degree(image, target, gamma=8.0, spatial_weight=20.0)
+    np.testing.assert_allclose(chunked, whole, rtol=0, atol=1e-12)  # BLAS sums one row in another order than many
 
 
 def test_a_well_camouflaged_object_has_degree_one():
@@ -136,6 +142,22 @@ def test_a_well_camouflaged_object_has_degree_one():
     bright = np.where(target[..., None], 255, flat).astype(np.uint8)
     assert camouflage_degree(bright, target, gamma=8.0, spatial_weight=20.0)[target].max() < 0.1
     assert camouflage_degree(bright, target, gamma=1000.0, spatial_weight=20.0).max() < 1e-9
+
+
+def test_colors_farther_apart_than_100_are_as_bad_as_any():
+    target = np.zeros((40, 40), bool)
+    target[9:31, 9:31] = True
+    image = np.where(target[..., None], (255, 255, 0), (0, 0, 255)).astype(np.uint8)
+    assert ciede2000(*lab_from_rgb(image[[0, 20], [0, 20]])) > 100
+    np.testing.assert_array_equal(camouflage_degree(image, target, gamma=8.0, spatial_weight=20.0), 0)
+
+
+def test_an_image_as_high_as_a_patch_has_patches():
+    """All of them in one row, where places spread over columns alone."""
+    target = np.zeros((7, 60), bool)
+    target[:, 20:42] = True
+    degree = camouflage_degree(np.full((7, 60, 3), 99, np.uint8), target, gamma=8.0, spatial_weight=20.0)
+    np.testing.assert_array_equal(degree[:, 21:40], 1)  # the grid covers so much of it
 
 
 @pytest.mark.parametrize("objects", [np.s_[0:0], np.s_[:], np.s_[10:16, 10:16]])

@@ -131,9 +131,9 @@ def test_only_ties_of_the_nearest_pixel_make_weighted_f_sided(data, axis):
 def test_sided_metrics_are_sided():
     """What their notes say: none of these is the same for a mirrored image."""
     generator = np.random.default_rng(0)
-    pred, target = generator.integers(0, 256, (20, 23), dtype=np.uint8), generator.random((20, 23)) > 0.6
+    pred, target = generator.integers(0, 256, (3, 20, 23), dtype=np.uint8), generator.random((3, 20, 23)) > 0.6
     for name, function in SIDED.items():
-        assert np.any(function(pred, target) != function(pred[:, ::-1], target[:, ::-1])), name
+        assert np.any(function(pred, target) != function(pred[..., ::-1], target[..., ::-1])), name
         assert "mirrored image" in " ".join(function.__doc__.split()), name
 
 

@@ -105,6 +105,13 @@ def test_without_normalisation(batch):
     np.testing.assert_array_equal(human_correction_effort(pred, target, normalize=False), expected)
 
 
+def test_one_half_itself_is_background(batch):
+    target = batch[1]
+    expected = human_correction_effort(target * 0.0, target, normalize=False)
+    np.testing.assert_array_equal(human_correction_effort(target * 0.5, target, normalize=False), expected)
+    assert expected.all()
+
+
 def test_a_perfect_map_costs_nothing(batch):
     np.testing.assert_array_equal(human_correction_effort(batch[1] * 1.0, batch[1]), 0)
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from dynamic_kd.metrics import SODMetrics, e_measure, f_measure, mean_absolute_error, s_measure, weighted_f_measure
+from dynamic_kd.metrics._inputs import as_pairs
 
 PRED = np.linspace(0, 1, 48).reshape(6, 8)
 TARGET = np.eye(6, 8, dtype=bool)
@@ -15,6 +16,10 @@ BAD_ARRAYS = [
     (PRED, TARGET[:5], ValueError, "pred and target: expected equal shapes, got (6, 8) and (5, 8); resize"),
     (PRED[0], TARGET[0], ValueError, "pred: expected shape (H, W), (B, H, W) or (B, 1, H, W), got (8,)"),
     (PRED[None].repeat(2, 0)[None], TARGET, ValueError, "pred: expected shape (H, W), (B, H, W) or (B, 1, H, W)"),
+    (PRED[None, None, None], TARGET, ValueError, "(B, H, W) or (B, 1, H, W), got (1, 1, 1, 6, 8)"),
+    (np.stack([PRED[None]] * 3), TARGET[None], ValueError, "expected equal shapes, got (3, 1, 6, 8) and (1, 6, 8)"),
+    (PRED[None, None], TARGET[None, :, :7], ValueError, "expected equal shapes, got (1, 1, 6, 8) and (1, 6, 7)"),
+    (PRED[None, None, :5], TARGET[None], ValueError, "expected equal shapes, got (1, 1, 5, 8) and (1, 6, 8)"),
     (
         np.dstack([PRED] * 3),
         TARGET,
@@ -28,6 +33,9 @@ BAD_ARRAYS = [
     (np.full_like(PRED, np.nan), TARGET, ValueError, "pred: expected finite values in [0, 1], got NaN or infinity"),
     (np.full_like(PRED, np.inf), TARGET, ValueError, "pred: expected finite values in [0, 1], got NaN or infinity"),
     (PRED * 255, TARGET, ValueError, "pred: expected values in [0, 1], got 0 to 255; divide 0 to 255 maps by 255"),
+    (PRED * 1.5, TARGET, ValueError, "got 0 to 1.5; divide 0 to 255 maps by 255, or pass them as uint8"),
+    (PRED * 256, TARGET, ValueError, "got 0 to 256; pass probabilities, for logits the sigmoid of them"),
+    (PRED - 0.5, TARGET, ValueError, "got -0.5 to 0.5; pass probabilities, for logits the sigmoid of them"),
     (PRED * 8 - 4, TARGET, ValueError, "got -4 to 4; pass probabilities, for logits the sigmoid of them"),
     (PRED.astype(int), TARGET, TypeError, "pred: expected uint8 (0 to 255) or floating values in [0, 1], got int64"),
     (PRED > 0.5, TARGET, TypeError, "pred: expected uint8 (0 to 255) or floating values in [0, 1], got bool"),
@@ -42,6 +50,8 @@ BAD_ARRAYS = [
     (PRED, TARGET * 256, ValueError, "target: expected integers from 0 to 255, got 0 to 256"),
     (PRED, TARGET * -1, ValueError, "target: expected integers from 0 to 255, got -1 to 0"),
     (PRED, TARGET * 255.0, ValueError, "target: expected floating values in [0, 1], got 0 to 255; divide"),
+    (PRED, TARGET * 1.5, ValueError, "target: expected floating values in [0, 1], got 0 to 1.5; divide"),
+    (PRED, TARGET * -0.5, ValueError, "target: expected floating values in [0, 1], got -0.5 to"),
     (PRED, TARGET * np.nan, ValueError, "target: expected finite values in [0, 1], got NaN or infinity"),
     (PRED, TARGET * 1j, TypeError, "target: expected bool, integers from 0 to 255 or floats in [0, 1], got complex128"),
 ]
@@ -73,6 +83,38 @@ def test_an_image_of_a_batch_with_a_dark_mask_is_found():
         mean_absolute_error(np.stack([PRED, PRED]), targets)
 
 
+def test_masks_brighter_than_half_are_salient():
+    """129 is the darkest value that is, and of a batch each image is looked at by itself."""
+    targets = np.stack([TARGET * 129, TARGET * 0]).astype(np.uint8)
+    expected = mean_absolute_error(np.stack([PRED, PRED]), targets > 0)
+    np.testing.assert_array_equal(mean_absolute_error(np.stack([PRED, PRED]), targets), expected)
+
+
+def test_by_default_maps_are_stretched_and_not_quantized():
+    pairs = as_pairs(PRED / 2, TARGET)
+    assert (pairs.normalize, pairs.single, pairs.on_kernels, pairs.check) == (True, True, False, False)
+    np.testing.assert_array_equal(pairs.pred[0], PRED / 2)
+    np.testing.assert_array_equal(pairs.mask[0], TARGET)
+
+
+def test_a_channel_axis_may_be_there_or_not():
+    batch = np.stack([PRED] * 3), np.stack([TARGET] * 3)
+    expected = mean_absolute_error(*batch)
+    assert expected.shape == (3,)
+    for pred in (batch[0], batch[0][:, None]):
+        for target in (batch[1], batch[1][:, None]):
+            np.testing.assert_array_equal(mean_absolute_error(pred, target), expected)
+
+
+def test_masks_of_every_library_are_looked_at(xp, to_numpy):
+    pred, target = np.stack([PRED, 1 - PRED]), np.stack([TARGET] * 2)
+    for dtype in (np.uint8, np.int64):
+        value = mean_absolute_error(xp.asarray(pred), xp.asarray(target * dtype(255)))
+        np.testing.assert_allclose(to_numpy(value), mean_absolute_error(pred, target), rtol=1e-12)
+        with pytest.raises(ValueError, match="got a largest value of 7, which would count as empty"):
+            mean_absolute_error(xp.asarray(pred), xp.asarray(target * dtype(7)))
+
+
 def test_a_genuinely_empty_mask_is_accepted(functions):
     for dtype in (np.uint8, np.int8, np.int64, float, bool):
         for function in functions.values():
@@ -82,11 +124,20 @@ def test_a_genuinely_empty_mask_is_accepted(functions):
 def test_unchecked_values_are_not_looked_at():
     dark = TARGET.astype(np.uint8)
     assert mean_absolute_error(PRED, dark, check="off") == pytest.approx(PRED.mean())
+    metrics = SODMetrics(check="off")
+    metrics.update(PRED, dark)
+    assert metrics.compute().counts["empty_target"] == 1
 
 
 def test_traced_values_are_not_looked_at(jax):
-    scored = jax.jit(mean_absolute_error)(PRED, TARGET.astype(np.uint8))
+    dark = TARGET.astype(np.uint8)
+    scored = jax.jit(mean_absolute_error)(PRED, dark)
     assert float(scored) == pytest.approx(PRED.mean())
+    for scored in (
+        jax.jit(lambda pred: mean_absolute_error(pred, jax.numpy.asarray(dark)))(PRED),
+        jax.jit(lambda target: mean_absolute_error(jax.numpy.asarray(PRED), target))(dark),
+    ):
+        assert float(scored) == pytest.approx(PRED.mean())
 
 
 BAD_SETTINGS = [

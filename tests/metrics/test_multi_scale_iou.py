@@ -12,7 +12,7 @@ from hypothesis import given, settings
 
 from dynamic_kd.metrics import multi_scale_iou
 from dynamic_kd.metrics._edges import touched
-from dynamic_kd.metrics._multi_scale_iou import multi_scale_curve
+from dynamic_kd.metrics._multi_scale_iou import _in_half_precision, multi_scale_curve
 
 REDUCED = ("curve", "adaptive", "binary")
 
@@ -102,6 +102,20 @@ def test_counts_are_in_half_precision_as_long_as_it_is_finite():
     large = generator.random((300, 300)) < 0.5  # 89,000
     assert peer(np.uint8(255) * large, np.uint8(255) * large, dynamic=False)[2] < 0.95
     assert multi_scale_iou(large * 1.0, large, reduce="binary") == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("count", "and_one"), [(0, 1), (3, 4), (2048, 2048), (2049, 2048), (65519, 65504), (65520, 65521), (89000, 89001)]
+)
+def test_a_count_and_one_in_half_precision(count, and_one):
+    assert _in_half_precision(count) == and_one
+
+
+def test_one_half_itself_is_background(batch):
+    target = batch[1]
+    half, nothing = (multi_scale_iou(target * level, target, reduce="binary", normalize=False) for level in (0.5, 0.0))
+    np.testing.assert_array_equal(half, nothing)
+    assert (multi_scale_iou(target * 0.6, target, reduce="binary", normalize=False) > nothing).all()
 
 
 def test_reductions(batch):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dynamic_kd.metrics import f_measure
+from dynamic_kd.metrics import f_measure, s_measure
 
 any_image = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -129,6 +129,16 @@ def test_large_images_leave_opencvs_float32_distances(functions, monkeypatch):
     np.testing.assert_array_equal(_numpy._squared_distance(target), (rows - 3) ** 2 + (columns - 5) ** 2)
 
 
+def test_quadrants_in_which_nothing_varies_are_alike():
+    """All but one of a single pixel's; and S has a half of each of its two parts."""
+    target = np.zeros((9, 11), bool)
+    target[4, 6] = True
+    assert s_measure(target * 1.0, target) == pytest.approx(1, abs=1e-12)
+    parts = [s_measure(target * 0.8, target, alpha=alpha, normalize=False) for alpha in (0.0, 1.0)]
+    assert parts[0] != parts[1]
+    assert s_measure(target * 0.8, target, normalize=False) == pytest.approx(np.mean(parts), abs=1e-12)
+
+
 def test_sums_are_exact_to_2_to_the_minus_60():
     from fractions import Fraction
 
@@ -141,6 +151,10 @@ def test_sums_are_exact_to_2_to_the_minus_60():
     for column, summed in zip(values.T, total.total(), strict=True):
         exact = sum(map(Fraction, column))
         assert abs(Fraction(float(summed)) - exact) <= 1000 * Fraction(1, 2**61) + Fraction(exact) / 2**52
+    assert total.words.shape == (2, 3)
+    unit = ExactSum(1)
+    unit.add(np.array([[1 + 2.0**-52]]))
+    assert unit.words.tolist() == [[1 << 30], [1 << 8]]  # in units of 2 ** -30, and of 2 ** -60, as states keep them
     tiny = ExactSum(1)
     tiny.add(np.full((3, 1), 2.0**-60))
     assert tiny.total()[0] == 3 * 2.0**-60

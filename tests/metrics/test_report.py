@@ -1,6 +1,7 @@
 """Reports, tables and curves."""
 
 import csv
+import dataclasses
 import io
 import json
 
@@ -28,9 +29,24 @@ def test_a_report_maps_the_names_papers_print_to_floats(report):
     assert "maxF_per_image" in report
 
 
+def test_reports_are_mappings_that_nothing_changes(report):
+    assert report == dataclasses.replace(report, names=("a", "b"))
+    assert report != dataclasses.replace(report, scores={"MAE": 0.5})
+    assert report == report.as_dict()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        report.scores = {}
+
+
+def test_settings_say_what_the_formulas_were_given(report):
+    given = {"f_beta_squared": 0.3, "wf_beta_squared": 1.0, "s_alpha": 0.5, "normalize": True, "quantize": False}
+    given |= {"strict": False, "empty_target": "count", "duplicates": "refuse", "per_image_curves": False}
+    assert given.items() <= report.settings.items()
+
+
 def test_json_holds_everything(report):
     content = json.loads(report.to_json())
     assert set(content) == {"scores", "pooled", "counts", "settings", "curves", "per_image"}
+    assert '\n "scores": {\n  "MAE": ' in report.to_json()  # for eyes, too
     assert content["scores"] == report.as_dict()
     assert content["per_image"] == report.per_image
     assert {name: len(curve) for name, curve in content["curves"].items()} == dict.fromkeys(
@@ -91,6 +107,7 @@ def test_bad_tables(report):
         table({"ours": report}, scores=["AUC"])
     with pytest.raises(ValueError, match="reports: expected at least one, got none"):
         table({})
+    pytest.importorskip("matplotlib")
     for function in (table, plot_curves):
         with pytest.raises(TypeError, match="reports: expected a mapping of names to reports, got MetricReport; pass"):
             function(report)
@@ -112,6 +129,7 @@ def test_without_matplotlib_the_extra_is_named(report, monkeypatch):
 
 
 def test_curves_are_drawn_without_pyplot(report, tmp_path):
+    pytest.importorskip("matplotlib")
     figure = plot_curves({"ours": report, "theirs": report})
     left, right = figure.axes
     for axes, x, y in ((left, report.curves["recall"], "precision"), (right, np.arange(256.0), "f_measure")):
@@ -123,6 +141,23 @@ def test_curves_are_drawn_without_pyplot(report, tmp_path):
     figure.savefig(tmp_path / "curves.png")
     with pytest.raises(ValueError, match="reports: expected at least one, got none"):
         plot_curves({})
+
+
+def test_curves_stay_apart_and_within_their_axes(report):
+    pytest.importorskip("matplotlib")
+    figure = plot_curves({str(number): report for number in range(30)})
+    for axes, last in zip(figure.axes, (1, 255), strict=True):
+        assert (axes.get_xlim(), axes.get_ylim()) == ((0, last), (0, 1.02))
+        assert {side: spine.get_visible() for side, spine in axes.spines.items()} == {
+            "left": True,
+            "bottom": True,
+            "right": False,
+            "top": False,
+        }
+        styles = [(line.get_color(), line.get_linestyle()) for line in axes.lines]
+        assert len(set(styles)) == 28  # seven colours, then the same with other dashes
+        assert styles[28:] == styles[:2]
+        assert [dashes for _, dashes in styles[:28:7]] == ["-", "--", "-.", ":"]
 
 
 def test_reports_that_do_not_share_the_scores(report, random_pair):

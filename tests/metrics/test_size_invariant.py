@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from dynamic_kd.metrics import size_invariant_f_measure, size_invariant_mean_absolute_error, size_invariant_rate
 from dynamic_kd.metrics._objects import ObjectStatistics, object_boxes
 from dynamic_kd.metrics._rates import RATES, rate_values
+from dynamic_kd.metrics._statistics._cpu import CPUStatistics
 
 HANDLERS = {
     "precision": "PrecisionHandler",
@@ -161,6 +162,10 @@ def test_specks_count_only_where_nothing_is_larger():
     target[20, 15] = True  # 49 and 1: diagonal neighbours are not connected
     assert object_boxes(target) == [(slice(10, 20), slice(10, 15))]
     assert object_boxes(target & False) == []
+    target[0:6, 20:30] = True  # 60
+    assert len(object_boxes(target)) == 1
+    target[19, 14] = True  # 50 again
+    assert len(object_boxes(target)) == 2
 
 
 @pytest.mark.parametrize(("side", "level"), [(12, 77), (18, 51), (24, 100), (34, 13)])
@@ -174,6 +179,34 @@ def test_adaptive_threshold_breaks_ties_as_numpy_does(side, level):
     part = pred / 255 * (target > 0)
     recall = (part >= metric_reference.adaptive_threshold(part)).sum() / (target > 0).sum()
     assert size_invariant_rate(pred, target, "recall", reduce="adaptive") == recall
+
+
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("level", [0.0, 0.25, 0.5, 0.75, 1.0])
+def test_counts_of_an_object_are_those_of_an_image_that_has_it_alone(level, strict):
+    """All of the object at one level, at which thresholds lie: its share of the image, a half, makes twice the mean."""
+    target = np.zeros((20, 20), bool)
+    target[:10, 2:12] = target[12:, 5:15] = True
+    x = np.where(target, level, 1.0)
+    x[3, 5] = 1.0
+    objects = ObjectStatistics(x, target)
+    for number, box in enumerate(object_boxes(target)):
+        alone, mask = np.zeros_like(x), np.zeros_like(target)
+        alone[box], mask[box] = x[box], target[box]
+        image = CPUStatistics(alone[None], mask[None], normalize=False)
+        for name in ("threshold_counts", "adaptive_counts"):
+            cut = {"strict": True} if strict else {}
+            got, expected = (getattr(each, name)(**cut) for each in (objects, image))
+            for mine, whole in zip(got, expected, strict=True):
+                np.testing.assert_array_equal(mine[number], whole[0], err_msg=name)
+        for mine, whole in zip(objects.binary_counts(), image.binary_counts(), strict=True):
+            assert mine[number] == whole[0]
+
+
+def test_the_adaptive_threshold_is_at_most_1():
+    everything = ObjectStatistics(np.ones((6, 6)), np.ones((6, 6), bool))
+    assert everything.adaptive_counts().true_positives.tolist() == [36]
+    assert everything.adaptive_counts(strict=True).true_positives.tolist() == [0]
 
 
 def test_more_objects_than_bits(peer):

@@ -3,6 +3,8 @@
 import pickle
 import re
 import tracemalloc
+import zlib
+from dataclasses import FrozenInstanceError, replace
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from dynamic_kd.metrics import (
     Records,
     SODMetrics,
+    _tally,
     context_measure,
     f_measure,
     human_correction_effort,
@@ -22,7 +25,7 @@ from dynamic_kd.metrics import (
 from dynamic_kd.metrics._evaluate import evaluate_now
 from dynamic_kd.metrics._host_measures import HOST_MEASURES
 from dynamic_kd.metrics._measures import MEASURES
-from dynamic_kd.metrics._records import measure_records
+from dynamic_kd.metrics._records import is_whole, measure_records
 from dynamic_kd.metrics._statistics import DeferredStatistics, recorded
 
 FROM_STATISTICS = tuple(MEASURES)
@@ -146,6 +149,9 @@ def test_repeated_names_are_refused(images):
         metrics.merge(stream(images[:3], names="abc"))
     assert len(metrics) == 2
     metrics.update(*images[2], names="c")  # a refused batch leaves no name behind
+    for count, listed in ((5, "a, b, c, d, e"), (6, "a, b, c, d, e and 1 more")):
+        with pytest.raises(ValueError, match=f"got {listed} again"):
+            stream(images[:count], names="abcdefgh").merge(stream(images[:count], names="abcdefgh"))
     many = stream(images[:8], names="abcdefgh")
     with pytest.raises(ValueError, match="got a, b, c, d, e and 3 more again"):
         many.merge(stream(images, names="abcdefgh"))
@@ -194,6 +200,18 @@ def test_counting_once_corrects_the_counts():
         "skipped": 0,
         "duplicates": 1,
     }
+
+
+def test_merging_takes_the_counts_of_repeated_images_back():
+    """One without foreground, one of a single salient pixel, one full, one constant: of each kind by itself."""
+    ramp, one = np.linspace(0, 1, 20).reshape(4, 5), np.zeros((4, 5), bool)
+    one[1, 2] = True
+    kinds = {"empty": (ramp, one & False), "one": (ramp, one), "full": (ramp, one | True), "flat": (ramp * 0, one)}
+    for name, pair in kinds.items():
+        left, right = (stream([(ramp, ~one), pair], ["a", name], duplicates="once") for _ in range(2))
+        before = left.compute().counts
+        left.merge(right)
+        assert left.compute().counts == before | {"duplicates": 2}, name
 
 
 def test_images_without_names_are_never_duplicates(images):
@@ -395,6 +413,16 @@ def test_bad_valid_pixels(valid, message):
     assert len(metrics) == 0
 
 
+def test_valid_pixels_have_the_shape_of_pred_or_of_target():
+    pred, target = np.stack([np.eye(5)] * 2)[:, None], np.stack([np.eye(5, dtype=bool)] * 2)
+    for valid in (np.ones((2, 5, 5)), np.ones((2, 1, 5, 5))):
+        metrics = SODMetrics()
+        metrics.update(pred, target, valid=valid)
+        assert len(metrics) == 2
+    with pytest.raises(ValueError, match=re.escape("expected the shape of pred, (2, 1, 5, 5), got (1, 5, 5)")):
+        SODMetrics().update(pred, target, valid=np.ones((1, 5, 5)))
+
+
 def test_a_batch_is_kept_as_a_whole_or_not_at_all():
     valid = np.zeros((2, 5, 5), bool)
     valid[0], valid[1, :3] = True, True
@@ -404,6 +432,56 @@ def test_a_batch_is_kept_as_a_whole_or_not_at_all():
         metrics.update(np.stack([np.eye(5)] * 2), target, names=list("ab"), valid=valid)
     assert len(metrics) == 0
     metrics.update(np.eye(4), np.eye(4, dtype=bool), names="a")  # its name is free
+
+
+def test_an_image_of_one_salient_pixel_is_not_skipped(images):
+    target = np.zeros_like(images[0][1])
+    target[1, 1] = True
+    kinds = [(images[0][0], target), images[1]]
+    skipping, counting = (
+        stream(kinds, empty_target=each, metrics=("F", "MSIoU", "OA")).compute() for each in ("skip", "count")
+    )
+    assert_same(skipping, counting)
+    assert skipping.counts["skipped"] == 0
+
+
+def test_one_half_itself_is_background_to_the_correction_effort():
+    target = np.zeros((30, 30), bool)
+    target[5:20, 8:25] = True
+    metrics = SODMetrics(["HCE"], normalize=False)
+    metrics.update(target * 0.5, target)
+    assert metrics.compute()["HCE"] == human_correction_effort(target * 0.0, target, normalize=False) > 0
+
+
+@pytest.mark.parametrize(("length", "shown"), [(40, "0" * 40), (41, "0" * 40 + "...")])
+def test_names_that_are_none_are_shown_up_to_40_characters(length, shown):
+    class Nameless:
+        def __repr__(self):
+            return "0" * length
+
+    with pytest.raises(TypeError, match=rf"names: expected strings, got {re.escape(shown)} \(Nameless\) among them"):
+        SODMetrics().update(np.eye(3), np.eye(3, dtype=bool), names=[Nameless()])
+
+
+@pytest.mark.parametrize("operation", ["update", "merge"])
+def test_after_an_interrupt_in_the_middle_there_are_no_scores(images, operation, monkeypatch):
+    metrics, other = stream(images[:2], "ab"), stream(images[2:3], "c")
+
+    def interrupt(*arguments, **options):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_tally.Tally, {"update": "add", "merge": "merge"}[operation], interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            metrics.update(*images[3], names="d") if operation == "update" else metrics.merge(other)
+    for action in (metrics.compute, lambda: len(metrics), lambda: metrics.merge(other), metrics.state_dict):
+        with pytest.raises(
+            ValueError, match=r"got an interrupted one, of which a part may be kept; reset\(\) and start"
+        ):
+            action()
+    metrics.reset()
+    metrics.update(*images[0])
+    assert len(metrics) == 1
 
 
 # States and records
@@ -507,6 +585,44 @@ def test_records_that_do_not_fit(images):
     for content in (b"", b"dkd0" + records.to_bytes()[4:], records.to_bytes()[:2000]):
         with pytest.raises(ValueError, match="records: expected the bytes of measured records, got others"):
             Records.from_bytes(content)
+
+
+@pytest.mark.parametrize("pixels", [0, 1, 2**53 - 1, 2**53])
+def test_pixels_of_records_are_whole_numbers_from_1(images, pixels):
+    """Those below 2 to the power of 53, which float64 holds exactly, as the bytes do."""
+    content = replace(measure_records(*images[0]), pixels=np.array([pixels])).to_bytes()
+    if 0 < pixels < 2**53:
+        assert Records.from_bytes(content).pixels.tolist() == [pixels]
+    else:
+        with pytest.raises(ValueError, match="records: expected the bytes of measured records"):
+            Records.from_bytes(content)
+
+
+def test_bytes_of_records_have_a_beginning_and_a_checksum(images):
+    content = measure_records(*images[0]).to_bytes()
+    other = b"dkd0" + content[4:-4]
+    for damaged in (
+        content[:-5] + bytes([content[-5] ^ 1]) + content[-4:],
+        other + zlib.crc32(other).to_bytes(4, "little"),
+    ):
+        assert not is_whole(damaged)
+        with pytest.raises(ValueError, match="records: expected the bytes of measured records"):
+            Records.from_bytes(damaged)
+    assert is_whole(content)
+
+
+def test_joined_records_keep_the_first_ones_backend(images):
+    first = measure_records(*images[0])
+    other = replace(measure_records(*images[1]), backend="another")
+    assert Records.join([first]).backend == Records.join([first, other, other]).backend == first.backend
+    assert Records.join([first, other]).host_curves.shape == (2, 0)
+
+
+def test_records_are_not_changed_and_compared_only_by_identity(images):
+    records = measure_records(*images[0])
+    assert records != Records.from_bytes(records.to_bytes())
+    with pytest.raises(FrozenInstanceError):
+        records.backend = "another"
 
 
 def test_repeated_records_count_once(images):

@@ -86,6 +86,17 @@ def test_adaptive_threshold(backend, pair_strategy, data):
         assert float(value) == pytest.approx(reference.RATES[name](*counts), rel=0, abs=1e-12), name
 
 
+@pytest.mark.parametrize("backend", ["numba", "numpy"], indirect=True)
+def test_the_adaptive_threshold_breaks_ties_as_numpy_does(backend):
+    """Half of each image is at twice the mean, but for the last bit, where a histogram's mean differs from NumPy's."""
+    pred = np.zeros((255, 14, 18), np.uint8)
+    pred[:, :7] = np.arange(1, 256)[:, None, None]
+    expected = [np.mean(x >= metric_reference.adaptive_threshold(x)) for x in pred / 255]
+    assert set(expected) == {0.0, 0.5}
+    value = metrics.recall(backend(pred), np.ones(pred.shape, bool), reduce="adaptive", normalize=False)
+    np.testing.assert_array_equal(value, expected)
+
+
 @pytest.mark.parametrize("name", RATE_FUNCTIONS)
 def test_reductions_are_those_of_each_images_curve(name, batch):
     function, (pred, target) = RATE_FUNCTIONS[name], batch
@@ -202,6 +213,14 @@ def test_areas_of_maps_that_reach_no_high_threshold():
     for name, function in AREAS.items():
         expected = getattr(reference, name)(pred, target)
         assert function(pred, target, normalize=False) == pytest.approx(expected, abs=1e-12)
+
+
+def test_areas_end_at_the_last_threshold(backend):
+    """255, which only the brighter one of each class reaches; where nothing more is predicted, the precision is 1."""
+    pred, target = backend(np.array([[255, 254, 255, 254, 0]], np.uint8)), np.array([[True, True, False, False, False]])
+    assert float(roc_auc(pred, backend(target))) == pytest.approx(2 / 3)
+    wrong = backend(np.array([[255, 128, 0]], np.uint8)), backend(np.array([[False, True, False]]))
+    assert float(pr_auc(*wrong)) == 0.25  # 1/2 at recall 1, 0 at recall 0: the one pixel left is wrong
 
 
 def test_areas_of_constant_maps_and_targets(backend):

@@ -202,8 +202,8 @@ class Emeasure(Measure):
         self.changeable_ems: list[Curve] = []
 
     def _keep(self, pair: Pair) -> None:
-        self.changeable_ems.append(descending(e_values(pair.statistics, "curve")))
-        self.adaptive_ems.append(e_values(pair.statistics, "adaptive")[0])
+        self.changeable_ems.append(descending(e_values(pair.statistics, "curve", strict=False)))
+        self.adaptive_ems.append(e_values(pair.statistics, "adaptive", strict=False)[0])
 
     def get_results(self) -> dict[str, Any]:
         """Return ``{"em": {"adp": adaptive, "curve": (256,)}}``."""

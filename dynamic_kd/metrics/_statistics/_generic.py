@@ -119,7 +119,7 @@ class GenericStatistics:
         middle = profile.shape[1] // 2  # from where positions are counted, which keeps sums in 32 bits small
         position = xp.astype(self._arange(profile.shape[1]), integer) - middle
         count = xp.sum(profile, axis=1)
-        count = xp.where(count > 0, count, xp.ones_like(count))
+        count = xp.maximum(count, xp.ones_like(count))
         split = (2 * xp.sum(profile * position, axis=1) + 3 * count) // (2 * count)
         return position[None, :] < split[:, None]
 
@@ -128,7 +128,7 @@ class GenericStatistics:
         xp = self.xp
         inside = xp.astype(regions, self._dtype)
         count = xp.sum(inside, axis=(2, 3))
-        divisor = xp.where(count > 0, count, xp.ones_like(count))
+        divisor = xp.maximum(count, xp.ones_like(count))
         means, deviations = [], []
         for values in (self._x, xp.astype(self._target, self._dtype)):
             spread = values[:, None, :, :]

@@ -51,7 +51,7 @@ def bin_counts(x: Any, target: Any, strict: bool) -> Any:
 
 def _value(table: Any, pixel: Any) -> Any:
     """Normalised value of a pixel: its level's table entry, or the pixel itself if it is floating already."""
-    raise TypeError("compiled code only")
+    return table[pixel] if isinstance(pixel, np.integer) else pixel  # where NUMBA_DISABLE_JIT leaves kernels to Python
 
 
 _implements_value: Callable[[Kernel], Kernel] = nb.extending.overload(_value, inline="always")

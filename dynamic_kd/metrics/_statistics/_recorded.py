@@ -101,7 +101,7 @@ def kept_columns(statistics: Statistics, *, strict: bool = False) -> npt.NDArray
 
 def recorded(statistics: Statistics, *, strict: bool = False) -> npt.NDArray[np.float64]:
     """Return the records of any statistics, shape (B, SIZE); the strict counts are NaN unless asked for."""
-    records = np.full((len(statistics.foreground), SIZE), np.nan)
+    records = np.full((statistics.foreground.shape[0], SIZE), np.nan)
     records[:, [FLAGS, PEAK]] = 0
     for column, value in ((FOREGROUND, statistics.foreground), (MEAN, statistics.mean)):
         records[:, column] = to_host(value)
