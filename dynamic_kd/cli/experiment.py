@@ -100,9 +100,15 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.report_only:
         gpus = _gpus(arguments.gpus)
         with _hint(folder), _display() as show:
-            places = {"gpus": gpus, "at_once": arguments.at_once}
-            kept = {"keep": arguments.keep, "reuse": arguments.reuse}
-            failed = run_plan(chosen, folder, **places, **kept, show=show).failed
+            failed = run_plan(
+                chosen,
+                folder,
+                gpus=gpus,
+                at_once=arguments.at_once,
+                keep=arguments.keep,
+                reuse=arguments.reuse,
+                show=show,
+            ).failed
     for name, said in failed.items():
         print(f"dynamic-kd: {name} failed: {said} (all of it: {folder}/logs/{name}.log)", file=sys.stderr)
     _report(experiment, plan, folder, arguments)

@@ -43,19 +43,17 @@ def state_of(folder: Path, run: PlannedRun) -> str:
     place = run_folder(folder, run.name)
     if not (place / RECIPE).is_file():
         return "new"
-    if essence(resumable(place)) != essence(run.recipe):
+    recipe = resumable(place)
+    if essence(recipe) != essence(run.recipe):
         raise ValueError(
             f"{place}: expected the run that is planned, got one of another recipe; remove it, or name another --out"
         )
-    return "unfinished" if finished_recipe(place) is None else "finished"
+    return "finished" if is_finished(place, recipe) else "unfinished"
 
 
-def finished_recipe(place: Path) -> Recipe | None:
-    """Return the recipe of the run in a folder, if it is finished."""
-    if not ((place / RECIPE).is_file() and (place / RESULTS).is_file()):
-        return None
-    recipe = resumable(place)
-    return recipe if result_file(place, recipe).is_file() else None
+def is_finished(place: Path, recipe: Recipe) -> bool:
+    """Return whether a run folder holds what the run of its recipe ends with."""
+    return (place / RESULTS).is_file() and result_file(place, recipe).is_file()
 
 
 def result_file(place: Path, recipe: Recipe) -> Path:

@@ -7,9 +7,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from dynamic_kd.experiments._folder import essence, finished_recipe, run_folder, state_of
+from dynamic_kd.experiments._folder import essence, is_finished, run_folder, state_of
 from dynamic_kd.experiments._plan import RUNS
 from dynamic_kd.training._recipe_file import recipe_toml
+from dynamic_kd.training._train import RECIPE, resumable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,12 +19,11 @@ if TYPE_CHECKING:
     from dynamic_kd.training._recipe import Recipe
 
 
-def reuse_runs(plan: Plan, folder: Path, others: Iterable[str | Path]) -> list[str]:
-    """Copy other experiments' finished runs to where this plan has them, and return which; see `run_plan`."""
+def reuse_runs(plan: Plan, folder: Path, others: Iterable[str | Path]) -> None:
+    """Copy other experiments' finished runs to where this plan has them; see `run_plan`."""
     known: dict[str, Path] = {}
     for other in others:
         known |= _finished(Path(other))
-    taken = []
     for run in plan.runs:
         place = known.get(_key(run.recipe))
         if place is not None and state_of(folder, run) == "new":
@@ -31,8 +31,6 @@ def reuse_runs(plan: Plan, folder: Path, others: Iterable[str | Path]) -> list[s
             goal.parent.mkdir(parents=True, exist_ok=True)
             with TemporaryDirectory(dir=folder, prefix=".reuse-") as beside:  # so that a run is there whole or not
                 shutil.copytree(place, Path(beside) / run.name).replace(goal)
-            taken.append(run.name)
-    return taken
 
 
 def _finished(other: Path) -> dict[str, Path]:
@@ -41,8 +39,10 @@ def _finished(other: Path) -> dict[str, Path]:
         raise ValueError(f"{other}: expected an experiment's folder, with runs in {RUNS}, got none there")
     finished = {}
     for place in sorted((other / RUNS).iterdir()):
-        recipe = finished_recipe(place)
-        if recipe is not None and recipe.teacher.checkpoint is None:
+        if not (place / RECIPE).is_file():
+            continue
+        recipe = resumable(place)
+        if is_finished(place, recipe) and recipe.teacher.checkpoint is None:
             finished[_key(recipe)] = place
     return finished
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import array_api_compat
-
+from dynamic_kd._array import array_namespace
 from dynamic_kd.losses import dynamic_weight
 
 if TYPE_CHECKING:
@@ -36,6 +35,6 @@ def normalized(teacher_iou: Array, student_error: Array, teacher_cross_entropy: 
     array([0.65, 0.35])
     """
     weight = dynamic_weight(teacher_iou, student_error)
-    xp = array_api_compat.array_namespace(weight)
+    xp = array_namespace(weight)
     mean = xp.mean(weight)
     return xp.clip(weight * (0.5 / xp.where(mean > 0, mean, xp.ones_like(mean))), max=1)

@@ -1,12 +1,18 @@
-"""Weights of the teacher that a recipe names by where they are imported from."""
+"""What a recipe names by where it is imported from, as ``module:attribute``."""
 
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dynamic_kd._array import Array
+
+
+def attribute_named(name: str) -> Any:
+    """Import what ``module:attribute`` names; whatever a module of others raises comes through."""
+    module, _, attribute = name.partition(":")
+    return getattr(importlib.import_module(module), attribute)
 
 
 class ImportedWeight:
@@ -20,14 +26,13 @@ class ImportedWeight:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        module, _, attribute = name.partition(":")
         try:
-            self._function = getattr(importlib.import_module(module), attribute)
+            self._function = attribute_named(name)
         except Exception as error:  # whatever a module of others may raise
-            raise ValueError(f"weighting: expected a function to import, got {name}: {error}") from error
+            raise ValueError(f"loss.weighting: expected a function to import, got {name}: {error}") from error
         if not callable(self._function):
             raise ValueError(
-                f"weighting: expected {name} to be a function of α, β and the teacher's cross-entropy, got "
+                f"loss.weighting: expected {name} to be a function of α, β and the teacher's cross-entropy, got "
                 f"{type(self._function).__name__}"
             )
 

@@ -173,18 +173,11 @@ def _made(content: dict[str, Any]) -> Recipe:
         content["teacher"] = teacher | {"training": _part("teacher.training", Training, own)}
     loss = content.get("loss")
     if isinstance(loss, dict) and ":" in str(loss.get("weighting")):
-        content["loss"] = loss | {"weighting": _weight(loss["weighting"])}
+        content["loss"] = loss | {"weighting": ImportedWeight(loss["weighting"])}
     for name, kind in SECTIONS.items():
         if name in content:
             content[name] = _part(name, kind, content[name])
     return _part("", Recipe, content)  # type: ignore[no-any-return]
-
-
-def _weight(name: Any) -> ImportedWeight:
-    try:
-        return ImportedWeight(name)
-    except ValueError as error:
-        raise ValueError(f"loss.{error}") from error
 
 
 def _part(section: str, kind: type, values: Any) -> Any:

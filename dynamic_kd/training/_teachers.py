@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
 from dynamic_kd.models import FPNStudent, RFBTeacher, load_model, read_weights
+from dynamic_kd.training._imported import attribute_named
 from dynamic_kd.training._objective import CrossEntropy, Distillation, from_maps, from_network
 from dynamic_kd.training._stage import weights_file
 from dynamic_kd.training._surroundings import seeded
@@ -113,9 +113,8 @@ def check_teacher(
 
 def imported(name: str, weights: str | None) -> nn.Module:
     """Return the module that a callable of a package makes, with its state dict, if there is one."""
-    module, _, attribute = name.partition(":")
     try:
-        network = getattr(importlib.import_module(module), attribute)()
+        network = attribute_named(name)()
     except Exception as error:  # whatever a module of others may raise
         raise ValueError(
             f"teacher.model: expected something to import and to call without arguments, got {name}: {error}"

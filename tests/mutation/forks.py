@@ -45,9 +45,7 @@ class Job:
 
     name: str
     work: Callable[[], Any]
-    seconds: (
-        float  # of computing, after which it is killed: on a busy machine that takes longer; ten times as long at most
-    )
+    seconds: float  # of computing, after which it is killed; of waiting it may have ten times as many
 
 
 def preload() -> list[str]:
