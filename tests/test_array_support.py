@@ -24,6 +24,7 @@ INPUTS = {
     "temperature_kl": (STUDENT, TEACHER),
     "cross_entropy": (STUDENT, TARGET),
     "logits_from_probabilities": (MAPS,),
+    "probability_shift": (TEACHER, TARGET),
     "camouflage_context_measure": (MAPS, TARGET, GENERATOR.integers(0, 256, (2, 12, 15, 3), dtype=np.uint8)),
 }
 SETTINGS = {"size_invariant_rate": {"rate": "dice"}}

@@ -7,5 +7,6 @@ from dynamic_kd.losses._dynamic_kd_terms import DynamicKDTerms as DynamicKDTerms
 from dynamic_kd.losses._dynamic_weight import dynamic_weight as dynamic_weight
 from dynamic_kd.losses._eliminate_noise import eliminate_noise as eliminate_noise
 from dynamic_kd.losses._logits_from_probabilities import logits_from_probabilities as logits_from_probabilities
+from dynamic_kd.losses._probability_shift import probability_shift as probability_shift
 from dynamic_kd.losses._soft_iou import soft_iou as soft_iou
 from dynamic_kd.losses._temperature_kl import temperature_kl as temperature_kl

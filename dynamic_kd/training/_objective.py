@@ -9,7 +9,7 @@ import array_api_compat.torch as xp
 import torch
 from torch import Tensor
 
-from dynamic_kd.losses import DynamicKDTerms, cross_entropy, logits_from_probabilities
+from dynamic_kd.losses import DynamicKDTerms, cross_entropy, logits_from_probabilities, probability_shift
 from dynamic_kd.torch import fused_dynamic_kd_loss, fused_unavailable_reason
 
 if TYPE_CHECKING:
@@ -64,11 +64,14 @@ class CrossEntropy:
 
 
 class Distillation:
-    """Learn from a teacher, by equations 5 and 6."""
+    """Learn from a teacher, by equations 5 and 6; on request from one whose wrong pixels are set right before."""
 
     columns = DynamicKDTerms._fields
 
-    def __init__(self, settings: DynamicKDLoss, teacher_logits: TeacherLogits, *, replayable: bool = False) -> None:
+    def __init__(
+        self, settings: DynamicKDLoss, teacher_logits: TeacherLogits, *, shift: bool = False, replayable: bool = False
+    ) -> None:
+        self._shift = shift
         self._settings = replace(settings, reduction="none")
         self.replayable = replayable and not callable(settings.weighting)
         self.teacher_logits = teacher_logits
@@ -77,6 +80,8 @@ class Distillation:
         """Return the loss of each image and all that it consists of, at no extra pass over the pixels."""
         with torch.no_grad():
             teacher = self.teacher_logits(batch)
+            if self._shift:
+                teacher = probability_shift(teacher, batch.targets, xp=xp)
         given = (logits, teacher, batch.targets, batch.valid)
         settings = self._settings
         auto = logits.is_cuda and settings.impl == "auto"

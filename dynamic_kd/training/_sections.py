@@ -182,6 +182,8 @@ class Teacher:
         For ``"maps"``: replace some of the training maps by wrong ones (see `dynamic_kd.training.spoil_maps`).
     spoil_share : float
         Of all training maps; looked at only with ``spoil``.
+    probability_shift : bool
+        Whether the ground truth sets the teacher's wrong pixels right (see `dynamic_kd.losses.probability_shift`).
     training : Training, optional
         Of stage 1; by default as the student's.
     """
@@ -194,6 +196,7 @@ class Teacher:
     clip: float = 0.5 / 255
     spoil: str | None = None
     spoil_share: float = 0.3
+    probability_shift: bool = False
     training: Training | None = None
 
     def __post_init__(self) -> None:
@@ -215,6 +218,7 @@ class Teacher:
             )
         check_number("clip", self.clip, low=0, high=0.5, exclusive_low=True, exclusive_high=True)
         check_number("spoil_share", self.spoil_share, low=0, high=1)
+        check_flag("probability_shift", self.probability_shift)
         if self.spoil is not None:
             check_choice("spoil", self.spoil, SPOIL_KINDS)
             if self.model != "maps":

@@ -48,13 +48,14 @@ def student_objective(recipe: Recipe, accelerator: Accelerator, folder: Path) ->
         return CrossEntropy()
     if recipe.loss.impl == "fused" and accelerator.device.type != "cuda":
         raise ValueError('loss.impl: expected "auto" or "eager" without a GPU, got "fused"')
+    shift = recipe.teacher.probability_shift
     if recipe.teacher.model == "maps":
-        return Distillation(recipe.loss, from_maps(recipe.teacher.clip), replayable=True)
+        return Distillation(recipe.loss, from_maps(recipe.teacher.clip), shift=shift, replayable=True)
     network = _network(recipe, weights_file(folder, 1, "last"))
     ours = isinstance(network, (FPNStudent, RFBTeacher))
     network = network.to(accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     network = accelerator.prepare_model(network, evaluation_mode=True)
-    return Distillation(recipe.loss, from_network(network), replayable=ours)
+    return Distillation(recipe.loss, from_network(network), shift=shift, replayable=ours)
 
 
 def _network(recipe: Recipe, trained: Path) -> nn.Module:

@@ -46,6 +46,15 @@ def test_cross_entropy_is_the_mean_over_each_images_valid_pixels(case):
     torch.testing.assert_close(whole, expected.mean(dim=(1, 2, 3)))
 
 
+def test_a_shifted_teacher_has_the_sign_of_the_targets(case):
+    student, teacher, batch = case
+    mended = torch.where(batch.targets > 0.5, teacher.abs(), -teacher.abs())
+    shifted = Distillation(DynamicKDLoss(), lambda batch: teacher, shift=True)(student, batch)
+    expected = Distillation(DynamicKDLoss(), lambda batch: mended)(student, batch)
+    torch.testing.assert_close(shifted.kept, expected.kept, rtol=0, atol=0)
+    assert not torch.equal(shifted.loss, Distillation(DynamicKDLoss(), lambda batch: teacher)(student, batch).loss)
+
+
 @pytest.mark.parametrize("granularity", ["image", "pixel"])
 @pytest.mark.parametrize("weighting", ["dynamic", "dynamic_no_threshold", "a2dele", 0.3])
 def test_distillation_is_equations_1_to_6_and_keeps_their_terms(case, granularity, weighting):
