@@ -1,5 +1,6 @@
-"""Where and with what a benchmark ran, for its rows."""
+"""Where and with what a benchmark ran, for its rows, and the file that these go to."""
 
+import csv
 import platform
 import subprocess
 from importlib import metadata
@@ -12,6 +13,15 @@ def environment(*packages):
     """Return processor, Python, package versions and commit as one flat dictionary."""
     versions = " ".join(f"{name} {metadata.version(name)}" for name in packages)
     return {"processor": _processor(), "python": platform.python_version(), "packages": versions, "commit": _commit()}
+
+
+def write_rows(path, rows):
+    """Write dictionaries as CSV, in place of what is there; the last one's keys are the columns."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[-1]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def _processor():

@@ -6,7 +6,6 @@ pair by pair.
 """
 
 import argparse
-import csv
 import os
 import statistics
 import warnings
@@ -14,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import py_sod_metrics as theirs
-from _environment import environment
+from _environment import environment, write_rows
 from metrics_cpu import SIZES, image, seconds
 
 from dynamic_kd.compat import py_sod_metrics as ours
@@ -86,10 +85,7 @@ def main():
                 }
             )
             print(*(f"{key}={value}" for key, value in list(rows[-1].items())[:6]))
-    with RESULTS.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_rows(RESULTS, rows)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ score of its own. PySODMetrics and torchmetrics are measured as choices, too; ot
 """
 
 import argparse
-import csv
 import warnings
 from functools import partial
 from pathlib import Path
@@ -17,7 +16,7 @@ import cv2
 import numpy as np
 import py_sod_metrics
 import torch
-from _environment import environment
+from _environment import environment, write_rows
 from _other_conventions import (
     flipped,
     in_floats,
@@ -209,10 +208,7 @@ def main():
             values = (choice, score, *(rounded(each) for each in (first, other, other - first, *changes)))
             rows.append({"set": name, "images": images, **dict(zip(columns, values, strict=True)), **where})
             print(name, *values, sep=" | ")
-    with RESULTS.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_rows(RESULTS, rows)
 
 
 def rounded(value):

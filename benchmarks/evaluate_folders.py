@@ -5,7 +5,6 @@ in turn and print the same scores, which are compared first; a time is from the 
 """
 
 import argparse
-import csv
 import json
 import statistics
 import subprocess
@@ -14,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from _environment import environment
+from _environment import environment, write_rows
 
 RESULTS = Path(__file__).parent / "results" / "evaluate_folders.csv"
 
@@ -81,11 +80,7 @@ def main():
         **environment("numpy", "opencv-python-headless", "pysodmetrics"),
     }
     print(*(f"{name}={value}" for name, value in row.items()))
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    with options.output.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(row), lineterminator="\n")
-        writer.writeheader()
-        writer.writerow(row)
+    write_rows(options.output, [row])
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import torch
 import triton
 import triton.language as tl
-from _environment import environment
+from _environment import environment, write_rows
 
 from dynamic_kd.models import FPNStudent
 from dynamic_kd.torch import DynamicKDLoss
@@ -304,11 +304,7 @@ def training_rows(images, autocast, repeats):
 
 def write(rows, path):
     machine = {"gpu": torch.cuda.get_device_name(), **environment("torch", "triton", "numpy")}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=[*rows[0], *machine], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(row | machine for row in rows)
+    write_rows(path, [row | machine for row in rows])
 
 
 def plot(path):

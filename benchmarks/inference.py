@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from _environment import environment
+from _environment import environment, write_rows
 
 from dynamic_kd.models import FPNStudent, export_onnx
 from dynamic_kd.models._profile import device_name
@@ -178,11 +178,7 @@ def write(rows, path):
     if path.exists():
         with path.open(newline="") as file:
             kept = [row for row in csv.DictReader(file) if row["device"] != rows[0]["device"]]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows([*kept, *rows])
+    write_rows(path, [*kept, *rows])
 
 
 def main():

@@ -5,7 +5,6 @@ Then the two are timed in turn, so that a machine whose speed drifts slows both,
 """
 
 import argparse
-import csv
 import os
 import statistics
 import time
@@ -14,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import py_sod_metrics
-from _environment import environment
+from _environment import environment, write_rows
 from scipy.ndimage import gaussian_filter
 
 from dynamic_kd.metrics import SODMetrics
@@ -100,10 +99,7 @@ def main():
                     }
                 )
                 print(*(f"{name}={rows[-1][name]}" for name in list(rows[-1])[:7]))
-    with RESULTS.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_rows(RESULTS, rows)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ repeats of one `SODMetrics` update, with the wait for its scores, divided by the
 """
 
 import argparse
-import csv
 import os
 import statistics
 import time
@@ -14,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from _environment import environment
+from _environment import environment, write_rows
 from metrics_cpu import image, peer
 
 from dynamic_kd.metrics import SODMetrics
@@ -150,11 +149,7 @@ def main():
             }
         )
         print(*(f"{name}={rows[-1][name]}" for name in list(rows[-1])[:10]), flush=True)
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        with options.output.open("w", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
+        write_rows(options.output, rows)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ the ratio is taken pair by pair. The peer's curve takes seconds, so its repeats 
 """
 
 import argparse
-import csv
 import os
 import statistics
 import time
@@ -14,7 +13,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from _environment import environment
+from _environment import environment, write_rows
 from metrics_cpu import image
 from py_sod_metrics import MSIoU
 from py_sod_metrics.sod_metrics import HumanCorrectionEffortMeasure
@@ -108,10 +107,7 @@ def main():
                     }
                 )
                 print(*(f"{column}={rows[-1][column]}" for column in list(rows[-1])[:8]), flush=True)
-    with RESULTS.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_rows(RESULTS, rows)
 
 
 if __name__ == "__main__":

@@ -12,14 +12,13 @@ The set and the recipe were chosen on seeds from 100 on, not on these three.
 """
 
 import argparse
-import csv
 import statistics
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import torch
-from _environment import environment
+from _environment import environment, write_rows
 
 from dynamic_kd.data import synthetic_rgbd
 from dynamic_kd.metrics import SODMetrics
@@ -122,11 +121,10 @@ def main():
             row | flat(recipe, "recipe") | {"threads": arguments.threads} | environment("torch", "numpy", "scipy")
         )
         print(f"seed {seed}: " + ", ".join(f"{name} {row[name]:.3f}" for name in CRITERIA), flush=True)
-    arguments.out.parent.mkdir(exist_ok=True)
-    with arguments.out.open("w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows({name: f"{v:.4f}" if isinstance(v, float) else v for name, v in row.items()} for row in rows)
+    write_rows(
+        arguments.out,
+        [{name: f"{v:.4f}" if isinstance(v, float) else v for name, v in row.items()} for row in rows],
+    )
     for name in (name for name in rows[0] if isinstance(rows[0][name], float) and not name.startswith("recipe")):
         print(f"{name:45} {statistics.mean(row[name] for row in rows):.3f}")
     failed = [name for name, least in CRITERIA.items() if not all(row[name] > least for row in rows)]

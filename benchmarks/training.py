@@ -26,7 +26,7 @@ from pathlib import Path
 from queue import Queue
 
 import torch
-from _environment import environment
+from _environment import environment, write_rows
 
 RESULTS = Path(__file__).parent / "results" / "training.csv"
 STAGE_1 = ["training.epochs=1", "evaluate_every=40"]  # the student after it is of no interest
@@ -104,10 +104,7 @@ def row_of(name, seed, gpu, options, busy):
 
 def write(rows, path):
     machine = {"gpu": torch.cuda.get_device_name(), **environment("torch", "triton", "accelerate", "numpy")}
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=[*rows[0], *machine], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(row | machine for row in rows)
+    write_rows(path, [row | machine for row in rows])
 
 
 def main():

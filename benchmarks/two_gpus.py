@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 import torch
-from _environment import environment
+from _environment import environment, write_rows
 from safetensors.torch import load_file
 
 RESULTS = Path(__file__).parent / "results" / "two_gpus.csv"
@@ -80,10 +80,7 @@ def main():
             for gpus, place in ((1, alone), (options.gpus, trained(options, Path(folder), options.gpus, epochs))):
                 rows.append(row_of(gpus, epochs, place, alone) | about)
                 print(rows[-1], flush=True)
-    with options.output.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_rows(options.output, rows)
 
 
 if __name__ == "__main__":

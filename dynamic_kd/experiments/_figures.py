@@ -14,7 +14,8 @@ from dynamic_kd.evaluation._curve_sheet import curve_sheet
 from dynamic_kd.evaluation._paper import paper_numbers
 from dynamic_kd.experiments._experiment import short
 from dynamic_kd.experiments._paper import PAPER_SIZES
-from dynamic_kd.experiments._results import Results, Row
+from dynamic_kd.experiments._results import Results
+from dynamic_kd.experiments._rows import Row
 from dynamic_kd.metrics import MetricReport
 from dynamic_kd.metrics._plots import COLOURS, DASHES
 

@@ -10,12 +10,12 @@ from typing import Any
 from dynamic_kd._files import write_whole
 from dynamic_kd.experiments._plan import RUNS, PlannedRun
 from dynamic_kd.training._logs import EPOCHS
-from dynamic_kd.training._loop import DIVERGED
 from dynamic_kd.training._recipe import Recipe
 from dynamic_kd.training._recipe_file import recipe_toml
 from dynamic_kd.training._results import RESULTS
 from dynamic_kd.training._stage import records_file
-from dynamic_kd.training._train import RECIPE, resumable
+from dynamic_kd.training._surroundings import read_sessions
+from dynamic_kd.training._train import RECIPE, SURROUNDINGS, resumable
 
 PLANNED, LOGS = "planned", "logs"
 KEEP = ("all", "weights", "records")
@@ -105,8 +105,9 @@ def last_lines(path: Path, count: int = 3) -> str:
 
 
 def has_diverged(folder: Path, name: str) -> bool:
-    """Return whether the last thing that a run said is that its loss was no longer finite."""
-    return DIVERGED in last_lines(log_file(folder, name), 1)
+    """Return whether a run's last session ended because its loss was no longer finite."""
+    path = run_folder(folder, name) / SURROUNDINGS
+    return path.is_file() and "diverged" in read_sessions(path)[-1]
 
 
 def essence(recipe: Recipe) -> Recipe:

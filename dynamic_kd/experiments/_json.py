@@ -8,7 +8,8 @@ from typing import Any
 
 from dynamic_kd._version import __version__
 from dynamic_kd.experiments._paper import paper_row
-from dynamic_kd.experiments._results import Results, Row, Spread
+from dynamic_kd.experiments._results import Results
+from dynamic_kd.experiments._rows import Row, Spread
 from dynamic_kd.experiments._tables import recipe_name, sentences
 
 

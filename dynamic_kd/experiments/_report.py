@@ -14,7 +14,8 @@ from dynamic_kd.experiments._figures import f_measure_curves, score_over_axis
 from dynamic_kd.experiments._folder import result_file
 from dynamic_kd.experiments._json import as_json, runs_json
 from dynamic_kd.experiments._pictures import visual_comparison
-from dynamic_kd.experiments._results import Results, Row
+from dynamic_kd.experiments._results import Results
+from dynamic_kd.experiments._rows import Row
 from dynamic_kd.experiments._tables import latex, markdown, sheet
 from dynamic_kd.training._records_file import read_records
 from dynamic_kd.training._stage import weights_file

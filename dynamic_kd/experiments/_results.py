@@ -3,71 +3,22 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
 
-import numpy as np
-
-from dynamic_kd.evaluation._bootstrap import Sample
 from dynamic_kd.evaluation._score_method import sample_of
 from dynamic_kd.experiments._bootstrap import Difference, differences
 from dynamic_kd.experiments._experiment import Experiment, Point
 from dynamic_kd.experiments._folder import has_diverged, result_file, run_folder, state_of
 from dynamic_kd.experiments._plan import Cell, Plan, PlannedRun
+from dynamic_kd.experiments._rows import Row, RunResult, grid_rows
 from dynamic_kd.training._recipe import BEST
 from dynamic_kd.training._records_file import read_records
 from dynamic_kd.training._results import RESULTS
 from dynamic_kd.training._stage import records_file
+from dynamic_kd.training._surroundings import read_sessions
 from dynamic_kd.training._train import SURROUNDINGS
-
-
-class RunResult(NamedTuple):
-    """A finished run: its images' records for reporting and for choosing, and what its folder says of it."""
-
-    name: str
-    folder: Path
-    report: Sample
-    choosing: Sample | None
-    facts: Mapping[str, Any]
-
-
-class Spread(NamedTuple):
-    """A score's mean over seeds, and its standard deviation (NaN of a single one)."""
-
-    mean: float
-    deviation: float
-
-
-@dataclass(frozen=True)
-class Row:
-    """A method at a point of the grid.
-
-    Attributes
-    ----------
-    method : str
-        Its name.
-    point : tuple
-        The point's settings that are not tuned.
-    chosen : tuple
-        The tuned ones, with the values that were chosen.
-    runs : dict
-        From seed to the run's name.
-    scores, choosing : dict
-        From score to its spread over seeds, on the reporting and on the choosing images.
-    differences : dict
-        From score to the difference to the best fixed weight; empty for that one, and where there is none.
-    """
-
-    method: str
-    point: Point
-    chosen: Point
-    runs: Mapping[int, str]
-    scores: Mapping[str, Spread]
-    choosing: Mapping[str, Spread]
-    differences: Mapping[str, Difference] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -130,7 +81,7 @@ def read_results(experiment: Experiment, plan: Plan, folder: str | Path) -> Resu
         raise ValueError(f"{folder}: expected all runs to be scored on the same images, got others")
     unfinished = [name for name, state in states.items() if state != "finished"]
     diverged = tuple(name for name in unfinished if has_diverged(folder, name))
-    grid = _grid_rows(experiment, plan, runs)
+    grid = grid_rows(experiment, plan, runs)
     rows = _chosen(experiment, grid)
     references = _references(experiment, rows)
     return Results(
@@ -152,7 +103,7 @@ def _read(folder: Path, run: PlannedRun) -> RunResult:
     judged, choosing = result_file(place, run.recipe), records_file(place, 2, "validation")
     own = choosing.is_file() and choosing != judged
     facts = json.loads((place / RESULTS).read_text(encoding="utf-8"))
-    facts["environment"] = json.loads((place / SURROUNDINGS).read_text(encoding="utf-8"))["sessions"][-1]
+    facts["environment"] = read_sessions(place / SURROUNDINGS)[-1]
     return RunResult(
         run.name,
         place,
@@ -160,34 +111,6 @@ def _read(folder: Path, run: PlannedRun) -> RunResult:
         sample_of(read_records(choosing)) if own else None,
         facts,
     )
-
-
-def _grid_rows(experiment: Experiment, plan: Plan, runs: Mapping[str, RunResult]) -> list[Row]:
-    """Return a row for each cell of the grid that has a finished run."""
-    found: dict[tuple[str, Point], dict[int, str]] = {}
-    for cell in plan.cells:
-        if cell.run in runs:
-            found.setdefault((cell.method, cell.point), {})[cell.seed] = cell.run
-    order = [(method.name, point) for point in experiment.points() for method in experiment.methods]
-    rows = []
-    for method, point in order:
-        own = found.get((method, point))
-        if own:
-            samples = [runs[name] for name in own.values()]
-            scores = _spreads([each.report for each in samples], experiment)
-            choosing = _spreads([each.choosing or each.report for each in samples], experiment)
-            group, tuned = experiment.group(point), experiment.tuned(point)
-            rows.append(Row(method, group, tuned, own, scores, choosing))
-    return rows
-
-
-def _spreads(samples: list[Sample], experiment: Experiment) -> dict[str, Spread]:
-    every = [sample.scores() for sample in samples]
-    spreads = {}
-    for score in dict.fromkeys((*experiment.scores, experiment.by)):
-        values = np.array([each[score] for each in every])
-        spreads[score] = Spread(float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else math.nan)
-    return spreads
 
 
 def _best(rows: list[Row], by: str) -> Row:

@@ -12,7 +12,8 @@ from dynamic_kd.evaluation._sheets import Sheet, Value
 from dynamic_kd.experiments._bootstrap import Difference
 from dynamic_kd.experiments._experiment import Experiment, Point, described, short
 from dynamic_kd.experiments._paper import PAPER_TABLES, SCORES, paper_row
-from dynamic_kd.experiments._results import Results, Row, Spread
+from dynamic_kd.experiments._results import Results
+from dynamic_kd.experiments._rows import Row, Spread
 from dynamic_kd.metrics._tables import _LATEX_ESCAPES, rounded
 
 Lines = list[list[str]]

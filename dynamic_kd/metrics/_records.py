@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -158,3 +158,19 @@ def measure_records(
     values = recorded(measured, strict=strict)
     pixels = np.full(len(pairs), measured.pixels)
     return Records(values, pixels, measured.backend, normalize, quantize, host, curves, numbers)
+
+
+def check_records(records: object, inputs: Mapping[str, object], *, strict: bool, host: tuple[str, ...]) -> None:
+    """Raise if these are no records, or none of these conventions for inputs, cuts and metrics from pixels."""
+    if not isinstance(records, Records):
+        raise TypeError(f"records: expected Records, as measure() returns them, got {type(records).__name__}")
+    for name in ("normalize", "quantize"):
+        if getattr(records, name) != inputs[name]:
+            raise ValueError(f"records: expected {name}={inputs[name]}, got others; measure the images again")
+    if host != records.host:
+        missing, there = (", ".join(each) or "none" for each in (host, records.host))
+        raise ValueError(
+            f"records: expected these metrics from pixels: {missing}, got {there}; measure the images with them"
+        )
+    if strict and not records.strict:
+        raise ValueError("records: expected strict cuts, got none; measure the images with strict=True")

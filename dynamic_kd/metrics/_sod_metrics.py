@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,20 +14,18 @@ from dynamic_kd._version import __version__
 from dynamic_kd.metrics._host_measures import host_values
 from dynamic_kd.metrics._inputs import CHECKS
 from dynamic_kd.metrics._measures import DEFAULT, plan_of
-from dynamic_kd.metrics._names import checked_names, duplicates_message
 from dynamic_kd.metrics._padding import batches
 from dynamic_kd.metrics._rates import BETA_SQUARED
-from dynamic_kd.metrics._records import Records, measure_records
+from dynamic_kd.metrics._records import Records, check_records, measure_records
 from dynamic_kd.metrics._report import MetricReport
-from dynamic_kd.metrics._scoring import Batch, Part, start_scoring, waited
+from dynamic_kd.metrics._scoring import Part, start_scoring
 from dynamic_kd.metrics._statistics import Evaluated, RecordedStatistics, Statistics, statistics
+from dynamic_kd.metrics._stream import Stream
 from dynamic_kd.metrics._summary import summarize
 from dynamic_kd.metrics._tally import Tally
 
 EMPTY_TARGET = ("count", "skip", "refuse")
 DUPLICATES = ("refuse", "once")
-# Batches on the GPU that may be on their way before `update` waits for the oldest.
-BACKLOG = 8
 
 
 class SODMetrics:
@@ -113,27 +109,27 @@ class SODMetrics:
 
     def reset(self) -> None:
         """Forget every image."""
-        self._tally = self._empty_tally()
-        self._pending: deque[Batch] = deque()
-        self._on_their_way: set[str | int] = set()
-        self._unfinished = False
+        self._stream = self._empty_stream()
 
-    def _empty_tally(self) -> Tally:
-        return Tally(self._plan, keep=self._per_image_curves or self._duplicates == "once")
+    def _empty_stream(self) -> Stream:
+        tally = Tally(self._plan, keep=self._per_image_curves or self._duplicates == "once")
+        check = self._inputs["check"] == "auto"
+        return Stream(tally, empty_target=self._empty_target, duplicates=self._duplicates, check=check)
+
+    @property
+    def _tally(self) -> Tally:
+        """What is kept so far."""
+        return self._stream.tally
 
     def __repr__(self) -> str:
-        pending = sum(batch.size for batch in self._pending)
+        pending = self._stream.pending
         images = f"{len(self._tally)} images" + (f" and {pending} on their way" if pending else "")
         return f"SODMetrics({images}, strict={self._plan.strict}, empty_target={self._empty_target!r})"
 
     def __len__(self) -> int:
         """Images scored so far."""
-        self._settle()
+        self._stream.settle()
         return len(self._tally)
-
-    def __getstate__(self) -> dict[str, Any]:
-        self._settle()
-        return self.__dict__.copy()
 
     def update(
         self, pred: Array, target: Array, names: Iterable[str] | None = None, *, valid: Array | None = None
@@ -166,8 +162,8 @@ class SODMetrics:
         """
         parts = batches(pred, target, valid, **self._inputs)
         size = sum(len(pairs) for pairs, _ in parts)
-        listed = self._checked_names(names, size)
-        fresh = self._fresh(listed)
+        listed = self._stream.checked_names(names, size)
+        fresh = self._stream.fresh(listed)
         batch = []
         for pairs, images in parts:
             wanted = [place for place, image in enumerate(images) if fresh[image]]
@@ -176,7 +172,7 @@ class SODMetrics:
                 own_names = [listed[images[place]] for place in wanted]
                 host = host_values(self._plan.host, chosen) if self._plan.host else ()
                 batch.append(self._scoring(statistics(chosen), own_names, *host))
-        self._queue(batch, size)
+        self._stream.queue(batch, size)
 
     def measure(self, pred: Array, target: Array) -> Records:
         """Return what the scores of images are computed from, and keep nothing: work for threads and processes.
@@ -215,46 +211,14 @@ class SODMetrics:
             As for `update`, and for records without the strict counts that ``strict=True`` needs, or without the
             metrics from pixels that are asked for.
         """
-        if not isinstance(records, Records):
-            raise TypeError(f"records: expected Records, as measure() returns them, got {type(records).__name__}")
-        for name in ("normalize", "quantize"):
-            if getattr(records, name) != self._inputs[name]:
-                raise ValueError(f"records: expected {name}={self._inputs[name]}, got others; measure the images again")
-        if self._plan.host != records.host:
-            missing, there = (", ".join(each) or "none" for each in (self._plan.host, records.host))
-            raise ValueError(
-                f"records: expected these metrics from pixels: {missing}, got {there}; measure the images with them"
-            )
-        if self._plan.cuts_strictly and not records.strict:
-            raise ValueError("records: expected strict cuts, got none; measure the images with strict=True")
-        listed = self._checked_names(names, len(records))
-        fresh = np.array(self._fresh(listed), bool)
+        check_records(records, self._inputs, strict=self._plan.cuts_strictly, host=self._plan.host)
+        listed = self._stream.checked_names(names, len(records))
+        fresh = np.array(self._stream.fresh(listed), bool)
         new = records.select(fresh)
         measured = RecordedStatistics(np, new.values, pixels=new.pixels, backend=new.backend)
         wanted = [name for name, first in zip(listed, fresh, strict=True) if first]
-        self._queue([self._scoring(measured, wanted, new.host_curves, new.host_numbers)] if wanted else [], len(listed))
-
-    def _checked_names(self, names: Iterable[str] | None, size: int) -> list[str | int]:
-        """Return the names of images, or their positions in the stream."""
-        listed = checked_names(names, size)
-        if listed is not None:
-            return [*listed]
-        first = self._tally.seen + sum(batch.size for batch in self._pending)
-        return [first + image for image in range(size)]
-
-    def _fresh(self, names: Sequence[str | int]) -> list[bool]:
-        """Whether each image is seen for the first time; refuses those that are not, unless they count once."""
-        if all(isinstance(name, int) for name in names):
-            return [True] * len(names)
-        first = {name: image for image, name in reversed(list(enumerate(names)))}
-        fresh = [
-            first[name] == image and not self._tally.knows(name) and name not in self._on_their_way
-            for image, name in enumerate(names)
-        ]
-        again = [str(name) for name, new in zip(names, fresh, strict=True) if not new]
-        if again and self._duplicates == "refuse":
-            raise ValueError(duplicates_message(again))
-        return fresh
+        parts = [self._scoring(measured, wanted, new.host_curves, new.host_numbers)] if wanted else []
+        self._stream.queue(parts, len(listed))
 
     def _scoring(self, measured: Statistics, names: list[str | int], *host: Any) -> Part:
         settings: dict[str, Any] = {"skip_empty": self._empty_target == "skip", "keep": self._tally.columns}
@@ -262,7 +226,7 @@ class SODMetrics:
 
     def _absorb(self, numbers: Evaluated, names: Sequence[str | int], pixels: Any, backend: str) -> None:
         """Keep images that were scored elsewhere, each of its own size; sums are theirs if no name comes twice."""
-        fresh = np.array(self._fresh(names), bool)
+        fresh = np.array(self._stream.fresh(names), bool)
         rows: dict[str, Any] = {
             name: value[fresh]
             for name, value in numbers._asdict().items()
@@ -270,61 +234,7 @@ class SODMetrics:
         }
         wanted: list[str | int] = [name for name, new in zip(names, fresh, strict=True) if new]
         part = Part(partial(numbers._replace, **rows), wanted, pixels[fresh], backend, deferred=False)
-        self._queue([part], len(names))
-
-    def _queue(self, parts: list[Part], size: int) -> None:
-        """Line up the parts of a batch of ``size`` images; keep it at once unless a GPU is still at it."""
-        with self._change():
-            self._on_their_way.update(name for part in parts for name in part.names)
-            self._pending.append(Batch(parts, size))
-            self._keep_pending(BACKLOG if any(part.deferred for part in parts) else 0)
-
-    @contextmanager
-    def _change(self) -> Iterator[None]:
-        """Let what is kept change. A change that an interrupt leaves half done would make later scores wrong.
-
-        Raises
-        ------
-        ValueError
-            An earlier change was interrupted.
-        """
-        if self._unfinished:
-            raise ValueError(
-                "expected the last update or merge to have ended, got an interrupted one, of which a part may be kept; "
-                "reset() and start again, or go on from a saved state"
-            )
-        self._unfinished = True
-        try:
-            yield
-        except ValueError:  # a batch refused as a whole
-            self._unfinished = False
-            raise
-        self._unfinished = False
-
-    def _settle(self) -> None:
-        """Keep the numbers of all batches on their way."""
-        if self._pending or self._unfinished:
-            with self._change():
-                self._keep_pending(0)
-
-    def _keep_pending(self, backlog: int) -> None:
-        """Keep the numbers of the batches on their way but the newest ``backlog``."""
-        while len(self._pending) > backlog:
-            batch = self._pending.popleft()
-            names = [name for part in batch.parts for name in part.names]
-            self._on_their_way.difference_update(names)
-            check, refuse = self._inputs["check"] == "auto", self._empty_target == "refuse"
-            try:
-                numbers = [waited(part, check=check, refuse_empty=refuse) for part in batch.parts]
-            except ValueError:
-                if self._pending:  # those behind it have their positions already
-                    self._tally.seen += batch.size
-                raise
-            for part, each in zip(batch.parts, numbers, strict=True):
-                skip_empty = self._empty_target == "skip"
-                self._tally.add(each, part.names, part.pixels, part.backend, skip_empty=skip_empty)
-            self._tally.counts["duplicates"] += batch.size - len(names)
-            self._tally.seen += batch.size
+        self._stream.queue([part], len(names))
 
     def merge(self, other: SODMetrics) -> None:
         """Add what another accumulator, with the same settings, has seen.
@@ -347,13 +257,7 @@ class SODMetrics:
         if other is self:
             raise ValueError("other: expected another accumulator, got this one, whose images would count twice")
         self._refuse_other_settings("other", other._settings())
-        self._settle()
-        other._settle()
-        shared = self._tally.shared(other._tally)
-        if shared and self._duplicates == "refuse":
-            raise ValueError(duplicates_message(sorted(shared)))
-        with self._change():
-            self._tally.merge(other._tally, without=shared)
+        self._stream.merge(other._stream)
 
     def _refuse_other_settings(self, source: str, theirs: Mapping[str, object]) -> None:
         mine = self._settings()
@@ -364,7 +268,7 @@ class SODMetrics:
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything kept, as a dictionary of NumPy arrays, lists and settings, to be saved and loaded again."""
-        self._settle()
+        self._stream.settle()
         return {"settings": self._settings(), **self._tally.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -382,13 +286,12 @@ class SODMetrics:
         if missing:
             raise ValueError(f"state: expected what state_dict() returned, got nothing for {', '.join(missing)}")
         self._refuse_other_settings("state", state["settings"])
-        tally = self._empty_tally()
+        stream = self._empty_stream()
         try:
-            tally.load_state_dict(state)
+            stream.tally.load_state_dict(state)
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError(f"state: expected what state_dict() returned, got what does not fit: {error}") from None
-        self.reset()
-        self._tally = tally
+        self._stream = stream
 
     def compute(self) -> MetricReport:
         """Scores of all images so far.

@@ -27,7 +27,18 @@ if TYPE_CHECKING:
     Advance = Callable[[int, int], None]
 
 
-DIVERGED = "the loss of epoch"
+class DivergedError(ValueError):
+    """The loss is no longer finite.
+
+    Attributes
+    ----------
+    epoch : int
+        When it was first seen, from 1.
+    """
+
+    def __init__(self, epoch: int, message: str) -> None:
+        super().__init__(message)
+        self.epoch = epoch
 
 
 def ignore_progress(done: int, total: int) -> None:
@@ -147,9 +158,10 @@ def fit(
 
 def _check_finite(loss: float, number: int, training: Training) -> None:
     if not math.isfinite(loss):
-        raise ValueError(
-            f"{DIVERGED} {number} is {loss}; lower the learning rate ({training.learning_rate:g}) or the norm "
-            "that gradients are clipped to, or train in fp32"
+        raise DivergedError(
+            number,
+            f"the loss of epoch {number} is {loss}; lower the learning rate ({training.learning_rate:g}) or the norm "
+            "that gradients are clipped to, or train in fp32",
         )
 
 

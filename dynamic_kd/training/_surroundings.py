@@ -86,9 +86,24 @@ def seeded(seed: int) -> Iterator[None]:
 
 def record_session(path: Path, accelerator: Accelerator, place: Place) -> None:
     """Add to a run's file of sessions one that begins at a place."""
-    before = json.loads(path.read_text(encoding="utf-8"))["sessions"] if path.exists() else []
-    content = {"sessions": [*before, _session(accelerator, place)]}
-    write_whole(path, (json.dumps(content, indent=1) + "\n").encode())
+    before = read_sessions(path) if path.exists() else []
+    _write_sessions(path, [*before, _session(accelerator, place)])
+
+
+def record_divergence(path: Path, stage: int, epoch: int) -> None:
+    """Add to the last session in which epoch of which stage its loss was no longer finite."""
+    *before, last = read_sessions(path)
+    _write_sessions(path, [*before, last | {"diverged": {"stage": stage, "epoch": epoch}}])
+
+
+def read_sessions(path: Path) -> list[dict[str, Any]]:
+    """Return a run's sessions, the first one first."""
+    sessions: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["sessions"]
+    return sessions
+
+
+def _write_sessions(path: Path, sessions: list[dict[str, Any]]) -> None:
+    write_whole(path, (json.dumps({"sessions": sessions}, indent=1) + "\n").encode())
 
 
 def _session(accelerator: Accelerator, place: Place) -> dict[str, Any]:

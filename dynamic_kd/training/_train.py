@@ -14,7 +14,7 @@ from dynamic_kd._files import write_whole
 from dynamic_kd.training._checkpoint import Place, read_place
 from dynamic_kd.training._lock import LOCK, alone
 from dynamic_kd.training._logs import STAGES, Logs
-from dynamic_kd.training._loop import check_shares
+from dynamic_kd.training._loop import DivergedError, check_shares
 from dynamic_kd.training._memory import check_room
 from dynamic_kd.training._objective import CrossEntropy
 from dynamic_kd.training._processes import everywhere
@@ -24,7 +24,7 @@ from dynamic_kd.training._records_file import write_records
 from dynamic_kd.training._results import RESULTS, write_results
 from dynamic_kd.training._sources import recipe_samples, report_samples
 from dynamic_kd.training._stage import CHECKPOINT, Run, records_file, run_stage
-from dynamic_kd.training._surroundings import accelerator_of, record_session, repeatable, seeded
+from dynamic_kd.training._surroundings import accelerator_of, record_divergence, record_session, repeatable, seeded
 from dynamic_kd.training._teachers import NETWORKS, check_teacher, student_objective
 from dynamic_kd.training._tensors import Tensors
 
@@ -229,13 +229,22 @@ def _run_stages(
 ) -> None:
     """Train from a place on; the objective is None where the teacher is still to be trained."""
     if place.stage == 1:
-        run_stage(run, networks[1], CrossEntropy(), place)
-        _keep_records(run, networks[1], 1)
+        _run_stage(run, networks[1], CrossEntropy(), place)
         place = Place(2, 0, None, {})
     if 2 in networks:
         objective = objective or student_objective(run.recipe, run.accelerator, run.folder)
-        run_stage(run, networks[2], objective, place)
-        _keep_records(run, networks[2], 2)
+        _run_stage(run, networks[2], objective, place)
+
+
+def _run_stage(run: Run, model: nn.Module, objective: Objective, place: Place) -> None:
+    """Train a network and keep its records, or leave word in the run folder that the loss is no longer finite."""
+    try:
+        run_stage(run, model, objective, place)
+    except DivergedError as error:
+        if run.logs is not None:
+            record_divergence(run.folder / SURROUNDINGS, place.stage, error.epoch)
+        raise
+    _keep_records(run, model, place.stage)
 
 
 def _network(recipe: Recipe, stage: int) -> FPNStudent | RFBTeacher:

@@ -5,6 +5,7 @@ import io
 import json
 import math
 from dataclasses import replace
+from fnmatch import fnmatch
 
 import numpy as np
 import pytest
@@ -26,7 +27,8 @@ from dynamic_kd.experiments import (  # noqa: E402
     write_results,
 )
 from dynamic_kd.experiments._paper import PAPER_TABLES, paper_row  # noqa: E402
-from dynamic_kd.experiments._results import Row, Spread, _best, _chosen, _references  # noqa: E402
+from dynamic_kd.experiments._results import _best, _chosen, _references  # noqa: E402
+from dynamic_kd.experiments._rows import Row, RunResult, Spread, grid_rows  # noqa: E402
 from dynamic_kd.training import _results, read_records, train  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -192,6 +194,56 @@ def test_the_choice_looks_at_the_choosing_images_alone(finished):
     assert _best(errors, "MAE") == errors[4]
 
 
+TAUGHT = """\
+recipe = "cpu"
+seeds = [0, 1]
+scores = ["maxF", "MAE"]
+settings.data.seed = 0
+
+[methods]
+"cross-entropy" = { loss.weighting = "none" }
+"wider" = { loss.weighting = "none", student.backbone = "vgg16" }
+"s = 0.5" = { loss.weighting = 0.5, fixed = true }
+"dynamic" = { loss.weighting = "dynamic" }
+
+[grid]
+teacher_epoch = [1, 3, 6]
+training.learning_rate = [0.02, 0.1]
+
+[choose]
+over = ["training.learning_rate"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("finished", "shown"),
+    [
+        ("*", dict.fromkeys((1, 3, 6), "cross-entropy|wider|s = 0.5|dynamic")),
+        ("cross-entropy*|wider*", {1: "cross-entropy|wider"}),
+        ("cross-entropy*|wider*|*epoch=3*", {3: "cross-entropy|wider|s = 0.5|dynamic"}),
+        ("cross-entropy*|dynamic*epoch=6*=0.1--seed1", {6: "cross-entropy|dynamic"}),
+        ("s=0.5--*=0.1--*", dict.fromkeys((1, 3, 6), "s = 0.5")),
+    ],
+)
+def test_what_does_not_depend_on_the_axis_stands_beside_something_that_does(tmp_path, finished, shown):
+    (tmp_path / "taught.toml").write_text(TAUGHT, encoding="utf-8")
+    experiment = read_experiment(tmp_path / "taught.toml")
+    plan, rng = plan_experiment(experiment, tmp_path), np.random.default_rng(0)
+    runs = {
+        run.name: RunResult(run.name, tmp_path, random_sample(rng, 3), None, {})
+        for run in plan.runs
+        if not run.recipe.teacher_only and any(fnmatch(run.name, pattern) for pattern in finished.split("|"))
+    }
+    grid = grid_rows(experiment, plan, runs)
+    found = {}
+    for each in _chosen(experiment, grid):
+        found.setdefault(dict(each.point)["teacher_epoch"], []).append(each.method)
+    assert {epoch: "|".join(methods) for epoch, methods in found.items()} == shown
+    everywhere = [each for each in grid if each.method == "cross-entropy"]
+    assert len(everywhere) == 2 * len({each.point for each in everywhere})  # the rate is still to be chosen
+    assert {name for each in grid for name in each.runs.values()} == runs.keys()
+
+
 def test_rows_are_means_over_seeds_of_the_chosen_settings(finished, results):
     experiment, _, folder = finished
     assert [each.method for each in results.rows] == [method.name for method in experiment.methods]
@@ -264,15 +316,20 @@ def test_what_is_not_finished_is_named_and_the_rest_reported(finished, tmp_path)
         read_results(experiment, plan, tmp_path / "nowhere")
     hidden = folder / "runs" / plan.runs[-1].name / "results.json"
     hidden.rename(hidden.with_suffix(".off"))
-    log = folder / "logs" / f"{plan.runs[-1].name}.log"
-    log.parent.mkdir(exist_ok=True)
+    environment = hidden.with_name("environment.json")
+    before = environment.read_text()
+    [session] = json.loads(before)["sessions"]
+    broken = session | {"diverged": {"stage": 2, "epoch": 2}}
     try:
         results = read_results(experiment, plan, folder)
-        log.write_text("an epoch\ndynamic-kd: error: the loss of epoch 2 is nan; lower the learning rate\n")
+        environment.write_text(json.dumps({"sessions": [session, broken]}))
         other = read_results(experiment, plan, folder)
+        environment.write_text(json.dumps({"sessions": [broken, session]}))  # it went on, and was stopped
+        again = read_results(experiment, plan, folder)
     finally:
         hidden.with_suffix(".off").rename(hidden)
-        log.unlink()
+        environment.write_text(before)
+    assert (again.diverged, again.missing) == (results.diverged, results.missing)
     assert (other.diverged, other.missing) == ((plan.runs[-1].name,), ())
     write_results(other, tmp_path)
     assert f"Diverged (the loss was no longer finite): {plan.runs[-1].name}." in (tmp_path / "table.md").read_text()

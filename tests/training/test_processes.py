@@ -213,6 +213,8 @@ def test_a_mistake_is_told_once_and_ends_all_processes(tmp_path, rank):
     assert len(said) == len(expected), said
     for line, words in zip(said, expected, strict=True):
         assert words in line
+    [session] = json.loads((tmp_path / "diverging" / "environment.json").read_text())["sessions"]
+    assert (session["processes"], session["diverged"]["stage"]) == (2, 2)
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "recipe_samples").exists()
 

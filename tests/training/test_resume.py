@@ -1,6 +1,8 @@
 """Runs that were stopped at any moment go on, and end with the same bits as one that nothing stopped."""
 
+import itertools
 import json
+import math
 import re
 import time
 
@@ -13,7 +15,7 @@ for package in ("accelerate", "matplotlib", "safetensors", "tensorboard", "tomli
 from tiny_runs import killed_when, place, recipe_file, rows, same_run, started  # noqa: E402
 
 from dynamic_kd.models import RFBTeacher, save_model  # noqa: E402
-from dynamic_kd.training import _stage, _train, recipe_toml, resumable, train  # noqa: E402
+from dynamic_kd.training import _loop, _stage, _train, recipe_toml, resumable, train  # noqa: E402
 
 BOUNDARIES = [(1, 1), (1, 2), (2, 1), (2, 2), (2, 3)]
 
@@ -123,6 +125,25 @@ def test_every_session_is_recorded_and_the_seconds_of_all_count(tiny, tmp_path, 
     assert all(each.keys() == sessions(folder)[0].keys() for each in sessions(folder))
     assert results["seconds"] == json.loads((folder / "results.json").read_text())["seconds"]
     assert results["seconds"] == pytest.approx(3000, abs=100)
+
+
+@pytest.mark.parametrize(("number", "diverged"), [(2, {"stage": 1, "epoch": 2}), (3, {"stage": 2, "epoch": 1})])
+def test_a_session_whose_loss_is_no_longer_finite_says_so_and_the_next_one_does_not(
+    tiny, tmp_path, monkeypatch, no_figures, number, diverged
+):
+    check, calls, folder = _loop._check_finite, itertools.count(1), tmp_path / "run"
+    spoilt = number, number + 1
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            _loop, "_check_finite", lambda loss, *rest: check(math.nan if next(calls) in spoilt else loss, *rest)
+        )
+        for resume in (False, True):
+            with pytest.raises(ValueError, match=f"the loss of epoch {diverged['epoch']} is nan"):
+                train(tiny(), folder, resume=resume)
+    assert [each["diverged"] for each in sessions(folder)] == [diverged, diverged]
+    train(tiny(), folder, resume=True)
+    first, _, last = sessions(folder)
+    assert first.keys() - last.keys() == {"diverged"}
 
 
 def test_a_run_goes_on_from_another_folder(tiny, tmp_path, monkeypatch, no_figures):
