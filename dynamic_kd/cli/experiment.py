@@ -81,7 +81,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(arguments: argparse.Namespace) -> int:
     """Train what is not trained yet, and report; status 1 if a run failed."""
-    from dynamic_kd.experiments import bundled_experiments, plan_experiment, read_experiment, run_plan
+    from dynamic_kd.experiments import bundled_experiments, plan_experiment, read_experiment, reuse_runs, run_plan
 
     if arguments.list:
         print_listing(bundled_experiments())
@@ -96,6 +96,8 @@ def run(arguments: argparse.Namespace) -> int:
     chosen = plan.only(*arguments.only) if arguments.only else plan
     if arguments.dry_run:
         return _list_runs(chosen, folder)
+    if arguments.reuse:
+        reuse_runs(chosen, folder, arguments.reuse)
     failed: dict[str, str] = {}
     if not arguments.report_only:
         gpus = _gpus(arguments.gpus)
@@ -106,7 +108,6 @@ def run(arguments: argparse.Namespace) -> int:
                 gpus=gpus,
                 at_once=arguments.at_once,
                 keep=arguments.keep,
-                reuse=arguments.reuse,
                 show=show,
             ).failed
     for name, said in failed.items():

@@ -22,5 +22,6 @@ from dynamic_kd.experiments._plan import plan_experiment as plan_experiment
 from dynamic_kd.experiments._report import write_results as write_results
 from dynamic_kd.experiments._results import Results as Results
 from dynamic_kd.experiments._results import read_results as read_results
+from dynamic_kd.experiments._reuse import reuse_runs as reuse_runs
 from dynamic_kd.experiments._run import ExperimentProgress as ExperimentProgress
 from dynamic_kd.experiments._run import run_plan as run_plan

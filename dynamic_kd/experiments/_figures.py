@@ -68,6 +68,7 @@ def score_over_axis(results: Results, axis: str | None = None, score: str | None
             "color": COLOURS[index % len(COLOURS)],
             "marker": _MARKERS[index % len(_MARKERS)],
             "linestyle": DASHES[index // len(COLOURS) % len(DASHES)],
+            "markerfacecolor": "white" if index >= len(COLOURS) else None,
         }
         _line(axes, [row for row in lines if row.method == method], axis, score, method, style)
         for side in beside:

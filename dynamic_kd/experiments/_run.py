@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Literal
 
 from dynamic_kd.experiments._folder import (
     LOGS,
@@ -25,8 +22,8 @@ from dynamic_kd.experiments._folder import (
     words_of,
 )
 from dynamic_kd.experiments._plan import Plan, PlannedRun
-from dynamic_kd.experiments._reuse import reuse_runs
 from dynamic_kd.training._lock import alone
+from dynamic_kd.training._stopping import stoppable
 
 _POLL, _GRACE = 0.1, 20.0  # seconds: between two looks, and until a child that was asked to stop is killed
 
@@ -59,7 +56,6 @@ def run_plan(
     gpus: Sequence[int] | Literal["all"] = (),
     at_once: int = 1,
     keep: str = "weights",
-    reuse: Sequence[str | Path] = (),
     show: Callable[[ExperimentProgress], None] = lambda progress: None,
 ) -> ExperimentProgress:
     """Make the runs of a plan that are not finished yet.
@@ -77,9 +73,6 @@ def run_plan(
     keep : {"all", "weights", "records"}
         What stays of a finished run: all; all but the checkpoint to go on from; or, without the student's weights
         either, the records that its scores are made of, and small logs.
-    reuse : sequence of path
-        Folders of other experiments, whose finished runs are copied where this plan has runs of the same recipe; not
-        where the teacher comes from a checkpoint, since the recipe does not say how that was trained.
     show : callable
         Called some times a second with the progress; what it is given changes afterwards.
 
@@ -91,16 +84,19 @@ def run_plan(
     Raises
     ------
     ValueError
-        If a run folder holds another run, if another process makes runs in the folder, or if there is no experiment to
-        reuse.
+        If a run folder holds another run, or if another process makes runs in the folder.
     KeyboardInterrupt
         When stopped, after the runs' processes have ended; they go on the next time.
+
+    Notes
+    -----
+    A run that is stopped keeps all epochs that it finished. One that is killed, as with its machine, does again what
+    came after its last checkpoint: half a minute, and an epoch.
     """
     folder = Path(folder)
     # Children hold the folder too, so that it stays held by those that outlive a killed parent.
-    with alone(folder, "makes runs") as lock, _stoppable():
+    with alone(folder, "makes runs") as lock, stoppable():
         (folder / LOGS).mkdir(exist_ok=True)
-        reuse_runs(plan, folder, reuse)
         states = {run.name: state_of(folder, run) for run in plan.runs}
         return _Runner(plan, folder, states, _numbers(gpus) or (None,), at_once, keep, lock).run(show)
 
@@ -179,7 +175,7 @@ class _Runner:
         return (time.monotonic() - self._start) * left / done if done > 0 else None
 
     def _stop(self) -> None:
-        """Ask what still runs to stop, and see to it; a run may be stopped at any moment."""
+        """Ask what still runs to stop, which writes a checkpoint, and see to it; a run may be stopped at any moment."""
         for child, _, _ in self._children.values():
             child.terminate()
         end = time.monotonic() + _GRACE
@@ -223,20 +219,3 @@ def _visible(gpu: int) -> str:
     if seen and gpu >= len(seen):
         raise ValueError(f"gpus: expected numbers under {len(seen)}, for CUDA_VISIBLE_DEVICES hides others, got {gpu}")
     return seen[gpu].strip() if seen else str(gpu)
-
-
-@contextmanager
-def _stoppable() -> Iterator[None]:
-    """Treat being asked to end, as by ``timeout``, like Ctrl-C."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(number: int, frame: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -59,6 +59,7 @@ def markdown(results: Results, *, paper: bool = False) -> str:
     """Return everything as one document."""
     experiment = results.experiment
     parts = [f"# {experiment.name}", *([experiment.about] if experiment.about else [])]
+    parts += _glance_parts(results)
     parts += [_grid(_table(results, results.rows, WITH_DEVIATION)), *sentences(results)]
     if results.references:
         parts += [f"## Differences in {experiment.by}", _grid(_difference_lines(results))]
@@ -140,6 +141,22 @@ def _table(results: Results, rows: Sequence[Row], style: str, plain: Any = str) 
     return lines
 
 
+def _glance_parts(results: Results) -> list[str]:
+    """Return what to see first where there are several points: one score, a line a method, a column a point."""
+    experiment = results.experiment
+    points = list(dict.fromkeys(row.point for row in results.rows))
+    if len(points) < 2:
+        return []
+    varied = [axis for axis in dict(points[0]) if len({str(dict(point)[axis]) for point in points}) > 1]
+    lines = [["method", *(" ".join(str(dict(point)[axis]) for axis in varied) for point in points)]]
+    for method in dict.fromkeys(row.method for row in results.rows):
+        cells = {row.point: row.scores[experiment.by] for row in results.rows if row.method == method}
+        texts = [_spread_text(cells[point], WITH_DEVIATION) if point in cells else "-" for point in points]
+        lines.append([method, *texts])
+    settings = ", ".join(short(axis, experiment.axes) for axis in varied)
+    return [f"{experiment.by} at each {settings}:", _grid(lines), "All scores:"]
+
+
 def _spread_text(spread: Spread, style: str) -> str:
     if math.isnan(spread.deviation):
         return rounded(spread.mean)
@@ -169,15 +186,16 @@ def _teacher_lines(results: Results) -> Lines:
 
 def _noise_lines(results: Results) -> Lines:
     """Of runs whose spoilt samples are known: how well the flags and α found them, in the mean over seeds."""
-    lines = [["at", "method", "spoilt", "precision", "recall", "AUC"]]
+    methods: dict[tuple[str, ...], list[str]] = {}  # with the same teacher they found the same
     for row in results.rows:
         known = [results.runs[name].facts.get("noise", {}) for name in row.runs.values()]
         if known and all("auc" in each for each in known):
             means = [_mean([each[key] for each in known]) for key in ("precision", "recall", "auc")]
             at = described(row.point, results.experiment.axes) or "-"
             spoilt = _mean([each["spoilt"] / each["samples"] for each in known])
-            lines.append([at, row.method, spoilt, *means])
-    return lines
+            methods.setdefault((at, spoilt, *means), []).append(row.method)
+    lines = [[at, ", ".join(own), *found] for (at, *found), own in methods.items()]
+    return [["at", "methods", "spoilt", "precision", "recall", "AUC"], *lines]
 
 
 def _mean(values: Sequence[float | None]) -> str:

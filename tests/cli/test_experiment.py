@@ -84,7 +84,7 @@ def test_an_experiment_from_the_runs_to_the_table(here, at_once, capsys):
     assert lines[0] == "new         none--seed0"
     assert lines[-1] == "4 runs: 0 finished, 0 unfinished, 4 new"
     assert at_once.asked == []
-    words = ["--at-once", "3", "--keep", "records", "--reuse", "one", "two", "--paper", "--pictures", "2"]
+    words = ["--at-once", "3", "--keep", "records", "--paper", "--pictures", "2"]
     assert main(["experiment", "tiny.toml", *words]) == 0
     printed = capsys.readouterr()
     assert printed.out.startswith("# tiny\n\n| method | seeds | maxF | meanF | wF | Sm | maxE | MAE |\n")
@@ -93,12 +93,14 @@ def test_an_experiment_from_the_runs_to_the_table(here, at_once, capsys):
     assert "curves.png, pictures.png, heat.png" in printed.out
     (asked,) = at_once.asked
     assert (asked["gpus"], asked["at_once"], asked["keep"]) == ("all", 3, "records")
-    assert asked["reuse"] == ["one", "two"]
     assert (here / "experiments/tiny/table.md").read_text(encoding="utf-8") + "\n" in printed.out
     assert main(["experiment", "tiny.toml", "--dry-run", "--only", "again"]) == 0
     assert capsys.readouterr().out.endswith("2 runs: 2 finished, 0 unfinished, 0 new\n")
     assert main(["experiment", "tiny.toml", "--report-only", "--set", "resamples=60"]) == 0
     assert "(60 resamples, seed 0)" in capsys.readouterr().out
+    copied = ["--out", "copied", "--reuse", "experiments/tiny", "--only", "seed1", "--report-only"]
+    assert main(["experiment", "tiny.toml", *copied]) == 0
+    assert "Not finished: none--seed0, again--seed0." in capsys.readouterr().out
     assert len(at_once.asked) == 1
 
 

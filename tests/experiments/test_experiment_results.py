@@ -16,6 +16,7 @@ for package in ("accelerate", "matplotlib", "safetensors", "tensorboard", "tomli
 
 from dynamic_kd.evaluation._bootstrap import Sample  # noqa: E402
 from dynamic_kd.experiments import (  # noqa: E402
+    Results,
     differences,
     f_measure_curves,
     plan_experiment,
@@ -29,6 +30,7 @@ from dynamic_kd.experiments import (  # noqa: E402
 from dynamic_kd.experiments._paper import PAPER_TABLES, paper_row  # noqa: E402
 from dynamic_kd.experiments._results import _best, _chosen, _references  # noqa: E402
 from dynamic_kd.experiments._rows import Row, RunResult, Spread, grid_rows  # noqa: E402
+from dynamic_kd.experiments._tables import markdown  # noqa: E402
 from dynamic_kd.training import _results, read_records, train  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -308,6 +310,31 @@ def test_the_tables_hold_all_that_was_found(finished, results, tmp_path):
     )
     assert {"seconds", "noise", "device", "versions", "choosing"} <= one.keys()
     assert 0 <= one["noise"]["auc"] <= 1
+
+
+def test_several_points_are_first_seen_at_a_glance(tmp_path):
+    (tmp_path / "taught.toml").write_text(TAUGHT, encoding="utf-8")
+    experiment = read_experiment(tmp_path / "taught.toml")
+    plan, rng = plan_experiment(experiment, tmp_path), np.random.default_rng(0)
+    known = {"samples": 8, "spoilt": 2, "precision": 0.5, "recall": 1.0, "auc": 0.75}
+    runs = {
+        run.name: RunResult(run.name, tmp_path, random_sample(rng, 3), None, {"noise": known})
+        for run in plan.runs
+        if not run.recipe.teacher_only and "dynamic--teacher_epoch=3" not in run.name
+    }
+    rows = grid_rows(experiment, plan, runs)
+    rows = [each for each in rows if dict(each.chosen)["training.learning_rate"] == 0.1]
+    results = Results(experiment=experiment, rows=tuple(rows), grid=(), runs=runs, references={}, diverged=(),
+                      missing=(), own_choosing=False, teachers={}, cells=plan.cells)  # fmt: skip
+    text = markdown(results)
+    epochs = [dict(each.point)["teacher_epoch"] for each in rows if each.method == "s = 0.5"]
+    assert f"maxF at each teacher_epoch:\n\n| method | {' | '.join(map(str, epochs))} |\n" in text
+    for each in rows:
+        line = next(line for line in text.splitlines() if line.startswith(f"| {each.method} |"))
+        cell = line.split("|")[2 + epochs.index(dict(each.point)["teacher_epoch"])]
+        assert cell.split()[0] == f"{each.scores['maxF'].mean:.3f}"[1:]
+    methods = ", ".join(dict.fromkeys(each.method for each in rows if dict(each.point)["teacher_epoch"] == epochs[0]))
+    assert f"| {methods} | .250 | .500 | 1.000 | .750 |" in text
 
 
 def test_what_is_not_finished_is_named_and_the_rest_reported(finished, tmp_path):
