@@ -1,4 +1,4 @@
-"""Max F on ECSSD over the share of wrong teacher's maps, and at 30% of other kinds; bands are one deviation over seeds."""
+"""Max F on ECSSD over the share of wrong maps, and at 30% of other kinds; bands are one deviation over seeds."""
 
 import matplotlib.pyplot as plt
 from measured import experiment

@@ -10,7 +10,9 @@ from dynamic_kd.losses import dynamic_weight
 if TYPE_CHECKING:
     from dynamic_kd._array import Array
 
-__all__ = ["normalized"]
+__all__ = ["gradual", "normalized", "relative"]
+
+UNTRUSTED = 0.01  # the weight of a teacher that is not to be trusted, the paper's ε
 
 
 def normalized(teacher_iou: Array, student_error: Array, teacher_cross_entropy: Array) -> Array:
@@ -38,3 +40,53 @@ def normalized(teacher_iou: Array, student_error: Array, teacher_cross_entropy: 
     xp = array_namespace(weight)
     mean = xp.mean(weight)
     return xp.clip(weight * (0.5 / xp.where(mean > 0, mean, xp.ones_like(mean))), max=1)
+
+
+def relative(teacher_iou: Array, student_error: Array, teacher_cross_entropy: Array) -> Array:
+    """Return one half where the teacher is not much worse than the student himself, and next to nothing elsewhere.
+
+    A teacher's IoU that is low on an image on which the student's is low as well says that the image is hard; only
+    under three quarters of the student's does it say that the map is wrong.
+
+    Parameters
+    ----------
+    teacher_iou, student_error, teacher_cross_entropy : array
+        As of `normalized`.
+
+    Returns
+    -------
+    array
+        θ of each image, shape (B,): 0.5, or 0.01 where α < 0.75 (1 - β).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> relative(np.array([0.4, 0.4]), np.array([0.5, 0.1]), np.array([0.9, 0.9]))
+    array([0.5 , 0.01])
+    """
+    xp = array_namespace(teacher_iou)
+    trusted = teacher_iou >= 0.75 * (1 - student_error)
+    return xp.where(trusted, xp.full_like(teacher_iou, 0.5), xp.full_like(teacher_iou, UNTRUSTED))
+
+
+def gradual(teacher_iou: Array, student_error: Array, teacher_cross_entropy: Array) -> Array:
+    """Return a weight that rises with the teacher's IoU, from 0 at 0.2 to one half at 0.6, instead of by a threshold.
+
+    Parameters
+    ----------
+    teacher_iou, student_error, teacher_cross_entropy : array
+        As of `normalized`; only the first is looked at.
+
+    Returns
+    -------
+    array
+        θ of each image, shape (B,), in [0, 0.5].
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> gradual(np.array([0.1, 0.4, 0.9]), np.zeros(3), np.zeros(3))
+    array([0.  , 0.25, 0.5 ])
+    """
+    xp = array_namespace(teacher_iou)
+    return 0.5 * xp.clip((teacher_iou - 0.2) / 0.4, min=0, max=1)
