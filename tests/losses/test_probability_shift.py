@@ -47,6 +47,8 @@ def test_two_channels_are_exchanged_and_their_margin_is_that_of_one(teacher, tar
     np.testing.assert_array_equal(np.sort(shifted, axis=1), np.sort(teacher, axis=1))
     margin, expected = shifted[:, 1] - shifted[:, 0], probability_shift(teacher[:, 1] - teacher[:, 0], target)
     np.testing.assert_array_equal(margin, expected)
+    np.testing.assert_array_equal(probability_shift(teacher[:1], target[:1]), shifted[:1])
+    np.testing.assert_array_equal(probability_shift(teacher[:, :, :1], target[:, :1]), shifted[:, :, :1])
 
 
 @pytest.mark.parametrize(

@@ -157,7 +157,7 @@ def test_curves_stay_apart_and_within_their_axes(report):
         styles = [(line.get_color(), line.get_linestyle()) for line in axes.lines]
         assert len(set(styles)) == 28  # seven colours, then the same with other dashes
         assert styles[28:] == styles[:2]
-        assert [dashes for _, dashes in styles[:28:7]] == ["-", "--", "-.", ":"]
+        assert [dashes for _, dashes in styles[:28]] == ["-"] * 7 + ["--"] * 7 + ["-."] * 7 + [":"] * 7
 
 
 def test_reports_that_do_not_share_the_scores(report, random_pair):

@@ -19,6 +19,8 @@ from dynamic_kd.metrics import (
     intersection_over_union,
     kappa,
     multi_scale_iou,
+    pr_auc,
+    roc_auc,
     size_invariant_f_measure,
     size_invariant_mean_absolute_error,
 )
@@ -112,11 +114,14 @@ def test_pooled_scores_are_those_of_one_large_image(random_pair):
     images = [
         (np.r_[pred.ravel(), 0, 255].astype(np.uint8), np.r_[target.ravel(), 0, 0] > 0) for pred, target in images
     ]
-    report = stream([(pred[None], target[None]) for pred, target in images], metrics=["F", "IoU", "OA"]).compute()
+    chosen = ["F", "IoU", "OA", "AUC"]
+    report = stream([(pred[None], target[None]) for pred, target in images], metrics=chosen).compute()
     joined = [np.concatenate(each)[None] for each in zip(*images, strict=True)]
     assert report.pooled["maxF"] == pytest.approx(f_measure(*joined, reduce="max"), abs=1e-12)
     assert report.pooled["meanIoU"] == pytest.approx(intersection_over_union(*joined, reduce="mean"), abs=1e-12)
     assert report.pooled["binIoU"] == pytest.approx(intersection_over_union(*joined, reduce="binary"), abs=1e-12)
+    assert report.pooled["AUC-ROC"] == pytest.approx(roc_auc(*joined), abs=1e-12)
+    assert report.pooled["AUC-PR"] == pytest.approx(pr_auc(*joined), abs=1e-12)
     assert not stream([(pred[None], target[None]) for pred, target in images], metrics=["MAE", "E"]).compute().pooled
 
 
@@ -161,6 +166,7 @@ def test_repeated_names_are_refused(images):
 def test_repeated_names_count_once_by_option(images, strict):
     settings = {"duplicates": "once", "strict": strict, "metrics": ("MAE", "F", "SI-F", "E", "IoU")}
     expected = stream(images, names="abcdefgh", **settings).compute()
+    assert_same(expected, stream(images, names="abcdefgh", **settings | {"duplicates": "refuse"}).compute())
     repeated = stream([*images, images[0], images[3]], names="abcdefghad", **settings).compute()
     assert repeated.counts["duplicates"] == 2
     assert_same(repeated, expected)
@@ -311,7 +317,7 @@ class _Late(DeferredStatistics):
 
     def __init__(self, measured, flags=0):
         self.measured, self.flags = measured, flags
-        super().__init__(np, recorded(measured), pixels=measured.pixels, backend="late")
+        super().__init__(np, recorded(measured, strict=False), pixels=measured.pixels, backend="late")
 
     def check(self):
         pass

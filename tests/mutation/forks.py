@@ -38,6 +38,10 @@ HEAVY = (
     "triton",
 )
 
+# What ends a child for time, and for what kernels may do to memory. Anything else says nothing of a mutant.
+LATE = (signal.SIGXCPU, signal.SIGKILL)
+CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE, signal.SIGILL)
+
 
 @dataclass(frozen=True)
 class Job:
@@ -93,8 +97,10 @@ def _finished(running: dict[int, tuple[Job, float, Path]], until: float) -> Iter
         if answer.exists():
             yield job.name, json.loads(answer.read_text()), elapsed
         elif not (stopped and not ended):  # what the end of the run cut off was not tried
-            late = not ended or (os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU)
-            yield job.name, None if late else {"outcome": "crashed"}, elapsed
+            ending = os.WTERMSIG(status) if ended and os.WIFSIGNALED(status) else None
+            if ended and ending not in (*LATE, *CRASHES):
+                raise RuntimeError(f"{job.name}: not done; the file that MUTATION_LOG names has what it said")
+            yield job.name, {"outcome": "crashed"} if ending in CRASHES else None, elapsed
 
 
 def _start(job: Job, answer: Path) -> int:

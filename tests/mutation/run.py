@@ -24,7 +24,7 @@ from mutants import OPERATORS, Mutant, mutants
 from selection import Selection
 
 PACKAGE = ROOT / "dynamic_kd"
-DETECTED = ("killed", "timed out")
+DETECTED = ("killed", "timed out", "crashed")
 
 
 def files(patterns: list[str]) -> list[Path]:

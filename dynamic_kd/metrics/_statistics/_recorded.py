@@ -90,7 +90,7 @@ class RecordedStatistics:
         return WeightedErrors(self._records[:, ERRORS], self._records[:, ERRORS + 1])
 
 
-def kept_columns(statistics: Statistics, *, strict: bool = False) -> npt.NDArray[np.uint32]:
+def kept_columns(statistics: Statistics, *, strict: bool) -> npt.NDArray[np.uint32]:
     """Return the columns `KEPT` (strict: `KEPT_STRICT`) of the records of any statistics, and no more."""
     scalars = [statistics.foreground, statistics.constant, *statistics.adaptive_counts(), *statistics.binary_counts()]
     columns = [to_host(each)[:, None] for each in scalars]
@@ -99,7 +99,7 @@ def kept_columns(statistics: Statistics, *, strict: bool = False) -> npt.NDArray
     return np.concatenate(columns, axis=1, dtype=np.uint32, casting="unsafe")
 
 
-def recorded(statistics: Statistics, *, strict: bool = False) -> npt.NDArray[np.float64]:
+def recorded(statistics: Statistics, *, strict: bool) -> npt.NDArray[np.float64]:
     """Return the records of any statistics, shape (B, SIZE); the strict counts are NaN unless asked for."""
     records = np.full((statistics.foreground.shape[0], SIZE), np.nan)
     records[:, [FLAGS, PEAK]] = 0
