@@ -27,7 +27,8 @@ relative to it, those on the command line to where it runs.
 The run folder holds the recipe with all settings, weights (safetensors, last
 and best), logs (CSV and TensorBoard), what the loss saw of each sample, and
 figures of it. A run that was stopped, at any moment, goes on with --resume
-after the last epoch it finished, and ends with the same weights."""
+after the last epoch it finished, and ends with the same weights; one that was
+killed, or lost its machine, does again what its last checkpoint does not have."""
 
 _EPILOG = """\
 Examples:
@@ -64,6 +65,13 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--resume", metavar="RUN", help="go on with the run that this folder holds")
     parser.add_argument("--overwrite", action="store_true", help="replace the run that the folder holds")
     parser.add_argument("--cpu", action="store_true", help="use the CPU even if there is a GPU")
+    parser.add_argument(
+        "--checkpoint-every",
+        type=float,
+        default=30.0,
+        metavar="SECONDS",
+        help="time from one checkpoint to the next; 0 for one after every epoch (default: 30)",
+    )
     parser.add_argument("--list", action="store_true", help="list the recipes that come with the package")
 
 
@@ -98,6 +106,7 @@ def _train(arguments: argparse.Namespace) -> int:
                 resume=arguments.resume is not None,
                 overwrite=arguments.overwrite,
                 cpu=arguments.cpu,
+                checkpoint_every=arguments.checkpoint_every,
                 progress=progress,
                 note=note,
             )
@@ -145,7 +154,7 @@ def _way_on(folder: Path, *, cpu: bool) -> str:
     launched = int(os.environ.get("WORLD_SIZE", "1")) > 1
     command = "train" if launched else "dynamic-kd train"
     words = f"{command} --resume {shlex.quote(str(folder))}{' --cpu' if cpu else ''}"
-    return f"; go on after the last epoch that was finished with{' the same launcher and' if launched else ''}: {words}"
+    return f"; go on, after the last epoch that was kept, with{' the same launcher and' if launched else ''}: {words}"
 
 
 def _say_ended_early(folder: Path, *, cpu: bool) -> None:

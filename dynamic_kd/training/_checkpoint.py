@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
+
+import torch
 
 from dynamic_kd._files import write_whole
 from dynamic_kd.models._weights import check_tensors, opened
+from dynamic_kd.training._stopping import undisturbed
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import torch
     from accelerate import Accelerator
     from torch import Tensor, nn
+
+    State = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -45,18 +51,66 @@ class Place:
     data: str = ""
 
 
-def save_checkpoint(
-    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, accelerator: Accelerator, place: Place
-) -> None:
-    """Write where a stage can go on from; call it in one process.
+class Checkpoints:
+    """The checkpoints of a stage, a context: one is written from time to time, and one when the stage ends early.
+
+    In between, the state after the last epoch is copied to the computer's memory, where neither the next steps, nor a
+    GPU that fails, nor processes that wait for each other can reach it. It is for the main process alone, which needs
+    nothing of the others: they all have the same state.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    every : float
+        Seconds from one to the next, or from the start to the first.
+    """
+
+    def __init__(self, path: Path, every: float) -> None:
+        self._path, self._every, self._latest = path, every, time.monotonic()
+        self._copy: State = {}
+        self._unwritten: tuple[State, Place] | None = None
+
+    def keep(self, state: State, place: Place, *, now: bool) -> None:
+        """Keep where a stage can go on from after an epoch: as a file if it is time or has to be now, or in memory."""
+        self._unwritten = state, place  # what stops the run in here finds it, whole
+        if now or time.monotonic() - self._latest >= self._every:
+            self._write()
+            return
+        self._copy = self._copy or {name: torch.empty_like(tensor, device="cpu") for name, tensor in state.items()}
+        for name, tensor in state.items():
+            self._copy[name].copy_(tensor)
+        self._unwritten = self._copy, place
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        # What ended the stage is what counts, even if nothing can be written any more, as on a full disk.
+        if kind is not None:
+            with undisturbed(), suppress(OSError, RuntimeError):
+                self._write()
+
+    def _write(self) -> None:
+        if self._unwritten is not None:
+            save_checkpoint(self._path, *self._unwritten)
+            self._unwritten, self._latest = None, time.monotonic()
+
+
+def state_of(model: nn.Module, optimizer: torch.optim.Optimizer, accelerator: Accelerator) -> State:
+    """Return weights and momentum, in the memory that the next step changes.
 
     Random numbers are not part of it: an epoch's depend on the recipe's seed and the epoch's number alone.
     """
+    state = {f"model.{name}": tensor for name, tensor in accelerator.unwrap_model(model).state_dict().items()}
+    return state | {f"momentum.{number}": buffer for number, buffer in enumerate(_momenta(optimizer))}
+
+
+def save_checkpoint(path: Path, state: State, place: Place) -> None:
+    """Write where a stage can go on from; call it in one process."""
     from safetensors.torch import save
 
-    tensors = {f"model.{name}": tensor for name, tensor in accelerator.unwrap_model(model).state_dict().items()}
-    tensors |= {f"momentum.{number}": buffer for number, buffer in enumerate(_momenta(optimizer))}
-    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     write_whole(path, save(whole, metadata={"place": json.dumps(asdict(place))}))
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from dynamic_kd.models import save_model
-from dynamic_kd.training._checkpoint import Place, load_checkpoint, save_checkpoint
+from dynamic_kd.training._checkpoint import Checkpoints, Place, load_checkpoint, state_of
 from dynamic_kd.training._evaluation import scores
 from dynamic_kd.training._logs import STAGES
 from dynamic_kd.training._loop import fit, sgd
@@ -44,6 +44,8 @@ class Run:
         Of the main process; None in others.
     begun : float
         When the run began, by `time.perf_counter`, had it done in one go what it has done until now.
+    every : float
+        Seconds from one checkpoint to the next.
     """
 
     recipe: Recipe
@@ -55,6 +57,7 @@ class Run:
     logs: Logs | None
     progress: Callable[[str, int, int], None]
     begun: float
+    every: float
 
     @property
     def seconds(self) -> float:
@@ -81,30 +84,26 @@ def run_stage(run: Run, model: nn.Module, objective: Objective, place: Place) ->
     checkpoint = run.folder / CHECKPOINT
     if place.epoch:
         load_checkpoint(checkpoint, model, optimizer, accelerator)
-    for epoch in fit(
-        model,
-        optimizer,
-        run.train,
-        objective,
-        training,
-        accelerator=accelerator,
-        seed=(run.recipe.seed, place.stage),
-        first=place.epoch + 1,
-        compiled=run.recipe.compile,
+    epochs = fit(
+        model, optimizer, run.train, objective, training, accelerator=accelerator,
+        seed=(run.recipe.seed, place.stage), first=place.epoch + 1, compiled=run.recipe.compile,
         advance=lambda done, total: run.progress(name, done, total),
-    ):
-        report = _report(run, model, epoch.number, training.epochs)
-        better = report is not None and _is_better(report[run.recipe.best_by], place.best, run.recipe.best_by)
-        best = report[run.recipe.best_by] if report is not None and better else place.best
-        scaler = accelerator.scaler.state_dict() if accelerator.scaler else {}
-        place = Place(place.stage, epoch.number, best, scaler, run.seconds, run.train.digest())
-        with everywhere(accelerator):
-            if run.logs is not None:
-                _write(run, run.logs, place, objective, epoch, report)
-                for which in _kept(epoch.number, training, better=better):
-                    file = weights_file(run.folder, place.stage, which)
-                    save_model(accelerator.unwrap_model(model), file, **_facts(run, place, report))
-                save_checkpoint(checkpoint, model, optimizer, accelerator, place)
+    )  # fmt: skip
+    with Checkpoints(checkpoint, run.every) as checkpoints:
+        for epoch in epochs:
+            report = _report(run, model, epoch.number, training.epochs)
+            better = report is not None and _is_better(report[run.recipe.best_by], place.best, run.recipe.best_by)
+            best = report[run.recipe.best_by] if report is not None and better else place.best
+            scaler = accelerator.scaler.state_dict() if accelerator.scaler else {}
+            place = Place(place.stage, epoch.number, best, scaler, run.seconds, run.train.digest())
+            with everywhere(accelerator):
+                if run.logs is not None:
+                    _write(run, run.logs, place, objective, epoch, report)
+                    kept = _kept(epoch.number, training, better=better)
+                    _save_weights(run, model, place, kept, report)
+                    # What replaces the best weights must not be lost: a run that goes on would compare with the old.
+                    now = bool({"best", "last"} & set(kept))
+                    checkpoints.keep(state_of(model, optimizer, accelerator), place, now=now)
     accelerator.free_memory()
     accelerator.wait_for_everyone()
 
@@ -113,6 +112,12 @@ def _kept(epoch: int, training: Training, *, better: bool) -> list[str]:
     """Which weights an epoch leaves in the run folder."""
     flags = {"best": better, f"epoch{epoch}": epoch in training.keep_epochs, "last": epoch == training.epochs}
     return [which for which, wanted in flags.items() if wanted]
+
+
+def _save_weights(run: Run, model: nn.Module, place: Place, kept: list[str], report: MetricReport | None) -> None:
+    for which in kept:
+        file = weights_file(run.folder, place.stage, which)
+        save_model(run.accelerator.unwrap_model(model), file, **_facts(run, place, report))
 
 
 def _report(run: Run, model: nn.Module, epoch: int, epochs: int) -> MetricReport | None:

@@ -24,6 +24,7 @@ from dynamic_kd.training._records_file import write_records
 from dynamic_kd.training._results import RESULTS, write_results
 from dynamic_kd.training._sources import recipe_samples, report_samples
 from dynamic_kd.training._stage import CHECKPOINT, Run, records_file, run_stage
+from dynamic_kd.training._stopping import stoppable
 from dynamic_kd.training._surroundings import accelerator_of, record_divergence, record_session, repeatable, seeded
 from dynamic_kd.training._teachers import NETWORKS, check_teacher, student_objective
 from dynamic_kd.training._tensors import Tensors
@@ -52,6 +53,7 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     cpu: bool = False,
+    checkpoint_every: float = 30.0,
     progress: Progress = lambda step, done, total: None,
     note: Note = lambda text: None,
 ) -> dict[str, Any]:
@@ -73,6 +75,11 @@ def train(
         Remove the run that the folder holds.
     cpu : bool
         Use the CPU even if there is a GPU.
+    checkpoint_every : float
+        Seconds from 0: so long after a checkpoint was written, the next epoch that ends writes one; 0 has every epoch
+        write one. Besides, one is written at the end of a stage, at its best score so far, and when a run ends early,
+        by Ctrl-C, by SIGTERM or by an error. What is killed loses no more than these seconds and an epoch, and does
+        them again. The result does not depend on it.
     progress : callable
         Called in the main process with the name of a step, how much of it is done, and how much there is.
     note : callable
@@ -90,14 +97,18 @@ def train(
         If the folder holds another run or another process trains there, the recipe cannot be followed, the images have
         no room in memory, or the loss is no longer finite. Of several processes the first with an error raises it, and
         the others end with it.
+    KeyboardInterrupt
+        When stopped, also by SIGTERM if the program does nothing else then; the run goes on with ``resume``.
     """
     start = time.perf_counter()
     require("matplotlib", "safetensors", "tensorboard", "tomli_w", extra="train")
+    if not checkpoint_every >= 0:
+        raise ValueError(f"checkpoint_every: expected seconds from 0, got {checkpoint_every}")
     accelerator = accelerator_of(recipe.precision, cpu=cpu)
     main, recipe, folder = accelerator.is_main_process, with_whole_paths(recipe), Path(folder)
     if not main:
         progress, note = (lambda step, done, total: None), (lambda text: None)
-    with ExitStack() as held, repeatable(recipe.deterministic):
+    with stoppable(), ExitStack() as held, repeatable(recipe.deterministic):
         # What may be wrong comes first: nothing is removed or written for a recipe that cannot be followed.
         with everywhere(accelerator):
             if main:
@@ -116,7 +127,10 @@ def train(
             logs = Logs(folder, place) if main else None
             if main:
                 record_session(folder / SURROUNDINGS, accelerator, place)
-        run = Run(recipe, folder, accelerator, **sets, logs=logs, progress=progress, begun=start - place.seconds)
+        run = Run(
+            recipe, folder, accelerator, **sets, logs=logs, progress=progress,
+            begun=start - place.seconds, every=checkpoint_every,
+        )  # fmt: skip
         _run_stages(run, networks, objective, place)
         with everywhere(accelerator):
             if logs is not None:

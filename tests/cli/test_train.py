@@ -1,5 +1,6 @@
 """``dynamic-kd train`` as its users call it."""
 
+import inspect
 import signal
 import subprocess
 from pathlib import Path
@@ -166,9 +167,9 @@ def test_a_mistake_is_mended_without_tidying_up(here, capsys, quick):
     ],
 )
 def test_a_run_that_ends_early_says_how_it_goes_on(here, capsys, monkeypatch, quick, end, status, message):
-    from dynamic_kd.training import _stage
+    from dynamic_kd.training import _checkpoint
 
-    write = _stage.save_checkpoint
+    write = _checkpoint.save_checkpoint
 
     def ending(*arguments):
         if arguments[-1].stage == 2:
@@ -177,14 +178,35 @@ def test_a_run_that_ends_early_says_how_it_goes_on(here, capsys, monkeypatch, qu
 
     words = ["train", "tiny.toml", "--cpu", "--out", "my run"]
     with monkeypatch.context() as patched:
-        patched.setattr(_stage, "save_checkpoint", ending)
+        patched.setattr(_checkpoint, "save_checkpoint", ending)
         assert main(words) == status
     hint, last = capsys.readouterr().err.splitlines()[-2:]
-    words = "go on after the last epoch that was finished with: dynamic-kd train --resume 'my run' --cpu"
+    words = "go on, after the last epoch that was kept, with: dynamic-kd train --resume 'my run' --cpu"
     assert hint == f"dynamic-kd: ended early; {words}"
     assert last == message
     assert main(["train", "--resume", "my run", "--cpu"]) == 0
     assert [row["epoch"] for row in rows(here / "my run" / "epochs.csv")] == ["1", "2", "1", "2", "3"]
+
+
+@pytest.mark.parametrize(("words", "seconds"), [([], 30), (["--checkpoint-every", "0.5"], 0.5)])
+def test_how_often_checkpoints_are_written(here, capsys, monkeypatch, words, seconds):
+    asked = {}
+
+    def ended(*arguments, **settings):
+        asked.update(settings)
+        raise ValueError("enough")
+
+    default = inspect.signature(training.train).parameters["checkpoint_every"].default
+    monkeypatch.setattr(training, "train", ended)
+    assert main(["train", "tiny.toml", "--cpu", *words]) == 2
+    assert (asked["checkpoint_every"], default) == (seconds, 30)
+
+
+def test_a_time_between_checkpoints_that_there_is_not(here, capsys):
+    assert main(["train", "tiny.toml", "--cpu", "--out", "run", "--checkpoint-every", "-1"]) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said == "dynamic-kd: error: checkpoint_every: expected seconds from 0, got -1.0"
+    assert not (here / "run").exists()
 
 
 def test_an_interruption_before_the_first_epoch_promises_nothing(here, capsys, monkeypatch):
@@ -201,17 +223,17 @@ def test_an_interruption_before_the_first_epoch_promises_nothing(here, capsys, m
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_an_interruption_is_one_line_that_says_how_it_goes_on(here, capsys, monkeypatch, processes):
-    from dynamic_kd.training import _stage
+    from dynamic_kd.training import _checkpoint
 
     def interrupted(*arguments):
         monkeypatch.setenv("WORLD_SIZE", str(processes))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_stage, "save_checkpoint", interrupted)
+    monkeypatch.setattr(_checkpoint, "save_checkpoint", interrupted)
     assert main(["train", "tiny.toml", "--cpu", "--out", "my run"]) == 130
     said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("dynamic-kd")]
     how = "with: dynamic-kd train" if processes == 1 else "with the same launcher and: train"
-    way = f"go on after the last epoch that was finished {how} --resume 'my run' --cpu"
+    way = f"go on, after the last epoch that was kept, {how} --resume 'my run' --cpu"
     assert said == [f"dynamic-kd: interrupted; {way}"]
 
 
@@ -231,7 +253,7 @@ def test_want_of_the_gpus_memory_ends_in_words_and_the_run_goes_on(here, capsys,
         patched.setattr("dynamic_kd.training._train.student_objective", full)
         assert main(["train", "tiny.toml", "--cpu", "--out", "run"]) == 2
     hint, last = capsys.readouterr().err.splitlines()[-2:]
-    assert hint.endswith("after the last epoch that was finished with: dynamic-kd train --resume run --cpu")
+    assert hint.endswith("after the last epoch that was kept, with: dynamic-kd train --resume run --cpu")
     assert last == (
         "dynamic-kd: error: the GPU's memory is too small for this recipe; lower training.batch_size or data.size, "
         "raise training.accumulation, try precision=bf16, or end what else is on the GPU"
@@ -261,8 +283,7 @@ def test_control_c_ends_in_words(here):
     *steps, last = error.splitlines()
     assert not any("dynamic-kd" in line or "Traceback" in line for line in steps)
     assert last == (
-        "dynamic-kd: interrupted; go on after the last epoch that was finished with: "
-        "dynamic-kd train --resume run --cpu"
+        "dynamic-kd: interrupted; go on, after the last epoch that was kept, with: dynamic-kd train --resume run --cpu"
     )
     done = rows(here / "run" / "epochs.csv")
     shortened = (here / "run" / "recipe.toml").read_text().replace("epochs = 500", f"epochs = {len(done) + 1}")
@@ -272,17 +293,17 @@ def test_control_c_ends_in_words(here):
 
 
 def test_a_run_goes_on_by_its_folder_alone(here, capsys, monkeypatch, quick):
-    from dynamic_kd.training import _stage
+    from dynamic_kd.training import _checkpoint
 
     assert main(["train", "tiny.toml", "--cpu", "--out", "whole"]) == 0
-    write = _stage.save_checkpoint
+    write = _checkpoint.save_checkpoint
 
     def interrupted(*arguments):
         write(*arguments)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(_stage, "save_checkpoint", interrupted)
+        patched.setattr(_checkpoint, "save_checkpoint", interrupted)
         for words in (["tiny.toml", "--out", "run"], ["--resume", "run"], ["--resume", "run"]):
             assert main(["train", "--cpu", *words]) == 130
     assert main(["train", "--resume", "run", "--cpu"]) == 0

@@ -36,10 +36,10 @@ def partial(folder):
 
 def test_a_disk_that_fills_leaves_a_run_that_goes_on(words, tmp_path, start, ended, small_files):
     """The recipe and the logs have room, a checkpoint has none."""
-    status, _, err = ended(start(*words, before=small_files(20_000), cwd=tmp_path))
+    status, _, err = ended(start(*words, "--checkpoint-every", "0", before=small_files(20_000), cwd=tmp_path))
     assert status == 2
     hint, last = [line for line in err.splitlines() if line.startswith("dynamic-kd: ")]
-    assert hint.endswith("after the last epoch that was finished with: dynamic-kd train --resume run --cpu")
+    assert hint.endswith("after the last epoch that was kept, with: dynamic-kd train --resume run --cpu")
     assert re.fullmatch(r"dynamic-kd: error: .*run.checkpoint\.safetensors: File too large", last)
     assert partial(tmp_path) == []
     assert main(["train", "--resume", "run", "--cpu"]) == 0

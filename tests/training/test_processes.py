@@ -113,6 +113,12 @@ def test_two_processes_score_as_one_does(runs):
         assert json.loads((two / case / "environment.json").read_text())["sessions"][-1]["processes"] == 2
 
 
+def test_two_processes_that_are_stopped_keep_every_epoch_that_they_finished(runs):
+    for run in runs[:2]:
+        _, second = json.loads((run / STOPPED / "environment.json").read_text())["sessions"]
+        assert second["after"] == {"stage": 2, "epoch": 2}
+
+
 def test_images_are_in_the_data_sets_order_whatever_the_number_of_processes(runs):
     for run in runs[:2]:
         with np.load(run / "odd validation" / "student-validation.npz") as file:
@@ -156,12 +162,12 @@ import os
 import sys
 
 from dynamic_kd.cli import main
-from dynamic_kd.training import _stage, _train
+from dynamic_kd.training import _checkpoint, _train
 
 failing = sys.argv[2]  # the process in which something goes wrong
 for words in json.loads(sys.argv[1]):
     assert main(words) == 2, words
-for module, name in ((_train, "recipe_samples"), (_stage, "save_checkpoint")):
+for module, name in ((_train, "recipe_samples"), (_checkpoint, "save_checkpoint")):
     work = getattr(module, name)
 
     def full(*arguments):

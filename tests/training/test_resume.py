@@ -4,6 +4,7 @@ import itertools
 import json
 import math
 import re
+import signal
 import time
 
 import pytest
@@ -15,7 +16,7 @@ for package in ("accelerate", "matplotlib", "safetensors", "tensorboard", "tomli
 from tiny_runs import killed_when, place, recipe_file, rows, same_run, started  # noqa: E402
 
 from dynamic_kd.models import RFBTeacher, save_model  # noqa: E402
-from dynamic_kd.training import _loop, _stage, _train, recipe_toml, resumable, train  # noqa: E402
+from dynamic_kd.training import _checkpoint, _loop, _train, recipe_toml, resumable, train  # noqa: E402
 
 BOUNDARIES = [(1, 1), (1, 2), (2, 1), (2, 2), (2, 3)]
 
@@ -29,7 +30,7 @@ class StoppedError(Exception):
 def test_a_run_stopped_around_a_checkpoint_ends_with_the_same_bits(
     whole, tiny, tmp_path, monkeypatch, no_figures, boundary, moment
 ):
-    write = _stage.save_checkpoint
+    write = _checkpoint.save_checkpoint
 
     def stopping(*arguments):
         here = (arguments[-1].stage, arguments[-1].epoch) == boundary
@@ -40,9 +41,9 @@ def test_a_run_stopped_around_a_checkpoint_ends_with_the_same_bits(
             raise StoppedError
 
     with monkeypatch.context() as patched:
-        patched.setattr(_stage, "save_checkpoint", stopping)
+        patched.setattr(_checkpoint, "save_checkpoint", stopping)
         with pytest.raises(StoppedError):
-            train(tiny(), tmp_path / "run")
+            train(tiny(), tmp_path / "run", checkpoint_every=0)
     (tmp_path / "run" / ".checkpoint.safetensors.1.partial").write_bytes(b"half of one")
     train(tiny(), tmp_path / "run", resume=True)
     same_run(tmp_path / "run", whole)
@@ -64,12 +65,129 @@ def test_a_run_that_was_killed_ends_with_the_same_bits(whole, tiny, tmp_path, no
         "in stage 2": in_stage(folder, 2, 2),
         "at a checkpoint": at_a_checkpoint(folder),
     }[moment]
-    process = started("train", recipe_file(tmp_path), "--out", folder, "--cpu")
+    process = started("train", recipe_file(tmp_path), "--out", folder, "--cpu", "--checkpoint-every", "0")
     killed_when(process, happened)
     assert process.returncode == -9
     assert not (folder / "results.json").exists()
     train(resumable(folder), folder, resume=True)
     same_run(folder, whole)
+
+
+@pytest.fixture
+def written(monkeypatch):
+    """The places of the checkpoints that are written."""
+    write, places = _checkpoint.save_checkpoint, []
+
+    def writing(path, state, place):
+        places.append((place.stage, place.epoch))
+        write(path, state, place)
+
+    monkeypatch.setattr(_checkpoint, "save_checkpoint", writing)
+    return places
+
+
+@pytest.mark.parametrize(("every", "expected"), [(0, BOUNDARIES), (math.inf, [(1, 2), (2, 2), (2, 3)])])
+def test_how_often_a_checkpoint_is_written_changes_nothing_else(
+    whole, tiny, tmp_path, no_figures, written, every, expected
+):
+    """Evaluations are after the second epoch and the last of each stage, and here each is better than those before."""
+    train(tiny(), tmp_path / "run", checkpoint_every=every)
+    assert written == expected
+    same_run(tmp_path / "run", whole)
+
+
+def test_each_stage_ends_with_a_checkpoint(tiny, tmp_path, no_figures, written):
+    train(tiny("evaluate_every=0"), tmp_path / "run", checkpoint_every=math.inf)
+    assert written == [(1, 2), (2, 3)]
+
+
+@pytest.mark.parametrize("every", [-1, -1e-9, math.nan])
+def test_times_that_there_are_not(tiny, tmp_path, every):
+    message = f"^checkpoint_every: expected seconds from 0, got {every}$"
+    with pytest.raises(ValueError, match=message):
+        train(tiny(), tmp_path / "run", checkpoint_every=every)
+    assert not (tmp_path / "run").exists()
+
+
+def end_by(signal_or_error):
+    if isinstance(signal_or_error, signal.Signals):
+        signal.raise_signal(signal_or_error)
+    raise signal_or_error
+
+
+@pytest.mark.parametrize("end", [StoppedError, signal.SIGTERM, signal.SIGINT], ids=str)
+@pytest.mark.parametrize(
+    ("step", "after"), [(("teacher", 4), (1, 1)), (("student", 6), (2, 1)), (("student", 9), (2, 2))]
+)
+def test_a_run_stopped_between_checkpoints_keeps_every_epoch_it_finished(
+    whole, tiny, tmp_path, no_figures, end, step, after
+):
+    """Steps have changed the network since the last epoch; three make one."""
+
+    def stopping(name, done, total):
+        if (name, done) == step:
+            end_by(end)
+
+    with pytest.raises(StoppedError if end is StoppedError else KeyboardInterrupt):
+        train(tiny(), tmp_path / "run", progress=stopping, checkpoint_every=math.inf)
+    assert place(tmp_path / "run" / "checkpoint.safetensors") == after
+    train(tiny(), tmp_path / "run", resume=True)
+    same_run(tmp_path / "run", whole)
+
+
+LONG = ["teacher.training.epochs=4", "training.epochs=16", "evaluate_every=8"]
+
+
+@pytest.fixture(scope="module")
+def long(tiny, tmp_path_factory):
+    """The folder of a longer run that nothing stopped."""
+    folder = tmp_path_factory.mktemp("runs") / "long"
+    train(tiny(*LONG), folder)
+    return folder
+
+
+def long_run(tmp_path):
+    """Start a longer run that writes checkpoints only where it has to: (1, 4), (2, 8) and (2, 16)."""
+    words = ["train", recipe_file(tmp_path), "--out", tmp_path / "run", "--cpu", "--checkpoint-every", "inf"]
+    return started(*words, "--set", *LONG)
+
+
+def curve(folder):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    return [event.step for event in EventAccumulator(str(folder / "tensorboard" / "student")).Reload().Scalars("loss")]
+
+
+@pytest.mark.parametrize(
+    ("stage", "count", "kept"), [(1, 2, (0, 0)), (2, 3, (1, 4)), (2, 10, (2, 8))], ids=["first", "second", "middle"]
+)
+def test_a_run_killed_with_logs_beyond_its_checkpoint_ends_with_the_same_bits_and_logs(
+    long, tiny, tmp_path, no_figures, stage, count, kept
+):
+    folder = tmp_path / "run"
+    killed_when(long_run(tmp_path), in_stage(folder, stage, count))
+    assert place(folder / "checkpoint.safetensors") == kept
+    assert [(row["stage"], row["epoch"]) for row in rows(folder / "epochs.csv")][-1] >= (str(stage), str(count))
+    time.sleep(1)  # TensorBoard orders what it reads by the second, and a new process takes longer than one to begin
+    train(resumable(folder), folder, resume=True)
+    same_run(folder, long)
+    assert curve(folder) == list(range(1, 17))
+
+
+def test_a_run_that_is_asked_to_end_keeps_every_epoch_it_finished(long, tmp_path, no_figures):
+    folder = tmp_path / "run"
+    with long_run(tmp_path) as process:
+        while not in_stage(folder, 2, 3)():
+            assert process.poll() is None
+            time.sleep(0.002)
+        process.terminate()
+        assert process.wait(60) == 130
+    last = rows(folder / "epochs.csv")[-1]
+    # One less if it was asked while the epoch's rows were written.
+    assert int(last["epoch"]) - place(folder / "checkpoint.safetensors")[1] in (0, 1)
+    assert place(folder / "checkpoint.safetensors")[0] == 2
+    train(resumable(folder), folder, resume=True)
+    same_run(folder, long)
 
 
 def test_a_run_that_had_ended_goes_on_to_its_results(whole, tiny, tmp_path, no_figures):
@@ -83,7 +201,7 @@ def test_a_run_that_had_ended_goes_on_to_its_results(whole, tiny, tmp_path, no_f
 
 def stop(monkeypatch, recipe, folder, boundary, **settings):
     """Train until right after a checkpoint."""
-    write = _stage.save_checkpoint
+    write = _checkpoint.save_checkpoint
 
     def stopping(*arguments):
         write(*arguments)
@@ -91,9 +209,9 @@ def stop(monkeypatch, recipe, folder, boundary, **settings):
             raise StoppedError
 
     with monkeypatch.context() as patched:
-        patched.setattr(_stage, "save_checkpoint", stopping)
+        patched.setattr(_checkpoint, "save_checkpoint", stopping)
         with pytest.raises(StoppedError):
-            train(recipe, folder, **settings)
+            train(recipe, folder, checkpoint_every=0, **settings)
 
 
 def sessions(folder):
