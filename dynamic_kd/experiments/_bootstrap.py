@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -52,11 +52,12 @@ def differences(
 ) -> dict[str, Difference]:
     r"""Return how far each candidate is from the reference, with paired intervals corrected for their number.
 
-    A resample draws seeds with replacement, and images with replacement, the same for all seeds and methods; its score
-    is the mean over the drawn seeds of the score of the drawn images, made as the data set's (of maxF, the maximum of
-    their mean curve). With :math:`d_j` the difference of candidate j, :math:`d^*_j` that of a resample and
-    :math:`s_j` the latter's standard deviation, the corrected interval is :math:`d_j \pm c\,s_j`, where c is the 95%
-    quantile of :math:`\max_j |d^*_j - d_j| / s_j`.
+    A resample draws images with replacement, and seeds with replacement, one fewer than there are; its score is the
+    mean over the drawn seeds of the score of the drawn images, made as the data set's (of maxF, the maximum of their
+    mean curve). All seeds and methods have the same images, and methods of the same seeds the same seeds. With
+    :math:`d_j` the difference of candidate j, :math:`d^*_j` that of a resample and :math:`s_j` the latter's standard
+    deviation, the corrected interval is :math:`d_j \pm c\,s_j`, where c is the 95% quantile of
+    :math:`\max_j |d^*_j - d_j| / s_j`.
 
     Parameters
     ----------
@@ -72,48 +73,54 @@ def differences(
     Returns
     -------
     dict
-        From candidate to difference. Candidates without a seed that the reference has are left out, and all candidates
-        are compared on the seeds that all of them have.
+        From candidate to difference, each on the seeds that it shares with the reference; those that share none are
+        left out.
 
     Notes
     -----
-    Resampling S seeds gives a variance over seeds that is too small by the factor (S - 1) / S: with three seeds,
-    intervals are somewhat too narrow.
+    Of S seeds, S - 1 are drawn: their mean then varies as much as that of S networks does, where that of S draws would
+    vary less by the factor (S - 1) / S. Still, with two or three seeds nobody knows what a further one would do, and
+    where they differ much intervals are too narrow. A single seed is taken as it is.
 
     References
     ----------
-    Davison and Hinkley, Bootstrap Methods and their Application, 1997, section 3.8 (hierarchical data).
+    Owen, The pigeonhole bootstrap, Annals of Applied Statistics 1 (2007): rows and columns resampled independently.
+    Rao and Wu, Resampling inference with complex survey data, JASA 83 (1988): one fewer than there are.
     Westfall and Young, Resampling-Based Multiple Testing, 1993, chapter 2 (max-t).
     """
     name, own = reference
-    shown = {method: runs for method, runs in candidates.items() if runs.keys() & own.keys()}
+    shared = {method: sorted(runs.keys() & own.keys()) for method, runs in candidates.items()}
+    shown = {method: seeds for method, seeds in shared.items() if seeds}
     if not shown:
         return {}
-    seeds = sorted(set(own).intersection(*shown.values()))
-    if not seeds:
-        return {}
-    base, base_drawn = _scored([own[each] for each in seeds], score, resamples, seed)
+    base = {each: _scored(own[each], score, resamples, seed) for each in set().union(*shown.values())}
     values, drawn = [], []
-    for runs in shown.values():
-        mean, resampled = _scored([runs[each] for each in seeds], score, resamples, seed)
-        values.append(mean - base)
-        drawn.append(resampled - base_drawn)
+    for method, seeds in shown.items():
+        scored = [_scored(candidates[method][each], score, resamples, seed) for each in seeds]
+        values.append(np.mean([one - base[each][0] for each, (one, _) in zip(seeds, scored, strict=True)]))
+        apart = np.array([many - base[each][1] for each, (_, many) in zip(seeds, scored, strict=True)])
+        drawn.append(_of_drawn_seeds(apart, seed))
     corrected, p_values = _max_t(np.array(values), np.array(drawn))
-    images = len(own[seeds[0]].names)
+    images = len(next(iter(own.values())).names)
     return {
-        method: Difference(name, float(value), interval(each), Interval(*bounds), p, len(seeds), images)
+        method: Difference(name, float(value), interval(each), Interval(*bounds), p, len(shown[method]), images)
         for method, value, each, bounds, p in zip(shown, values, drawn, corrected, p_values, strict=True)
     }
 
 
-def _scored(samples: Sequence[Sample], score: str, resamples: int, seed: int) -> tuple[float, Floats]:
-    """Return the mean of a score over seeds, and that of each resample of seeds and images."""
-    alone = [_only(sample, score) for sample in samples]
-    by_seed = np.array([resampled_scores(each, resamples, seed)[score] for each in alone])
+def _scored(sample: Sample, score: str, resamples: int, seed: int) -> tuple[float, Floats]:
+    """Return a run's score, and that of each resample of images."""
+    alone = _only(sample, score)
+    return alone.scores()[score], resampled_scores(alone, resamples, seed)[score]
+
+
+def _of_drawn_seeds(values: Floats, seed: int) -> Floats:
+    """Return the mean over drawn seeds of (seeds, resamples) values."""
+    seeds, resamples = values.shape
     generator = np.random.default_rng([seed, 1])  # apart from what draws the images
-    drawn = generator.integers(0, len(samples), size=(resamples, len(samples)))
-    means = by_seed[drawn, np.arange(resamples)[:, None]].mean(axis=1)
-    return float(np.mean([each.scores()[score] for each in alone])), means
+    drawn = generator.integers(0, seeds, size=(resamples, max(1, seeds - 1)))
+    means: Floats = values[drawn, np.arange(resamples)[:, None]].mean(axis=1)
+    return means
 
 
 def _only(sample: Sample, score: str) -> Sample:

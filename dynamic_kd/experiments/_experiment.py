@@ -96,7 +96,7 @@ class Experiment:
     scores: tuple[str, ...] = SCORES
     axis: str | None = None
     paper_table: int | None = None
-    resamples: int = 5000
+    resamples: int = 20_000
     bootstrap_seed: int = 0
 
     def __post_init__(self) -> None:

@@ -10,7 +10,7 @@ from dynamic_kd._version import __version__
 from dynamic_kd.experiments._paper import paper_row
 from dynamic_kd.experiments._results import Results
 from dynamic_kd.experiments._rows import Row, Spread
-from dynamic_kd.experiments._tables import recipe_name, sentences
+from dynamic_kd.experiments._sentences import recipe_name, sentences
 
 
 def as_json(results: Results, *, paper: bool = False) -> str:

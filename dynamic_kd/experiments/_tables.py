@@ -6,53 +6,18 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from dynamic_kd._version import __version__
-from dynamic_kd.evaluation._bootstrap import LEVEL
 from dynamic_kd.evaluation._sheets import Sheet, Value
 from dynamic_kd.experiments._bootstrap import Difference
 from dynamic_kd.experiments._experiment import Experiment, Point, described, short
 from dynamic_kd.experiments._paper import PAPER_TABLES, SCORES, paper_row
 from dynamic_kd.experiments._results import Results
 from dynamic_kd.experiments._rows import Row, Spread
+from dynamic_kd.experiments._sentences import sentences
 from dynamic_kd.metrics._tables import _LATEX_ESCAPES, rounded
 
 Lines = list[list[str]]
 
-NAMED = 5  # of many runs
 WITH_DEVIATION = "{}\u00a0±\u00a0{}"  # in one line, also in narrow columns
-
-
-def sentences(results: Results) -> list[str]:
-    """Return, sentence by sentence, what the numbers are."""
-    experiment = results.experiment
-    images = len(next(iter(results.runs.values())).report.names)
-    of = "the reporting images" if results.own_choosing else "all that runs are scored on"
-    seeds = ", ".join(map(str, experiment.seeds))
-    said = [
-        f"dynamic-kd {__version__}; recipe {recipe_name(experiment.recipe)}, seeds {seeds}.",
-        f"Mean and standard deviation over seeds, of the weights after the last epoch, on {images} images ({of}).",
-    ]
-    if experiment.choose:
-        tuned = " and ".join(short(setting, experiment.axes) for setting in experiment.choose)
-        where = "the choosing images" if results.own_choosing else "these very images, for there are no others"
-        said.append(f"{tuned}: of each method the best by the mean {experiment.by} on {where}.")
-    fixed = [method.name for method in experiment.methods if method.fixed]
-    if results.references:
-        best = f"that which is best by {experiment.by} on {{}} of {', '.join(fixed)}" if len(fixed) > 1 else fixed[0]
-        chosen = "the choosing images" if results.own_choosing else "these very images"
-        said.append(
-            f"Differences are to {best.format(chosen)}. Intervals: "
-            f"{100 * LEVEL:.0f}%, by a paired bootstrap over seeds and images, both drawn with replacement, the images "
-            f"the same for all seeds and methods ({experiment.resamples} resamples, seed {experiment.bootstrap_seed}); "
-            "corrected by max-t for the number of methods compared at one point of the grid. With few seeds they are "
-            "somewhat too narrow."
-        )
-    if results.diverged:  # all of them: they are results
-        said.append(f"Diverged (the loss was no longer finite): {', '.join(results.diverged)}.")
-    if results.missing:
-        first, more = ", ".join(results.missing[:NAMED]), len(results.missing) - NAMED
-        said.append(f"Not finished: {first}{f' and {more} more' if more > 0 else ''}.")
-    return said
 
 
 def markdown(results: Results, *, paper: bool = False) -> str:
@@ -62,7 +27,9 @@ def markdown(results: Results, *, paper: bool = False) -> str:
     parts += _glance_parts(results)
     parts += [_grid(_table(results, results.rows, WITH_DEVIATION)), *sentences(results)]
     if results.references:
-        parts += [f"## Differences in {experiment.by}", _grid(_difference_lines(results))]
+        for score in _scores(experiment):
+            lines = _difference_lines(results, score)
+            parts += [f"## Differences in {score}", _grid(lines)] if len(lines) > 1 else []
     if experiment.choose:
         parts += ["## All points of the grid", _grid(_table(results, results.grid, WITH_DEVIATION))]
     if results.teachers:
@@ -147,14 +114,21 @@ def _glance_parts(results: Results) -> list[str]:
     points = list(dict.fromkeys(row.point for row in results.rows))
     if len(points) < 2:
         return []
+    most = max(len(row.runs) for row in results.rows)
     varied = [axis for axis in dict(points[0]) if len({str(dict(point)[axis]) for point in points}) > 1]
     lines = [["method", *(" ".join(str(dict(point)[axis]) for axis in varied) for point in points)]]
     for method in dict.fromkeys(row.method for row in results.rows):
-        cells = {row.point: row.scores[experiment.by] for row in results.rows if row.method == method}
-        texts = [_spread_text(cells[point], WITH_DEVIATION) if point in cells else "-" for point in points]
+        own = {row.point: row for row in results.rows if row.method == method}
+        texts = [_glance_text(own[point], experiment.by, most) if point in own else "-" for point in points]
         lines.append([method, *texts])
     settings = ", ".join(short(axis, experiment.axes) for axis in varied)
-    return [f"{experiment.by} at each {settings}:", _grid(lines), "All scores:"]
+    said = f"{experiment.by} at each {settings}, mean and standard deviation over {most} seeds (of fewer: how many):"
+    return [said, _grid(lines), "All scores:"]
+
+
+def _glance_text(row: Row, score: str, most: int) -> str:
+    text = _spread_text(row.scores[score], WITH_DEVIATION)
+    return text if len(row.runs) == most else f"{text}\u00a0({len(row.runs)})"
 
 
 def _spread_text(spread: Spread, style: str) -> str:
@@ -163,15 +137,14 @@ def _spread_text(spread: Spread, style: str) -> str:
     return style.format(rounded(spread.mean), rounded(spread.deviation))
 
 
-def _difference_lines(results: Results) -> Lines:
-    experiment = results.experiment
-    rows = [row for row in results.rows if experiment.by in row.differences]
+def _difference_lines(results: Results, score: str) -> Lines:
     varied = len({row.point for row in results.rows}) > 1
-    lines = [[*(["at"] * varied), "method", "against", "difference", "interval", "corrected interval", "p"]]
-    for row in rows:
-        found = row.differences[experiment.by]
-        at = [described(row.point, experiment.axes)] * varied
-        lines.append([*at, row.method, found.reference, *difference_text(found)])
+    lines = [[*(["at"] * varied), "method", "against", "seeds", "difference", "interval", "corrected interval", "p"]]
+    for row in results.rows:
+        if score in row.differences:
+            found = row.differences[score]
+            at = [described(row.point, results.experiment.axes)] * varied
+            lines.append([*at, row.method, found.reference, str(found.seeds), *difference_text(found)])
     return lines
 
 
@@ -242,8 +215,3 @@ def _tabular(lines: Lines) -> str:
 
 def _escaped(text: str) -> str:
     return text.translate(_LATEX_ESCAPES)
-
-
-def recipe_name(recipe: str) -> str:
-    """Return a recipe's name, without the place of its file."""
-    return recipe.replace("\\", "/").rpartition("/")[2]

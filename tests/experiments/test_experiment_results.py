@@ -27,6 +27,7 @@ from dynamic_kd.experiments import (  # noqa: E402
     visual_comparison,
     write_results,
 )
+from dynamic_kd.experiments._bootstrap import _of_drawn_seeds  # noqa: E402
 from dynamic_kd.experiments._paper import PAPER_TABLES, paper_row  # noqa: E402
 from dynamic_kd.experiments._results import _best, _chosen, _references  # noqa: E402
 from dynamic_kd.experiments._rows import Row, RunResult, Spread, grid_rows  # noqa: E402
@@ -123,7 +124,7 @@ def test_the_bootstrap_is_that_of_a_slow_loop(score):
     runs = {name: {seed: random_sample(rng, images) for seed in seeds} for name in ("ref", "a", "b", "c")}
     found = differences({name: runs[name] for name in "abc"}, ("ref", runs["ref"]), score, resamples=resamples, seed=9)
     of_images = np.random.default_rng(9).integers(0, images, (resamples, images))
-    of_seeds = np.random.default_rng([9, 1]).integers(0, len(seeds), (resamples, len(seeds)))
+    of_seeds = np.random.default_rng([9, 1]).integers(0, len(seeds), (resamples, len(seeds) - 1))
     values, resampled = {}, {}
     for name in "abc":
         whole = [drawn_scores(runs[each][seed], score, range(images)) for each in (name, "ref") for seed in seeds]
@@ -133,7 +134,7 @@ def test_the_bootstrap_is_that_of_a_slow_loop(score):
             difference = 0.0
             for seed in chosen:
                 own, other = (drawn_scores(runs[each][seeds[seed]], score, drawn) for each in (name, "ref"))
-                difference += (own - other) / len(seeds)
+                difference += (own - other) / len(chosen)
             resampled[name].append(difference)
     largest = []
     spread = {name: np.std(resampled[name], ddof=1) for name in "abc"}
@@ -163,13 +164,31 @@ def test_the_correction_widens_with_candidates_and_the_same_runs_do_not_differ()
     assert (same.value, same.interval, same.corrected, same.p) == (0, (0, 0), (0, 0), 1)
 
 
-def test_only_seeds_that_all_have_are_compared():
+def test_each_candidate_is_compared_on_the_seeds_that_it_shares_with_the_reference():
     rng = np.random.default_rng(0)
     own = {seed: random_sample(rng, 5) for seed in (0, 1, 2)}
-    some = {seed: random_sample(rng, 5) for seed in (1, 2)}
-    found = differences({"a": own, "b": some, "none": {7: some[1]}}, ("r", own), "MAE", resamples=20, seed=0)
-    assert {name: each.seeds for name, each in found.items()} == {"a": 2, "b": 2}
+    every = {seed: random_sample(rng, 5) for seed in (0, 1, 2)}
+    some = {seed: every[seed] for seed in (1, 2)}
+    others = {"every": every, "some": some, "one": {2: every[2], 8: every[1]}, "none": {7: some[1]}}
+    found = differences(others, ("r", own), "MAE", resamples=20, seed=0)
+    assert {name: each.seeds for name, each in found.items()} == {"every": 3, "some": 2, "one": 1}
+    for name, each in found.items():
+        expected = [
+            sample.rows["MAE"].mean() - own[seed].rows["MAE"].mean()
+            for seed, sample in others[name].items()
+            if seed in own
+        ]
+        assert each.value == pytest.approx(np.mean(expected), abs=1e-12)
+    alone = differences({"every": every}, ("r", own), "MAE", resamples=20, seed=0)["every"]
+    assert found["every"].interval == alone.interval
     assert differences({"a": {7: some[1]}}, ("r", own), "MAE", resamples=20, seed=0) == {}
+
+
+def test_seeds_vary_in_the_bootstrap_as_networks_do():
+    values = [0.1, 0.2, 0.6, 0.4]
+    drawn = _of_drawn_seeds(np.repeat(np.array(values)[:, None], 40_000, axis=1), 0)
+    assert drawn.mean() == pytest.approx(np.mean(values), abs=0.003)
+    assert drawn.var() == pytest.approx(np.var(values, ddof=1) / len(values), rel=0.03)
 
 
 def row(method, rate, choosing, report, seeds=2, point=()):
@@ -280,7 +299,8 @@ def test_the_tables_hold_all_that_was_found(finished, results, tmp_path):
         "on 6 images (the reporting images)",
         "of each method the best by the mean maxF on the choosing images",
         "Differences are to s = 0.5. Intervals: 95%, by a paired bootstrap over seeds and images",
-        "(200 resamples, seed 0); corrected by max-t for the number of methods",
+        "(200 resamples, seed 0); corrected by max-t, as is p, for the number of methods",
+        "## Differences in MAE\n\n| method | against | seeds | difference | interval |",
         "## Teachers",
         "| s = 0.5 | s=0.5 | .845 / .805 / .061 | .902 / .889 / .034 |",
         "## How well α finds the spoilt samples",
@@ -320,7 +340,9 @@ def test_several_points_are_first_seen_at_a_glance(tmp_path):
     runs = {
         run.name: RunResult(run.name, tmp_path, random_sample(rng, 3), None, {"noise": known})
         for run in plan.runs
-        if not run.recipe.teacher_only and "dynamic--teacher_epoch=3" not in run.name
+        if not run.recipe.teacher_only
+        and "dynamic--teacher_epoch=3" not in run.name
+        and run.name != "s=0.5--teacher_epoch=6--learning_rate=0.1--seed1"
     }
     rows = grid_rows(experiment, plan, runs)
     rows = [each for each in rows if dict(each.chosen)["training.learning_rate"] == 0.1]
@@ -328,11 +350,13 @@ def test_several_points_are_first_seen_at_a_glance(tmp_path):
                       missing=(), own_choosing=False, teachers={}, cells=plan.cells)  # fmt: skip
     text = markdown(results)
     epochs = [dict(each.point)["teacher_epoch"] for each in rows if each.method == "s = 0.5"]
-    assert f"maxF at each teacher_epoch:\n\n| method | {' | '.join(map(str, epochs))} |\n" in text
+    assert "maxF at each teacher_epoch, mean and standard deviation over 2 seeds (of fewer: how many):\n\n" in text
+    assert f"\n\n| method | {' | '.join(map(str, epochs))} |\n" in text
     for each in rows:
         line = next(line for line in text.splitlines() if line.startswith(f"| {each.method} |"))
         cell = line.split("|")[2 + epochs.index(dict(each.point)["teacher_epoch"])]
         assert cell.split()[0] == f"{each.scores['maxF'].mean:.3f}"[1:]
+        assert ("(1)" in cell) == (len(each.runs) == 1)
     methods = ", ".join(dict.fromkeys(each.method for each in rows if dict(each.point)["teacher_epoch"] == epochs[0]))
     assert f"| {methods} | .250 | .500 | 1.000 | .750 |" in text
 
