@@ -53,20 +53,10 @@ def in_stage(folder, stage, count):
     return lambda: sum(row["stage"] == str(stage) for row in rows(folder / "epochs.csv")) >= count
 
 
-def at_a_checkpoint(folder):
-    return lambda: place(folder / "checkpoint.safetensors") >= (2, 1)
-
-
-@pytest.mark.parametrize("moment", ["in stage 1", "in stage 2", "at a checkpoint"])
-def test_a_run_that_was_killed_ends_with_the_same_bits(whole, tiny, tmp_path, no_figures, moment):
+def test_a_run_that_was_killed_ends_with_the_same_bits(whole, tiny, tmp_path, no_figures):
     folder = tmp_path / "run"
-    happened = {
-        "in stage 1": in_stage(folder, 1, 1),
-        "in stage 2": in_stage(folder, 2, 2),
-        "at a checkpoint": at_a_checkpoint(folder),
-    }[moment]
     process = started("train", recipe_file(tmp_path), "--out", folder, "--cpu", "--checkpoint-every", "0")
-    killed_when(process, happened)
+    killed_when(process, lambda: place(folder / "checkpoint.safetensors") >= (2, 1))
     assert process.returncode == -9
     assert not (folder / "results.json").exists()
     train(resumable(folder), folder, resume=True)
