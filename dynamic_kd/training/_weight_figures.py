@@ -90,9 +90,7 @@ def _panel(
     threshold: float | None,
     shades: Any,
 ) -> Any:
-    drawn = axes.hexbin(
-        teacher, student, gridsize=_CELLS, extent=(0, 1, 0, 1), mincnt=1, cmap=shades, norm="log", linewidths=0.2
-    )
+    drawn = axes.hexbin(teacher, student, gridsize=_CELLS, extent=(0, 1, 0, 1), mincnt=1, cmap=shades, linewidths=0.2)
     axes.plot([0, 1], [0, 1], color=_ORANGE, linewidth=1)
     if threshold is not None:
         axes.axvline(threshold, color="0.45", linewidth=0.8, linestyle=(0, (4, 3)))

@@ -299,7 +299,8 @@ def test_opencv_is_silent_only_while_it_decodes(log_level):
     spoilt[middle : middle + 8] = b"\xff" * 8
     with Stderr() as alone:
         cv2.imdecode(np.frombuffer(bytes(spoilt), np.uint8), cv2.IMREAD_GRAYSCALE)
-    assert any("TIFF" in line for line in alone.lines)
+    if not any("TIFF" in line for line in alone.lines):
+        pytest.skip(f"OpenCV {cv2.__version__} says nothing of this image by itself")
     with Stderr() as ours:
         answer(gray_levels, bytes(spoilt))
     assert ours.lines == []
