@@ -1,6 +1,7 @@
 """Max F of every candidate on ECSSD, with the clean teacher and with 30% of its maps another image's."""
 
 import matplotlib.pyplot as plt
+from ink import in_ink
 from measured import experiment
 
 STYLES = {0.0: ("#3a9bd9", "clean teacher"), 0.3: ("#d55e00", "30% of its maps swapped")}
@@ -35,8 +36,4 @@ def draw(ink):
     axes.set_xlabel("max F on 100 images, mean and standard deviation over seeds")
     axes.grid(axis="x", color=ink, alpha=0.15)
     axes.legend(frameon=False, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1), labelcolor=ink)
-    axes.tick_params(colors=ink)
-    axes.xaxis.label.set_color(ink)
-    for side, spine in axes.spines.items():
-        spine.set_visible(side in ("left", "bottom"))
-        spine.set_color(ink)
+    in_ink(axes, ink)

@@ -1,6 +1,7 @@
 """Max F of every run of Table 3 on ECSSD, over method and learning rate; runs that were lost are crosses below."""
 
 import matplotlib.pyplot as plt
+from ink import in_ink
 from measured import experiment
 
 COLOURS = {0.001: "#3a9bd9", 0.005: "#d55e00", 0.01: "#009e73"}
@@ -34,11 +35,7 @@ def draw(ink):
     axes.set_xticks(range(len(methods)), labels=[method.replace(" + ", "\n+ ") for method in methods])
     axes.set(ylabel="max F on 100 images", ylim=(LOWEST - 0.009, None))
     axes.legend(frameon=False, ncols=3, loc="upper center", bbox_to_anchor=(0.5, 1.13), labelcolor=ink)
-    axes.tick_params(colors=ink)
-    axes.yaxis.label.set_color(ink)
-    for side, spine in axes.spines.items():
-        spine.set_visible(side in ("left", "bottom"))
-        spine.set_color(ink)
+    in_ink(axes, ink)
 
 
 def cell(axes, place, values, seeds, colour):

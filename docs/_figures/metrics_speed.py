@@ -1,6 +1,7 @@
 """Time of the five metrics of papers for one image, as measured in benchmarks/results."""
 
 import matplotlib.pyplot as plt
+from ink import in_ink
 from measured import rows
 
 COLOURS = {"PySODMetrics": "#d55e00", "NumPy": "#3a9bd9", "numba": "#e69f00", "GPU": "#009e73"}
@@ -19,12 +20,9 @@ def draw(ink):
     on_one_core(left)
     on_a_gpu(right)
     for axes in (left, right):
-        axes.tick_params(colors=ink, which="both")
-        for text in (axes.title, axes.xaxis.label, axes.yaxis.label, *axes.get_legend().get_texts()):
+        in_ink(axes, ink)
+        for text in (axes.title, *axes.get_legend().get_texts()):
             text.set_color(ink)
-        for side, spine in axes.spines.items():
-            spine.set_visible(side in ("left", "bottom"))
-            spine.set_color(ink)
 
 
 def on_one_core(axes):

@@ -1,6 +1,7 @@
 """Max F on ECSSD over the share of wrong maps, and at 30% of other kinds; bands are one deviation over seeds."""
 
 import matplotlib.pyplot as plt
+from ink import in_ink
 from measured import experiment
 
 STYLES = {
@@ -48,9 +49,4 @@ def draw(ink):
     right.set_xticklabels([kind.replace("_", " ") for kind in kinds])
     figure.legend(loc="outside upper center", frameon=False, ncols=3, labelcolor=ink)
     for axes in (left, right):
-        axes.tick_params(colors=ink)
-        axes.xaxis.label.set_color(ink)
-        axes.yaxis.label.set_color(ink)
-        for side, spine in axes.spines.items():
-            spine.set_visible(side in ("left", "bottom"))
-            spine.set_color(ink)
+        in_ink(axes, ink)

@@ -30,8 +30,9 @@ def sentences(results: Results) -> list[str]:
         chosen = "the choosing images" if results.own_choosing else "these very images"
         said.append(
             f"Differences are to {best.format(chosen)}. Intervals: "
-            f"{100 * LEVEL:.0f}%, by a paired bootstrap over seeds and images, both drawn with replacement, the images "
-            f"the same for all seeds and methods ({experiment.resamples} resamples, seed {experiment.bootstrap_seed}); "
+            f"{100 * LEVEL:.0f}%, by a paired bootstrap over seeds and images, both drawn with replacement, of the "
+            "seeds one fewer than there are, and the images the same for all seeds and methods "
+            f"({experiment.resamples} resamples, seed {experiment.bootstrap_seed}); "
             "corrected by max-t, as is p, for the number of methods compared at one point of the grid. With two or "
             "three seeds that differ much they are too narrow."
         )

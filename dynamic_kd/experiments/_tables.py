@@ -115,8 +115,8 @@ def _glance_parts(results: Results) -> list[str]:
     if len(points) < 2:
         return []
     most = max(len(row.runs) for row in results.rows)
-    varied = [axis for axis in dict(points[0]) if len({str(dict(point)[axis]) for point in points}) > 1]
-    lines = [["method", *(" ".join(str(dict(point)[axis]) for axis in varied) for point in points)]]
+    varied = [axis for axis in _axes_of(results, results.rows) if axis not in experiment.choose]
+    lines = [["method", *(" ".join(str(dict(point).get(axis, "-")) for axis in varied) for point in points)]]
     for method in dict.fromkeys(row.method for row in results.rows):
         own = {row.point: row for row in results.rows if row.method == method}
         texts = [_glance_text(own[point], experiment.by, most) if point in own else "-" for point in points]

@@ -361,6 +361,20 @@ def test_several_points_are_first_seen_at_a_glance(tmp_path):
     assert f"| {methods} | .250 | .500 | 1.000 | .750 |" in text
 
 
+def test_points_of_several_grids_are_told_apart_at_a_glance(tmp_path):
+    grids = "[[grid]]\nloss.p = [0.3]\n[[grid]]\nloss.temperature = [2.0]\n"
+    (tmp_path / "grids.toml").write_text(TAUGHT[: TAUGHT.index("[grid]")] + grids, encoding="utf-8")
+    experiment = read_experiment(tmp_path / "grids.toml")
+    plan, rng = plan_experiment(experiment, tmp_path), np.random.default_rng(0)
+    samples = {run.name: random_sample(rng, 3) for run in plan.runs if not run.recipe.teacher_only}
+    runs = {name: RunResult(name, tmp_path, sample, None, {}) for name, sample in samples.items()}
+    rows = tuple(grid_rows(experiment, plan, runs))
+    results = Results(experiment=experiment, rows=rows, grid=rows, runs=runs, references={}, diverged=(),
+                      missing=(), own_choosing=False, teachers={}, cells=plan.cells)  # fmt: skip
+    assert "maxF at each p, temperature, mean and" in markdown(results)
+    assert "| method | 0.3 - | - 2.0 |\n" in markdown(results)
+
+
 def test_what_is_not_finished_is_named_and_the_rest_reported(finished, tmp_path):
     experiment, plan, folder = finished
     with pytest.raises(ValueError, match="nowhere: expected a finished run, got none of 12; run the experiment first"):
