@@ -84,7 +84,7 @@ def resampled_scores(sample: Sample, resamples: int, seed: int) -> dict[str, Flo
     table = np.column_stack([*sample.rows.values(), *(curve for _, curve in sample.curves.values())])
     parts: dict[str, list[Floats]] = {score: [] for score in (*sample.rows, *sample.curves)}
     for drawn in draws(images, resamples, seed):
-        means = _times_drawn(drawn) @ table / images
+        means = times_drawn(drawn) @ table / images
         for column, score in enumerate(sample.rows):
             parts[score].append(means[:, column])
         start = len(sample.rows)
@@ -100,7 +100,7 @@ def interval(values: Floats) -> Interval:
     return Interval(float(low), float(high))
 
 
-def _times_drawn(drawn: npt.NDArray[np.int64]) -> Floats:
+def times_drawn(drawn: npt.NDArray[np.int64]) -> Floats:
     """Count how often each resample drew each image, shape (resamples, images)."""
     resamples, images = drawn.shape
     flat = drawn + images * np.arange(resamples)[:, None]

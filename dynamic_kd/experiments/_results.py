@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dynamic_kd.evaluation._score_method import sample_of
-from dynamic_kd.experiments._bootstrap import Difference, differences
+from dynamic_kd.experiments._bootstrap import Difference, compared, resampled_runs
 from dynamic_kd.experiments._experiment import Experiment, Point
 from dynamic_kd.experiments._folder import has_diverged, result_file, run_folder, state_of
 from dynamic_kd.experiments._plan import Cell, Plan, PlannedRun
@@ -144,19 +144,18 @@ def _references(experiment: Experiment, rows: list[Row]) -> dict[Point, str]:
 def _with_differences(
     experiment: Experiment, rows: list[Row], runs: Mapping[str, RunResult], references: Mapping[Point, str]
 ) -> tuple[Row, ...]:
-    """Compare the methods at each point with the best fixed weight there."""
-    samples = {(row.point, row.method): {seed: runs[name].report for seed, name in row.runs.items()} for row in rows}
+    """Compare the methods at each point with the best fixed weight there.
+
+    A run may stand at many points: each is resampled once for all of them. The resamples of one score are held at once.
+    """
+    samples = {name: runs[name].report for row in rows if row.point in references for name in row.runs.values()}
     found: dict[tuple[Point, str], dict[str, Difference]] = {}
-    for point, reference in references.items():
-        others = {method: own for (place, method), own in samples.items() if place == point and method != reference}
-        for score in experiment.scores:
-            known = differences(
-                others,
-                (reference, samples[point, reference]),
-                score,
-                resamples=experiment.resamples,
-                seed=experiment.bootstrap_seed,
-            )
-            for method, each in known.items():
+    for score in experiment.scores:
+        drawn = resampled_runs(samples, score, resamples=experiment.resamples, seed=experiment.bootstrap_seed)
+        for point, reference in references.items():
+            here = [row for row in rows if row.point == point]
+            own = {row.method: {seed: drawn[name] for seed, name in row.runs.items()} for row in here}
+            base = own.pop(reference)
+            for method, each in compared(own, (reference, base), experiment.bootstrap_seed).items():
                 found.setdefault((point, method), {})[score] = each
     return tuple(replace(row, differences=found.get((row.point, row.method), {})) for row in rows)

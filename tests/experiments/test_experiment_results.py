@@ -14,9 +14,10 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 for package in ("accelerate", "matplotlib", "safetensors", "tensorboard", "tomli_w"):
     pytest.importorskip(package, reason=f"{package} is not installed")
 
-from dynamic_kd.evaluation._bootstrap import Sample  # noqa: E402
+from dynamic_kd.evaluation._bootstrap import Sample, resampled_scores  # noqa: E402
 from dynamic_kd.experiments import (  # noqa: E402
     Results,
+    _bootstrap,
     differences,
     f_measure_curves,
     plan_experiment,
@@ -27,9 +28,9 @@ from dynamic_kd.experiments import (  # noqa: E402
     visual_comparison,
     write_results,
 )
-from dynamic_kd.experiments._bootstrap import _of_drawn_seeds  # noqa: E402
+from dynamic_kd.experiments._bootstrap import _of_drawn_seeds, resampled_runs  # noqa: E402
 from dynamic_kd.experiments._paper import PAPER_TABLES, paper_row  # noqa: E402
-from dynamic_kd.experiments._results import _best, _chosen, _references  # noqa: E402
+from dynamic_kd.experiments._results import _best, _chosen, _references, _with_differences  # noqa: E402
 from dynamic_kd.experiments._rows import Row, RunResult, Spread, grid_rows  # noqa: E402
 from dynamic_kd.experiments._tables import markdown  # noqa: E402
 from dynamic_kd.training import _results, read_records, train  # noqa: E402
@@ -184,6 +185,28 @@ def test_each_candidate_is_compared_on_the_seeds_that_it_shares_with_the_referen
     assert differences({"a": {7: some[1]}}, ("r", own), "MAE", resamples=20, seed=0) == {}
 
 
+@pytest.mark.parametrize("score", ["MAE", "maxF"])
+def test_runs_are_resampled_together_and_in_blocks_as_each_alone(score, monkeypatch):
+    rng = np.random.default_rng(0)
+    samples = {name: random_sample(rng, 5) for name in "abc"}
+    alone = {name: resampled_runs({name: samples[name]}, score, resamples=50, seed=3)[name] for name in "abc"}
+    monkeypatch.setattr(_bootstrap, "_BLOCK", 7)
+    monkeypatch.setattr("dynamic_kd.evaluation._bootstrap._BUDGET", 8 * 5 * 20)
+    together = resampled_runs(samples, score, resamples=50, seed=3)
+    for name, (value, drawn, images) in together.items():
+        assert (value, images) == (alone[name].score, 5)
+        np.testing.assert_allclose(drawn, alone[name].drawn, rtol=1e-13)
+        np.testing.assert_allclose(drawn, resampled_scores(samples[name], 50, seed=3)[score], rtol=1e-13)
+    assert resampled_runs({}, score, resamples=50, seed=3) == {}
+
+
+def test_runs_of_different_images_are_not_compared():
+    rng = np.random.default_rng(0)
+    own, other = random_sample(rng, 5), replace(random_sample(rng, 5), names=tuple("abcde"))
+    with pytest.raises(ValueError, match=r"^expected all runs to be scored on the same images, got 2 sets of images$"):
+        differences({"a": {0: other}}, ("r", {0: own}), "MAE", resamples=20, seed=0)
+
+
 def test_seeds_vary_in_the_bootstrap_as_networks_do():
     values = [0.1, 0.2, 0.6, 0.4]
     drawn = _of_drawn_seeds(np.repeat(np.array(values)[:, None], 40_000, axis=1), 0)
@@ -263,6 +286,37 @@ def test_what_does_not_depend_on_the_axis_stands_beside_something_that_does(tmp_
     everywhere = [each for each in grid if each.method == "cross-entropy"]
     assert len(everywhere) == 2 * len({each.point for each in everywhere})  # the rate is still to be chosen
     assert {name for each in grid for name in each.runs.values()} == runs.keys()
+
+
+def test_a_run_that_stands_at_many_points_is_resampled_once_for_each_score(tmp_path, monkeypatch):
+    (tmp_path / "taught.toml").write_text(TAUGHT, encoding="utf-8")
+    experiment = read_experiment(tmp_path / "taught.toml", ["resamples=40", "bootstrap_seed=5"])
+    plan, rng = plan_experiment(experiment, tmp_path), np.random.default_rng(0)
+    names = [run.name for run in plan.runs if not run.recipe.teacher_only]
+    runs = {name: RunResult(name, tmp_path, random_sample(rng, 3), None, {}) for name in names}
+    rows = _chosen(experiment, grid_rows(experiment, plan, runs))
+    references = _references(experiment, rows)
+    assert len(references) == 3
+    expected = {}
+    for point in references:
+        here = [row for row in rows if row.point == point]
+        of = {row.method: {seed: runs[name].report for seed, name in row.runs.items()} for row in here}
+        base = of.pop("s = 0.5")
+        for score in ("maxF", "MAE"):
+            for method, known in differences(of, ("s = 0.5", base), score, resamples=40, seed=5).items():
+                expected.setdefault((point, method), {})[score] = known
+    resampled, usual = [], _bootstrap._of_drawn_images
+    monkeypatch.setattr(
+        _bootstrap, "_of_drawn_images", lambda *given: resampled.append((id(given[0]), given[1])) or usual(*given)
+    )
+    found = _with_differences(experiment, rows, runs, references)
+    assert {(row.point, row.method): row.differences for row in found if row.differences} == expected
+    distinct = {id(runs[name].report) for row in rows for name in row.runs.values()}
+    assert len(distinct) < sum(len(row.runs) for row in rows)
+    assert sorted(resampled) == sorted((run, score) for run in distinct for score in ("maxF", "MAE"))
+    resampled.clear()
+    assert _with_differences(experiment, rows, runs, {}) == tuple(rows)
+    assert resampled == []  # nothing to compare with
 
 
 def test_rows_are_means_over_seeds_of_the_chosen_settings(finished, results):
