@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dynamic_kd._array import array_namespace
-from dynamic_kd.losses import dynamic_weight
+from dynamic_kd.losses import dynamic_weight, eliminate_noise
 
 if TYPE_CHECKING:
     from dynamic_kd._array import Array
 
 __all__ = ["gradual", "normalized", "relative"]
-
-UNTRUSTED = 0.01  # the weight of a teacher that is not to be trusted, the paper's ε
 
 
 def normalized(teacher_iou: Array, student_error: Array, teacher_cross_entropy: Array) -> Array:
@@ -46,7 +44,8 @@ def relative(teacher_iou: Array, student_error: Array, teacher_cross_entropy: Ar
     """Return one half where the teacher is not much worse than the student himself, and next to nothing elsewhere.
 
     A teacher's IoU that is low on an image on which the student's is low as well says that the image is hard; only
-    under three quarters of the student's does it say that the map is wrong.
+    under three quarters of the student's does it say that the map is wrong. ``loss.weighting = 0.5`` with
+    ``loss.noise_elimination = "relative"`` is the same, and what is to be used; ``ecssd-final`` was begun before it.
 
     Parameters
     ----------
@@ -56,7 +55,7 @@ def relative(teacher_iou: Array, student_error: Array, teacher_cross_entropy: Ar
     Returns
     -------
     array
-        θ of each image, shape (B,): 0.5, or 0.01 where α < 0.75 (1 - β).
+        θ of each image, shape (B,): 0.5, or 0.01 where α is not above 0.75 (1 - β).
 
     Examples
     --------
@@ -65,8 +64,7 @@ def relative(teacher_iou: Array, student_error: Array, teacher_cross_entropy: Ar
     array([0.5 , 0.01])
     """
     xp = array_namespace(teacher_iou)
-    trusted = teacher_iou >= 0.75 * (1 - student_error)
-    return xp.where(trusted, xp.full_like(teacher_iou, 0.5), xp.full_like(teacher_iou, UNTRUSTED))
+    return eliminate_noise(xp.full_like(teacher_iou, 0.5), teacher_iou, threshold=0.75 * (1 - student_error))
 
 
 def gradual(teacher_iou: Array, student_error: Array, teacher_cross_entropy: Array) -> Array:

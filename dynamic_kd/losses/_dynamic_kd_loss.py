@@ -13,7 +13,7 @@ from dynamic_kd.losses._dynamic_kd_terms import DynamicKDTerms, terms_of
 from dynamic_kd.losses._inputs import pixels
 from dynamic_kd.losses._mix import MIXES, Mix
 from dynamic_kd.losses._soft_iou import GRANULARITIES, Granularity
-from dynamic_kd.losses._weighting import Weighting, check_weighting
+from dynamic_kd.losses._weighting import NoiseElimination, Weighting, check_weighting
 
 REDUCTIONS = ("mean", "sum", "none")
 IMPLEMENTATIONS = ("auto", "eager", "fused")
@@ -45,15 +45,20 @@ class DynamicKDLoss:
         In [0, 1]; a teacher counts only if its soft IoU exceeds it (equation 6).
     noise_weight : float
         Weight ε in [0, 1] of a teacher that does not (equation 6).
+    noise_ratio : float
+        In [0, 1]; with ``noise_elimination="relative"`` a teacher counts only if its soft IoU exceeds so much of the
+        student's own, 1 - β.
     weighting : str, float or function
         Where θ comes from, for ablations: ``"dynamic"`` (equations 3 and 6), ``"dynamic_no_threshold"``
         (equation 3 alone), ``"a2dele"`` (exp(-70 · the teacher's cross-entropy), the adaptive weight of A2dele, here
         taken per image), ``"none"`` (θ = 0: cross-entropy alone), a number in [0, 1] (the same for every image), or a
         function ``(teacher_iou, student_error, teacher_cross_entropy) -> weight`` of arrays (B,), or (B, H, W) at
         pixel granularity.
-    noise_elimination : bool, optional
+    noise_elimination : bool or "relative", optional
         Whether a teacher at or under the threshold gets the weight ε (equation 6). By default that is so with
-        ``"dynamic"`` alone; True adds it to a number, to ``"a2dele"`` or to a function.
+        ``"dynamic"`` alone; True adds it to a number, to ``"a2dele"`` or to a function. ``"relative"`` compares the
+        teacher with the student instead of with a number: where both are bad, the image is hard and the teacher still
+        worth hearing; where the teacher alone is bad, its map is wrong.
     mix : {"convex", "additive", "matched"}
         How the two losses make one: ``"convex"`` is equation 5, ``"additive"`` is θ L_KL + L_CE, and ``"matched"`` is
         equation 5 with the divergence scaled, image by image, so that its gradient is as large as the
@@ -105,8 +110,9 @@ class DynamicKDLoss:
     temperature: float = 5.0
     noise_threshold: float = 0.5
     noise_weight: float = 0.01
+    noise_ratio: float = 0.75
     weighting: Weighting = "dynamic"
-    noise_elimination: bool | None = None
+    noise_elimination: NoiseElimination = None
     mix: Mix = "convex"
     granularity: Granularity = "image"
     temperature_squared: bool = True
@@ -116,7 +122,7 @@ class DynamicKDLoss:
 
     def __post_init__(self) -> None:
         """Check the settings."""
-        for name in ("p", "noise_threshold", "noise_weight"):
+        for name in ("p", "noise_threshold", "noise_weight", "noise_ratio"):
             check_number(name, getattr(self, name), low=0, high=1)
         check_number("temperature", self.temperature, low=1e-3, high=1e6)
         check_weighting(self.weighting, self.noise_elimination)

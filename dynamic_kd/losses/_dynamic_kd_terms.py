@@ -11,7 +11,7 @@ from dynamic_kd.losses._mix import blend, matching_factor, pixel_mean
 from dynamic_kd.losses._soft_iou import disagreement, overlap
 from dynamic_kd.losses._stable import sigmoid
 from dynamic_kd.losses._temperature_kl import bernoulli_kl
-from dynamic_kd.losses._weighting import weight_function
+from dynamic_kd.losses._weighting import threshold_of, weight_function
 
 if TYPE_CHECKING:
     from dynamic_kd.losses._dynamic_kd_loss import DynamicKDLoss
@@ -28,7 +28,7 @@ class DynamicKDTerms(NamedTuple):
     weight: Array
     """Weight of the teacher, θ."""
     reliable: Array
-    """Whether α exceeds the noise threshold, whatever the weighting (boolean)."""
+    """Whether α exceeds the noise threshold or, if noise is relative, that share of 1 - β; whatever the weighting."""
     kl: Array
     """Mean divergence from the teacher over the valid pixels, with T² if that is on."""
     ce: Array
@@ -49,14 +49,7 @@ def terms_of(pixels: Pixels, settings: DynamicKDLoss, xp: Namespace) -> DynamicK
     ce = bernoulli_cross_entropy(student, target, xp)
     teacher_ce = bernoulli_cross_entropy(teacher, target, xp)
 
-    strategy = weight_function(
-        settings.weighting,
-        p=settings.p,
-        noise_elimination=settings.noise_elimination,
-        noise_threshold=settings.noise_threshold,
-        noise_weight=settings.noise_weight,
-        xp=xp,
-    )
+    strategy = weight_function(settings, xp)
     weight = strategy(teacher_iou, student_error, pixel_mean(teacher_ce, valid, xp) if by_image else teacher_ce)
     if getattr(weight, "shape", None) != teacher_iou.shape:
         raise ValueError(
@@ -76,7 +69,7 @@ def terms_of(pixels: Pixels, settings: DynamicKDLoss, xp: Namespace) -> DynamicK
         loss = blend(settings.mix, weight, pull_mean, ce_mean)
     else:
         loss = pixel_mean(blend(settings.mix, weight, pull, ce), valid, xp)
-    reliable = teacher_iou > settings.noise_threshold
+    reliable = teacher_iou > threshold_of(settings, student_error)
     return DynamicKDTerms(teacher_iou, student_error, weight, reliable, kl_mean, ce_mean, loss)
 
 

@@ -13,7 +13,7 @@ def eliminate_noise(
     weight: Array,
     teacher_iou: Array,
     *,
-    threshold: float = 0.5,
+    threshold: float | Array = 0.5,
     noise_weight: float = 0.01,
     xp: Namespace | None = None,
 ) -> Array:
@@ -29,8 +29,9 @@ def eliminate_noise(
         Weights θ, floating point.
     teacher_iou : array, same shape
         Confidence α of the teacher in [0, 1].
-    threshold : float
-        In [0, 1]; a teacher exactly at the threshold is not trusted.
+    threshold : float or array, same shape
+        In [0, 1]; a teacher exactly at the threshold is not trusted. An array has a threshold for each weight, such as
+        a share of the student's own IoU.
     noise_weight : float
         Weight ε in [0, 1] of an untrusted teacher.
     xp : module, optional
@@ -46,16 +47,22 @@ def eliminate_noise(
     TypeError
         If the arrays come from different libraries.
     ValueError
-        If a setting lies outside [0, 1].
+        If a setting lies outside [0, 1], or the shapes differ.
 
     Examples
     --------
     >>> import numpy as np
     >>> eliminate_noise(np.array([0.6, 0.4, 0.3]), np.array([0.9, 0.5, 0.2]))
     array([0.6 , 0.01, 0.01])
+    >>> student_iou = np.array([0.8, 0.3, 0.8])
+    >>> eliminate_noise(np.array([0.6, 0.4, 0.3]), np.array([0.9, 0.5, 0.2]), threshold=0.75 * student_iou)
+    array([0.6 , 0.4 , 0.01])
     """
-    check_number("threshold", threshold, low=0, high=1)
     check_number("noise_weight", noise_weight, low=0, high=1)
     xp = array_namespace(weight, teacher_iou) if xp is None else xp
     check_unit_pair(("weight", weight), ("teacher_iou", teacher_iou), xp)
+    if hasattr(threshold, "shape"):
+        check_unit_pair(("threshold", threshold), ("teacher_iou", teacher_iou), xp)
+    else:
+        check_number("threshold", threshold, low=0, high=1)
     return xp.where(teacher_iou > threshold, weight, xp.full_like(weight, noise_weight))

@@ -10,7 +10,7 @@ for package in ("accelerate", "matplotlib", "safetensors", "tensorboard", "tomli
     pytest.importorskip(package, reason=f"{package} is not installed")
 
 from dynamic_kd.experiments.weights import gradual, normalized, relative  # noqa: E402
-from dynamic_kd.losses import dynamic_weight  # noqa: E402
+from dynamic_kd.losses import dynamic_kd_terms, dynamic_weight  # noqa: E402
 
 SHARES = st.lists(st.tuples(st.floats(0.01, 1), st.floats(0.01, 1)), min_size=1, max_size=8)
 
@@ -31,7 +31,15 @@ def test_a_relative_weight_trusts_who_is_not_much_worse_than_the_student(pairs):
     alpha, beta = np.array(pairs).T
     weight = relative(alpha, beta, beta)
     for each, iou, error in zip(weight, alpha, beta, strict=True):
-        assert each == (0.5 if iou >= 0.75 * (1 - error) else 0.01)
+        assert each == (0.5 if iou > 0.75 * (1 - error) else 0.01)
+
+
+def test_a_relative_weight_is_a_setting_of_the_loss():
+    maps = np.random.default_rng(0).normal(size=(2, 40, 1, 4, 4))
+    mask = np.random.default_rng(1).random((40, 1, 4, 4)) < 0.4
+    terms = dynamic_kd_terms(*maps, mask, weighting=0.5, noise_elimination="relative")
+    assert {0.01, 0.5} == set(terms.weight.tolist())
+    np.testing.assert_array_equal(terms.weight, relative(terms.teacher_iou, terms.student_error, terms.ce))
 
 
 @given(SHARES)

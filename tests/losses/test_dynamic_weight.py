@@ -67,6 +67,26 @@ def test_noise_elimination_settings():
     assert eliminate_noise(weight, alpha, threshold=0.25, noise_weight=0.0).tolist() == [0.7, 0.0]
 
 
+def test_each_weight_may_have_a_threshold_of_its_own(xp, to_numpy):
+    weight, alpha, threshold = (
+        xp.asarray(values, dtype=xp.float64) for values in ([0.7, 0.6, 0.5], [0.3, 0.5, 0.4], [0.2, 0.5, 0.9])
+    )
+    assert to_numpy(eliminate_noise(weight, alpha, threshold=threshold)).tolist() == [0.7, 0.01, 0.01]
+
+
+@pytest.mark.parametrize(
+    ("threshold", "error", "message"),
+    [
+        ([0.5, 1.5], ValueError, r"threshold: expected values in \[0, 1\], got values from 0.5 to 1.5"),
+        ([0.5], ValueError, r"threshold and teacher_iou: expected equal shapes, got \(1,\) and \(2,\)"),
+        ([0, 1], TypeError, "threshold: expected real floating-point values, got int64"),
+    ],
+)
+def test_thresholds_are_checked(threshold, error, message):
+    with pytest.raises(error, match=message):
+        eliminate_noise(np.ones(2), np.ones(2), threshold=np.array(threshold))
+
+
 def test_nan_of_nan_logits_is_not_refused():
     unknown, known = np.array([math.nan]), np.array([0.6])
     for pair in ((unknown, known), (known, unknown)):

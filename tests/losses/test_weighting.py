@@ -102,3 +102,17 @@ def test_noise_may_be_eliminated_from_any_weight(weighting):
     plain = weight(weighting, noise_elimination=False, **settings)
     np.testing.assert_array_equal(filtered, np.where(terms.teacher_iou > threshold, plain, 0.05))
     assert (filtered != plain).any()
+
+
+@pytest.mark.parametrize("weighting", [0.4, "a2dele", "dynamic", lambda alpha, beta, ce: alpha])
+def test_a_teacher_may_be_noise_by_the_students_measure(weighting):
+    """Not by a number: a bad teacher of a student that is as bad is heard, a good one of a better student is not."""
+    student, teacher, target, _ = random_batch()
+    student = np.where(target, 5.0, -5.0) * np.array([1, 0.01, 1])[:, None, None]
+    settings = {"noise_elimination": "relative", "noise_ratio": 0.9, "noise_weight": 0.05, "noise_threshold": 1.0}
+    terms = dynamic_kd_terms(student, teacher, target, weighting=weighting, **settings)
+    plain = dynamic_kd_terms(student, teacher, target, weighting=weighting, noise_elimination=False)
+    trusted = terms.teacher_iou > 0.9 * (1 - terms.student_error)
+    assert trusted.tolist() == [False, True, False]
+    np.testing.assert_array_equal(terms.reliable, trusted)
+    np.testing.assert_array_equal(terms.weight, np.where(trusted, plain.weight, 0.05))

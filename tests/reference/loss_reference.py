@@ -54,10 +54,14 @@ def soft_iou(pairs):
     return sum(P * g for P, g in pairs) / sum(P + g - P * g for P, g in pairs)
 
 
-def theta(alpha, beta, teacher_ce, weighting, p, noise_elimination, noise_threshold, noise_weight):
+def passes(alpha, beta, noise_elimination, noise_threshold, noise_ratio):
+    return alpha > (noise_ratio * (1 - beta) if noise_elimination == "relative" else noise_threshold)
+
+
+def theta(alpha, beta, teacher_ce, weighting, p, noise_elimination, trusted, noise_weight):
     if noise_elimination is None:
         noise_elimination = weighting == "dynamic"
-    if noise_elimination and alpha <= noise_threshold:
+    if noise_elimination and not trusted:
         return noise_weight
     if weighting == "none":
         return 0.0
@@ -86,6 +90,7 @@ def image_terms(
     temperature=5.0,
     noise_threshold=0.5,
     noise_weight=0.01,
+    noise_ratio=0.75,
     weighting="dynamic",
     noise_elimination=None,
     mix="convex",
@@ -107,18 +112,20 @@ def image_terms(
     groups = [[k] for k in range(n)] if granularity == "pixel" else [list(range(n))]
     alphas = [soft_iou([(probability(triples[k][1]), triples[k][2]) for k in group]) for group in groups]
     betas = [1 - soft_iou([(probability(triples[k][0]), triples[k][2]) for k in group]) for group in groups]
+    reliable = [
+        passes(a, b, noise_elimination, noise_threshold, noise_ratio) for a, b in zip(alphas, betas, strict=True)
+    ]
     weights = fixed_weight
     if weights is None:
         group_ces = [sum(teacher_ces[k] for k in group) / len(group) for group in groups]
         weights = [
-            theta(alpha, beta, teacher_ce, weighting, p, noise_elimination, noise_threshold, noise_weight)
-            for alpha, beta, teacher_ce in zip(alphas, betas, group_ces, strict=True)
+            theta(alpha, beta, teacher_ce, weighting, p, noise_elimination, trusted, noise_weight)
+            for alpha, beta, teacher_ce, trusted in zip(alphas, betas, group_ces, reliable, strict=True)
         ]
     per_pixel = weights if granularity == "pixel" else [weights[0]] * n
     factor = 1.0 if mix != "matched" else fixed_factor or matching_factor(triples, temperature, temperature_squared)
     own = [1 if mix == "additive" else 1 - w for w in per_pixel]
     loss = sum(w * factor * kl + o * ce for w, kl, o, ce in zip(per_pixel, kls, own, ces, strict=True)) / n
-    reliable = [alpha > noise_threshold for alpha in alphas]
     if granularity == "image":
         return ImageTerms(alphas[0], betas[0], weights[0], reliable[0], sum(kls) / n, sum(ces) / n, loss)
     return ImageTerms(alphas, betas, weights, reliable, sum(kls) / n, sum(ces) / n, loss)

@@ -156,6 +156,22 @@ def test_noise_may_be_eliminated_from_any_weight(weighting, eliminated):
 
 
 @runs_kernels
+@pytest.mark.parametrize("weighting", [0.4, "dynamic"])
+def test_noise_may_be_what_is_worse_than_the_student(weighting):
+    """Whatever the constant threshold: the second teacher is bad, and so is its student only in the second batch."""
+    student, teacher, target = batch()
+    settings = {"weighting": weighting, "noise_elimination": "relative", "noise_weight": 0.07, "noise_threshold": 1.0}
+    for student_is_right, heard in ((True, [True, False]), (False, [True, True])):
+        inputs = [(2 * target - 1) * 0.7 * student.abs() if student_is_right else 0.01 * student - 1, teacher, target]
+        assert_as_good_as_eager(inputs, **settings)
+        _, terms = fused_dynamic_kd_loss(*inputs, return_terms=True, **settings)
+        assert terms.reliable.tolist() == heard
+        assert (abs(terms.weight - 0.07) > 1e-7).tolist() == heard
+    inputs[0] = 0.1 * student
+    assert_as_good_as_eager(inputs, **settings | {"noise_ratio": 0.0})
+
+
+@runs_kernels
 def test_the_cross_entropy_of_right_answers_keeps_its_digits():
     """By log(1 + e) it would lose them all."""
     inputs = batch("sure and right")
@@ -383,9 +399,9 @@ def test_the_loss_may_be_changed_in_place():
 def test_the_op_that_compilers_see(masked):
     student, teacher, target = batch(shape=(2, 1, 5, 7))
     valid = (target >= 0) if masked else None
-    settings = (0.7, 5.0, 0.5, 0.01, "dynamic", 0.0, True, True)
-    for reduction in ("mean", "none"):
-        given = (student.requires_grad_(), teacher, target, valid, *settings, reduction)
+    settings = 0.7, 5.0, 0.5, 0.01, "dynamic", 0.0, True
+    for relative, reduction in ((False, "mean"), (True, "none")):
+        given = (student.requires_grad_(), teacher, target, valid, *settings, relative, True, reduction)
         torch.library.opcheck(torch.ops.dynamic_kd.fused_loss.default, given)
 
 

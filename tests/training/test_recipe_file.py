@@ -23,6 +23,12 @@ def written(tmp_path):
     return write
 
 
+def test_noise_may_be_relative_in_a_file(written):
+    recipe = read_recipe("cpu", ["loss.weighting=0.5", "loss.noise_elimination=relative"])
+    assert recipe.loss.noise_elimination == "relative"
+    assert read_recipe(written(recipe_toml(recipe))) == recipe
+
+
 @pytest.mark.parametrize("name", BUNDLED)
 def test_a_recipe_written_down_is_the_same_when_read_again(name, written):
     recipe = read_recipe(name)

@@ -11,6 +11,7 @@ from torch import Tensor
 from dynamic_kd import losses
 from dynamic_kd.losses import DynamicKDTerms
 from dynamic_kd.losses._inputs import check_batch
+from dynamic_kd.losses._weighting import eliminates_noise
 from dynamic_kd.torch._fused._available import fused_unavailable_reason, reason_of_settings, reason_of_tensors
 from dynamic_kd.torch._fused._remembered import Batch, known_plan, likeness, new_plan
 from dynamic_kd.torch._fused._settings import TERMS, Settings
@@ -110,16 +111,17 @@ def _refusal(given: Batch, settings: losses.DynamicKDLoss) -> str | None:
 
 
 def _flat(settings: losses.DynamicKDLoss) -> Settings:
-    weighting, eliminates = settings.weighting, settings.noise_elimination
+    weighting, relative = settings.weighting, settings.noise_elimination == "relative"
     named = isinstance(weighting, str) and weighting != "none"
     return Settings(
         float(settings.p),
         float(settings.temperature),
-        float(settings.noise_threshold),
+        float(settings.noise_ratio if relative else settings.noise_threshold),
         float(settings.noise_weight),
         str(weighting) if named else "fixed",
         0.0 if isinstance(weighting, str) else float(weighting),  # type: ignore[arg-type]
-        weighting == "dynamic" if eliminates is None else eliminates,
+        eliminates_noise(settings),
+        relative,
         settings.temperature_squared,
         settings.reduction,
     )
@@ -183,13 +185,13 @@ def _compiled_loss(
     weighting: str,
     fixed: float,
     eliminates: bool,
+    relative: bool,
     temperature_squared: bool,
     reduction: str,
 ) -> tuple[Tensor, Tensor]:
     """Return the loss and what the backward kernel and the terms are made of, for torch.compile."""
-    settings = Settings(
-        p, temperature, noise_threshold, noise_weight, weighting, fixed, eliminates, temperature_squared, reduction
-    )
+    noise = noise_threshold, noise_weight, weighting, fixed, eliminates, relative
+    settings = Settings(p, temperature, *noise, temperature_squared, reduction)
     return _any_plan((student, teacher, target, valid), settings).forward(student, teacher, target, valid)
 
 
@@ -212,7 +214,7 @@ def _compiled_backward(
     temperature_squared: bool,
 ) -> Tensor:
     """Return the gradient by the student's logits, for torch.compile."""
-    settings = Settings(0, temperature, 0, 0, "fixed", 0, False, temperature_squared, "mean")
+    settings = Settings(0, temperature, 0, 0, "fixed", 0, False, False, temperature_squared, "mean")
     given = (student, teacher, target, valid)
     return _any_plan(given, settings).backward(gradient, *given, terms)
 
@@ -231,7 +233,7 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> N
 
 def _gradient(ctx: Any, gradient: Tensor, _: Tensor | None) -> tuple[Tensor | None, ...]:
     slopes = _compiled_backward(gradient, *ctx.saved_tensors, ctx.temperature, ctx.temperature_squared)
-    return slopes, *(None,) * 12
+    return slopes, *(None,) * 13
 
 
 _compiled_loss.register_autograd(_gradient, setup_context=_keep)

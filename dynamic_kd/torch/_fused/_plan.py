@@ -65,6 +65,7 @@ class Plan:
             **self._common,
             WEIGHTING=settings.weighting,
             ELIMINATES=settings.eliminates,
+            RELATIVE=settings.relative,
             REDUCTION=settings.reduction,
             WIDE=wide,
             TILES=min(_power_of_two(tiles), ADDED),

@@ -13,7 +13,7 @@ TERMS = 9
 
 
 class Settings(NamedTuple):
-    """Settings of the loss as the kernels take them."""
+    """Settings of the loss as the kernels take them; where noise is relative, the threshold is the ratio."""
 
     p: float
     temperature: float
@@ -22,6 +22,7 @@ class Settings(NamedTuple):
     weighting: str
     fixed: float
     eliminates: bool
+    relative: bool
     temperature_squared: bool
     reduction: str
 

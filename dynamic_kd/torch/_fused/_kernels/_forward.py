@@ -58,6 +58,7 @@ def forward(
     HAS_VALID: tl.constexpr,
     WEIGHTING: tl.constexpr,
     ELIMINATES: tl.constexpr,
+    RELATIVE: tl.constexpr,
     REDUCTION: tl.constexpr,
     POWER: tl.constexpr,
     BLOCK: tl.constexpr,
@@ -155,6 +156,7 @@ def forward(
             HAS_VALID,
             WEIGHTING,
             ELIMINATES,
+            RELATIVE,
             TILES,
         )
         tl.debug_barrier()
@@ -202,6 +204,7 @@ def _finish_image(
     HAS_VALID: tl.constexpr,
     WEIGHTING: tl.constexpr,
     ELIMINATES: tl.constexpr,
+    RELATIVE: tl.constexpr,
     TILES: tl.constexpr,
 ):
     """Equations 1 to 6 for one image, from its sums."""
@@ -218,6 +221,8 @@ def _finish_image(
     kl = _pick(totals, 5) * kl_scale * share
     ce = _pick(totals, 6) * share
     reliable = teacher_iou.to(tl.float32) > threshold
+    if RELATIVE:
+        reliable = teacher_iou > threshold * (1.0 - student_error)
     weight = zero + fixed
     if WEIGHTING == "a2dele":
         weight = tl.exp(_pick(totals, 7) * share * A2DELE_RATE)
