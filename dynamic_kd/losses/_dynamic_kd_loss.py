@@ -169,6 +169,11 @@ class DynamicKDLoss:
         ValueError
             If shapes or devices differ, the teacher requires a gradient or, on the CPU and outside tracing, a target
             lies outside [0, 1] or ``valid`` holds anything but 0 and 1; if ``impl="fused"`` cannot be had.
+
+        Warns
+        -----
+        UserWarning
+            If all of the teacher's values lie in [0, 1], as those of saliency maps do; on the CPU and outside tracing.
         """
         if self.impl != "eager":
             fused = fused_loss(self, student_logits, teacher_logits, target, valid)

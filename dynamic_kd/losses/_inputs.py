@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any, NamedTuple
 
 from dynamic_kd._array import (
@@ -14,6 +15,8 @@ from dynamic_kd._array import (
     requires_grad,
     stop_gradient,
 )
+
+SMALLEST_MAP = 256  # pixels: of fewer, logits may well lie in [0, 1] by chance
 
 
 class Pixels(NamedTuple):
@@ -49,17 +52,31 @@ def pixels(student_logits: Array, teacher_logits: Array, target: Array, valid: A
     dtype = accumulation_dtype(xp, student_logits, teacher_logits)
     mask = None if valid is None else validity(valid, dtype, xp)
     teacher_margin = stop_gradient(margin(teacher_logits, mask, dtype, xp))
-    if is_concrete(teacher_margin) and not bool(xp.all(xp.isfinite(teacher_margin))):
-        raise ValueError(
-            "teacher_logits: expected finite values, got NaN or infinity; "
-            "for a teacher given as saliency maps use logits_from_probabilities, which clips them"
-        )
+    if is_concrete(teacher_margin):
+        _check_teacher(teacher_margin, xp)
     return Pixels(
         margin(student_logits, mask, dtype, xp),
         teacher_margin,
         unit_map("target", target, mask, dtype, xp),
         mask,
     )
+
+
+def _check_teacher(margins: Array, xp: Namespace) -> None:
+    """Raise unless the teacher's values are finite, and warn where they look like a map instead of logits."""
+    if not bool(xp.all(xp.isfinite(margins))):
+        raise ValueError(
+            "teacher_logits: expected finite values, got NaN or infinity; "
+            "for a teacher given as saliency maps use logits_from_probabilities, which clips them"
+        )
+    large = margins.shape[-2] * margins.shape[-1] >= SMALLEST_MAP
+    if large and bool(xp.min(margins) >= 0) and 0.5 < float(xp.max(margins)) <= 1:
+        warnings.warn(
+            "teacher_logits: all values lie in [0, 1], as those of saliency maps do, and no teacher is confident then; "
+            "pass logits, of saliency maps by logits_from_probabilities",
+            UserWarning,
+            stacklevel=4,  # where the loss is called
+        )
 
 
 def _check_array(name: str, array: Any) -> None:
@@ -162,7 +179,8 @@ def check_unit_range(name: str, values: Array, xp: Namespace, *, allow_nan: bool
     if not bool(xp.all(inside | xp.isnan(seen) if allow_nan else inside)):
         low, high = float(xp.min(seen)), float(xp.max(seen))
         raise ValueError(
-            f"{name}: expected values in [0, 1], got values from {low:g} to {high:g}; {_range_hint(name, high)}"
+            f"{name}: expected values in [0, 1], got values from {_digits(low)} to {_digits(high)}; "
+            f"{_range_hint(name, low, high)}"
         )
 
 
@@ -179,10 +197,20 @@ def check_unit_pair(first: tuple[str, Array], second: tuple[str, Array], xp: Nam
         )
 
 
-def _range_hint(name: str, high: float) -> str:
-    """How to mend a map with values outside [0, 1], going by its largest value."""
-    if 1 < high <= 255:
-        return "divide a 0-255 map by 255"
+def _digits(value: float) -> str:
+    """Return a number in words, with so many digits that one beyond a limit does not read as the limit."""
+    short = f"{value:g}"
+    return short if float(short) not in (0, 1) or value in (0, 1) else f"{value:.9g}"
+
+
+def _range_hint(name: str, low: float, high: float) -> str:
+    """How to mend what has values outside [0, 1], going by its name and range."""
     if math.isnan(high):
         return "mark unknown pixels with valid=0" if name == "target" else "look for the NaN's origin"
-    return "apply a sigmoid to logits" if name == "probabilities" else "scale it to [0, 1]"
+    if name not in ("target", "probabilities", "maps"):
+        return "clip it to [0, 1]"
+    if low < 0:
+        return "is it the third argument, after both logits?" if name == "target" else "apply a sigmoid to logits"
+    if high <= 2:
+        return "clip what resizing left outside"
+    return "divide a 0-255 map by 255" if high <= 255 else "scale it to [0, 1]"

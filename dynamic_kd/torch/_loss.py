@@ -51,6 +51,7 @@ class DynamicKDLoss(nn.Module):
         self, student_logits: Tensor, teacher_logits: Tensor, target: Tensor, valid: Tensor | None = None
     ) -> Tensor:
         """Loss of a batch; see `dynamic_kd.losses.DynamicKDLoss` for shapes and errors."""
+        _check_tensors(student_logits=student_logits, teacher_logits=teacher_logits, target=target, valid=valid)
         loss: Tensor = self.settings(student_logits, teacher_logits, target, valid, xp=xp)
         return loss
 
@@ -58,12 +59,22 @@ class DynamicKDLoss(nn.Module):
         self, student_logits: Tensor, teacher_logits: Tensor, target: Tensor, valid: Tensor | None = None
     ) -> DynamicKDTerms:
         """Everything the loss consists of, image by image; see `dynamic_kd.losses.dynamic_kd_terms`."""
+        _check_tensors(student_logits=student_logits, teacher_logits=teacher_logits, target=target, valid=valid)
         return self.settings.terms(student_logits, teacher_logits, target, valid, xp=xp)
 
     def extra_repr(self) -> str:
         """Return the settings, for ``print(module)``."""
         values = {field.name: getattr(self.settings, field.name) for field in dataclasses.fields(self.settings)}
         return ", ".join(f"{name}={value!r}" for name, value in values.items())
+
+
+def _check_tensors(valid: Any, **others: Any) -> None:
+    for name, given in (others if valid is None else {**others, "valid": valid}).items():
+        if not isinstance(given, Tensor):
+            raise TypeError(
+                f"{name}: expected a torch tensor, got {type(given).__module__}.{type(given).__name__}; "
+                "dynamic_kd.losses.DynamicKDLoss takes arrays of other libraries"
+            )
 
 
 # Help and completion show the settings, listed in one place only. As a decorator it would hide the class's type.

@@ -113,9 +113,10 @@ def with_value(value):
             ValueError,
             "target: .* from 1 to 255; divide a 0-255 map by 255",
         ),
-        ({"target": with_value(1.5)}, ValueError, "target: .* from 1 to 1.5; divide a 0-255 map by 255"),
+        ({"target": with_value(1.5)}, ValueError, "target: .* from 1 to 1.5; clip what resizing left outside"),
         ({"target": with_value(256.0)}, ValueError, "target: .* from 1 to 256; scale it"),
-        ({"target": with_value(-0.5)}, ValueError, "target: .* from -0.5 to 1; scale it"),
+        ({"target": with_value(-0.5)}, ValueError, "target: .* from -0.5 to 1; is it the third argument"),
+        ({"target": with_value(1 + 2**-23)}, ValueError, "target: .* from 1 to 1.00000012; clip what resizing left"),
         ({"target": with_value(np.inf)}, ValueError, r"target: .* from 1 to inf; scale it to \[0, 1\]"),
         ({"target": with_value(np.nan)}, ValueError, "target: .* nan; mark unknown pixels with valid=0"),
         ({"valid": with_value(2)}, ValueError, r"valid: expected only 0 and 1 \(or booleans\), got other values"),
@@ -172,3 +173,23 @@ def test_traced_values_are_not_looked_at(jax):
 def test_the_parts_check_shapes_too(function):
     with pytest.raises(ValueError, match="3 channels: expected 1 or 2"):
         function(np.zeros((2, 3, 4, 4)), np.zeros((2, 1, 4, 4)))
+
+
+MAP = np.zeros((2, 1, 16, 16))
+MAP[..., 4:12, 4:12] = 0.9
+
+
+@pytest.mark.parametrize("call", [DynamicKDLoss(), DynamicKDLoss().terms], ids=["loss", "terms"])
+def test_a_teacher_that_looks_like_a_map_is_warned_of(call):
+    with pytest.warns(UserWarning, match="teacher_logits: all values lie in .0, 1., .* logits_from_prob") as warned:
+        call(MAP - 0.5, MAP, MAP > 0)
+    assert warned[0].filename == __file__
+
+
+@pytest.mark.parametrize(
+    "teacher",
+    [0.5 * MAP, MAP + 0.2, MAP - 0.1, 12 * MAP - 6, MAP[..., 1:], np.repeat(MAP, 2, axis=1)],
+    ids=["unsure", "above one", "below zero", "logits", "small", "two channels"],
+)
+def test_logits_are_not_warned_of(teacher):
+    DynamicKDLoss()(teacher[:, :1], teacher, teacher[:, :1] > 0)

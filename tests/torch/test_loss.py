@@ -157,3 +157,13 @@ def test_views_are_read_as_they_look(batch):
 def test_importing_the_losses_imports_no_framework():
     code = "import sys, dynamic_kd.losses; sys.exit(bool({'torch', 'jax'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_arrays_of_other_libraries_are_named(place):
+    given = [torch.zeros(1, 1, 2, 2) for _ in range(4)]
+    given[place] = given[place].numpy()
+    name = ("student_logits", "teacher_logits", "target", "valid")[place]
+    for call in (DynamicKDLoss(), DynamicKDLoss().terms):
+        with pytest.raises(TypeError, match=rf"^{name}: expected a torch tensor, got numpy.ndarray; dynamic_kd.losses"):
+            call(*given)
