@@ -160,7 +160,7 @@ def test_the_packages_experiments_can_be_planned(name, tmp_path):
     assert len(plan.cells) == len(experiment.points()) * len(experiment.methods) * len(experiment.seeds)
     known = {run.name for run in plan.runs}
     assert all(run.needs is None or run.needs in known for run in plan.runs)
-    assert len(experiment.seeds) >= 3 or name == "smoke"
+    assert len(experiment.seeds) >= 3 or name in ("smoke", "ecssd-clipped")  # where rates are chosen
     assert any(method.fixed for method in experiment.methods)
 
 
