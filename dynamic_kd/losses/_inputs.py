@@ -198,9 +198,9 @@ def check_unit_pair(first: tuple[str, Array], second: tuple[str, Array], xp: Nam
 
 
 def _digits(value: float) -> str:
-    """Return a number in words, with so many digits that one beyond a limit does not read as the limit."""
+    """Return a number in words, with so many digits that what is just above 1 does not read as 1."""
     short = f"{value:g}"
-    return short if float(short) not in (0, 1) or value in (0, 1) else f"{value:.9g}"
+    return short if short != "1" else f"{value:.9g}"
 
 
 def _range_hint(name: str, low: float, high: float) -> str:

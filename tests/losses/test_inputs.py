@@ -114,6 +114,8 @@ def with_value(value):
             "target: .* from 1 to 255; divide a 0-255 map by 255",
         ),
         ({"target": with_value(1.5)}, ValueError, "target: .* from 1 to 1.5; clip what resizing left outside"),
+        ({"target": with_value(2.0)}, ValueError, "target: .* from 1 to 2; clip what resizing left outside"),
+        ({"target": with_value(2.5)}, ValueError, "target: .* from 1 to 2.5; divide a 0-255 map by 255"),
         ({"target": with_value(256.0)}, ValueError, "target: .* from 1 to 256; scale it"),
         ({"target": with_value(-0.5)}, ValueError, "target: .* from -0.5 to 1; is it the third argument"),
         ({"target": with_value(1 + 2**-23)}, ValueError, "target: .* from 1 to 1.00000012; clip what resizing left"),
@@ -175,8 +177,8 @@ def test_the_parts_check_shapes_too(function):
         function(np.zeros((2, 3, 4, 4)), np.zeros((2, 1, 4, 4)))
 
 
-MAP = np.zeros((2, 1, 16, 16))
-MAP[..., 4:12, 4:12] = 0.9
+MAP = np.zeros((2, 1, 32, 8))
+MAP[..., 4:12, 2:6] = 1
 
 
 @pytest.mark.parametrize("call", [DynamicKDLoss(), DynamicKDLoss().terms], ids=["loss", "terms"])
@@ -188,7 +190,7 @@ def test_a_teacher_that_looks_like_a_map_is_warned_of(call):
 
 @pytest.mark.parametrize(
     "teacher",
-    [0.5 * MAP, MAP + 0.2, MAP - 0.1, 12 * MAP - 6, MAP[..., 1:], np.repeat(MAP, 2, axis=1)],
+    [0.5 * MAP, MAP + 0.2, 0.9 * MAP - 0.1, 12 * MAP - 6, np.ones((1, 1, 15, 17)), np.repeat(MAP, 2, axis=1)],
     ids=["unsure", "above one", "below zero", "logits", "small", "two channels"],
 )
 def test_logits_are_not_warned_of(teacher):
