@@ -9,7 +9,7 @@ from rich.text import Text
 from dynamic_kd.cli._console import Output
 from dynamic_kd.evaluation import Comparison
 from dynamic_kd.evaluation._report_text import methods_used
-from dynamic_kd.evaluation._score_tables import BEST, SECOND, ScoreTable, score_tables
+from dynamic_kd.evaluation._score_tables import BEST, INCOMPLETE, SECOND, ScoreTable, score_tables
 
 _STYLES = {BEST: "bold", SECOND: "underline"}
 # The narrowest and the widest column of the methods' names, and what a score takes with what parts it from the next.
@@ -23,7 +23,7 @@ def print_comparison(comparison: Comparison) -> None:
     for table in score_tables(comparison):
         _print_scores(console, table)
         for note in table.notes:
-            console.print(note)
+            console.print(_shown(console, note))
         console.print()
     ranks = comparison.ranks()
     if ranks:
@@ -35,7 +35,7 @@ def print_comparison(comparison: Comparison) -> None:
             sheet.add_row(Text(rank.method), *(f"{rank.datasets[name]:.2f}" for name in names), f"{rank.mean:.2f}")
         console.print(sheet)
     for sentence in methods_used(comparison):
-        console.print(sentence, style="dim")
+        console.print(_shown(console, sentence), style="dim")
     fresh = sum(result.fresh for result in comparison.datasets.values())
     reports = [report for result in comparison.datasets.values() for report in result.reports.values()]
     maps = sum(report.counts["images"] + report.counts["skipped"] for report in reports)
@@ -44,10 +44,8 @@ def print_comparison(comparison: Comparison) -> None:
 
 def _print_scores(console: Output, table: ScoreTable) -> None:
     """Print a table, in as many parts as the terminal's width asks for."""
-    # A terminal that cannot show arrows would raise at them.
-    arrows = console.encoding.startswith("utf")
-    titles = [title.replace(" ", "") if arrows else title.split()[0] for title in table.header[1:]]
-    for part in _parts(titles, console.width - max(_LEAST_NAME, *(min(_NAME, len(row.method)) for row in table.rows))):
+    titles = [title.replace(" ", "") if _signs(console) else title.split()[0] for title in table.header[1:]]
+    for part in _parts(titles, console.width - max(_LEAST_NAME, *(min(_NAME, len(row.name)) for row in table.rows))):
         sheet = Table(title=table.dataset, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
         sheet.pad_edge, sheet.collapse_padding = False, True
         sheet.add_column("method", max_width=_NAME, overflow="fold")
@@ -60,8 +58,17 @@ def _print_scores(console: Output, table: ScoreTable) -> None:
                 sheet.add_row("paper:", style="dim")
             printed = row.paper
             cells = [Text(cell.text, style=_STYLES.get(cell.mark, "")) for cell in row.cells[part]]
-            sheet.add_row(Text(row.method), *cells, style="dim" if row.paper else None)
+            sheet.add_row(Text(_shown(console, row.name)), *cells, style="dim" if row.paper else None)
         console.print(sheet)
+
+
+def _signs(console: Output) -> bool:
+    """Whether the terminal can show arrows and daggers; one that cannot would raise at them."""
+    return console.encoding.startswith("utf")
+
+
+def _shown(console: Output, text: str) -> str:
+    return text if _signs(console) else text.replace(INCOMPLETE, "*")
 
 
 def _parts(titles: list[str], width: int) -> list[slice]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,6 +36,6 @@ def write_text(path: str, text: str) -> None:
 
 def write_figure(path: str, figure: Figure) -> None:
     """Write a figure in the format that the file's name says."""
-    content = io.BytesIO()
-    figure.savefig(content, format=Path(path).suffix[1:].lower())
-    write_whole(path, content.getvalue())
+    from dynamic_kd.evaluation._figure_bytes import figure_bytes
+
+    write_whole(path, figure_bytes(figure, Path(path).suffix[1:].lower()))

@@ -6,7 +6,10 @@ import argparse
 import os
 from typing import Any
 
+from dynamic_kd.cli._names import known_names
 from dynamic_kd.cli._progress import one_bar
+from dynamic_kd.metrics._host_measures import HOST_MEASURES
+from dynamic_kd.metrics._measures import MEASURES
 from dynamic_kd.metrics._sod_metrics import EMPTY_TARGET
 
 _DESCRIPTION = """\
@@ -40,7 +43,8 @@ its files: a second run reads none, an interrupted one goes on where it was."""
 _EPILOG = """\
 Written into the folder of results: scores.md, .tex (best bold, second
 underlined) and .csv, results.json and .xlsx, ranks.csv, tests.csv, and for each
-data set per-image/NAME.csv, curves/NAME.png and .csv, grid/NAME.png.
+data set per-image/NAME.csv, curves/NAME.png and .csv, grid/NAME.png. Those of
+an earlier run that this one has none of are removed.
 
 Examples:
   dynamic-kd compare results/ --grid worst:8
@@ -63,8 +67,8 @@ def add_parser(commands: Any) -> None:
     )
 
     scored = parser.add_argument_group("what is scored (before the file's settings)")
-    scored.add_argument("--metrics", type=_names, metavar="A,B", help="metrics to compute (default: MAE,F,wF,S,E)")
-    scored.add_argument("--scores", type=_names, metavar="A,B", help="scores in tables, ranks, tests (default: nine)")
+    scored.add_argument("--metrics", type=_metrics, metavar="A,B", help="metrics to compute (default: MAE,F,wF,S,E)")
+    scored.add_argument("--scores", type=_scores, metavar="A,B", help="scores in tables, ranks, tests (default: nine)")
     _flag(scored, "--allow-missing", "leave out and count what is missing")
     _flag(scored, "--strict-size", "refuse maps of another size than their mask")
     _flag(scored, "--strict", "cut maps with > in the E-measure, as MATLAB's code")
@@ -113,8 +117,14 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _names(text: str) -> list[str]:
-    return text.split(",")
+def _metrics(text: str) -> list[str]:
+    return known_names(text, "metrics", (*MEASURES, *HOST_MEASURES))
+
+
+def _scores(text: str) -> list[str]:
+    from dynamic_kd.evaluation._score_method import names_of_scores
+
+    return known_names(text, "scores", names_of_scores([*MEASURES.values(), *HOST_MEASURES.values()]))
 
 
 def _flag(group: Any, option: str, words: str, *, name: str | None = None, value: bool = True) -> None:

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from dynamic_kd._extras import require
+from dynamic_kd.cli._names import known_names
 from dynamic_kd.cli._outputs import PICTURES, check_output, write_figure, write_text
 from dynamic_kd.cli._progress import one_bar
+from dynamic_kd.cli._report import print_report
 from dynamic_kd.metrics import MetricReport, plot_curves, table
 from dynamic_kd.metrics._host_measures import HOST_MEASURES
 from dynamic_kd.metrics._measures import DEFAULT, MEASURES
 from dynamic_kd.metrics._sod_metrics import EMPTY_TARGET
-from dynamic_kd.metrics._tables import rounded
 
 _DESCRIPTION = """\
 Score saliency maps against their masks with the numbers papers print: MAE,
@@ -57,7 +58,7 @@ def add_parser(commands: Any) -> None:
 
     pairing.add_argument(
         "--metrics",
-        type=lambda names: names.split(","),
+        type=partial(known_names, kind="metrics", known=(*MEASURES, *HOST_MEASURES)),
         default=list(DEFAULT),
         metavar="A,B",
         help=f"metrics to compute (default: {','.join(DEFAULT)}); also "
@@ -100,7 +101,7 @@ def run(arguments: argparse.Namespace) -> int:
             empty_target=arguments.empty_target,
         )
     _write(arguments, name, report)  # first: whatever happens to the terminal, the results are safe
-    _print(name, report)
+    print_report(name, report)
     for path in filter(None, (getattr(arguments, option) for option in _FILES)):
         print(f"wrote {path}")
     return 0
@@ -141,26 +142,3 @@ def _write(arguments: argparse.Namespace, name: str, report: MetricReport) -> No
             write_text(path, text(name, report))
     if arguments.curves:
         write_figure(arguments.curves, plot_curves({name: report}))
-
-
-def _print(name: str, report: MetricReport) -> None:
-    """Print the table, then what a reader of the numbers should know of the images."""
-    from rich.table import Table
-
-    from dynamic_kd.cli._console import Output
-    from dynamic_kd.evaluation._notes import image_notes
-
-    console = Output()
-    widest = max(map(len, report.columns))
-    if console.width > sum(max(len(column), 5) + 3 for column in report.columns):
-        console.print(f"{name} against {report.settings['target']}")
-        sheet = Table(*report.columns)
-        sheet.add_row(*(rounded(report[score]) for score in report.columns))
-        console.print(sheet)
-    else:
-        console.print(*(f"{score:<{widest}} {rounded(report[score])}" for score in report.columns), sep="\n")
-    console.print(image_notes(report.counts))
-    conventions = ["maps min-max normalised" if report.settings["normalize"] else "maps not normalised"]
-    if "e_measure" in report.curves:
-        conventions.append(f"E-measure cut with {'>' if report.settings['strict'] else '>='}")
-    console.print("; ".join([*conventions, f"backend {report.settings['backend']}"]), style="dim")

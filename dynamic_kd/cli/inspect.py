@@ -18,7 +18,8 @@ finished or still running. Into each run folder, from its weights.csv:
   weight.png   the teacher's weight over the epochs, and the share of noise
 
 Of several runs, scatter.png is also drawn side by side, a panel for each, into
-the folder that holds them."""
+the folder that holds them. Another threshold than the recipe's is in the files'
+names, as noise-0.3.csv, and the run's own files stay."""
 
 _EPILOG = """\
 Examples:
@@ -40,7 +41,7 @@ def add_parser(commands: Any) -> None:
         "--samples", action="store_true", help="read the training set that the recipe names, and draw noise.png too"
     )
     parser.add_argument(
-        "--threshold", type=float, metavar="X", help="noise threshold (default: the recipe's, or 0.5 without one)"
+        "--threshold", type=float, metavar="X", help="noise threshold in [0, 1] (default: the recipe's, or 0.5 without)"
     )
     parser.add_argument(
         "--last", type=int, default=10_000, metavar="N", help="samples in the scatter, the last ones (default: 10000)"

@@ -7,6 +7,7 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from dynamic_kd.cli._progress import one_bar
+from dynamic_kd.cli._report import print_report
 
 if TYPE_CHECKING:
     from dynamic_kd.training._predict import Prediction
@@ -105,8 +106,6 @@ def _print(out: str, prediction: Prediction) -> None:
         if folder.near:
             print(f"near is {folder.near} in the depth files of {folder.name}")
     if prediction.reports:
-        from dynamic_kd.cli.evaluate import _print as print_report
-
         for name, report in prediction.reports.items():
             print_report(name, report)
         return

@@ -76,8 +76,14 @@ def sample_facts(files: Mapping[str, Path]) -> list[FileFacts]:
             else:
                 facts.append(_teacher(gray_levels(content, files[role]), mask, stored))
         except ValueError as error:
-            facts.append(FileFacts(role, error=str(error), stored=stored))
+            facts.append(FileFacts(role, error=_naming(files[role], error), stored=stored))
     return facts
+
+
+def _naming(path: Path, error: ValueError) -> str:
+    """Return what an error says, behind the file's name unless it begins with that."""
+    said = str(error)
+    return said if said.startswith(str(path)) else f"{path}: {said}"
 
 
 def _image(content: bytes, path: Path, stored: str) -> FileFacts:

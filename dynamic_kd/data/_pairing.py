@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+_READ = f"the suffixes read are {', '.join(IMAGE_SUFFIXES)}"
 _LISTED = 20
 
 
@@ -74,8 +76,8 @@ def match_by_stem(*, allow_missing: bool = False, **folders: str | Path) -> Matc
     Raises
     ------
     ValueError
-        If a folder is missing, holds two images with one stem, or lacks a stem that another folder has
-        (unless ``allow_missing``), listing them; and if nothing matches at all.
+        If a folder is missing, has no images (then what it has is said), holds two with one stem, or lacks a stem that
+        another folder has (unless ``allow_missing``), listing them; and if nothing matches at all.
 
     Examples
     --------
@@ -83,6 +85,9 @@ def match_by_stem(*, allow_missing: bool = False, **folders: str | Path) -> Matc
     Matching(files={'0001': {'pred': Path('maps/0001.png'), 'target': Path('masks/0001.bmp')}}, missing={})
     """
     indexed = {name: images_by_stem(folder) for name, folder in folders.items()}
+    for name, folder in folders.items():
+        if not indexed[name]:
+            raise ValueError(f"{folder}: expected images, got none; {_instead(Path(folder))}")
     stems = sorted(set().union(*indexed.values()))
     lacking = {name: [stem for stem in stems if stem not in found] for name, found in indexed.items()}
     missing = {name: absent for name, absent in lacking.items() if absent}
@@ -93,10 +98,12 @@ def match_by_stem(*, allow_missing: bool = False, **folders: str | Path) -> Matc
         if all(stem in found for found in indexed.values())
     }
     if not files:
-        counts = ", ".join(f"{len(found)} in {name}{_first(found)}" for name, found in indexed.items())
+        counts = ", ".join(
+            f"{len(found)} in {name} (the first is {next(iter(found))})" for name, found in indexed.items()
+        )
         raise ValueError(
             f"expected images with the same stems ({where}), got no match among {counts}; "
-            f"the suffixes read are {', '.join(IMAGE_SUFFIXES)}"
+            f"rename them, or name the folders that belong together"
         )
     if missing and not allow_missing:
         lists = "; ".join(f"{len(absent)} missing in {name}: {listing(absent)}" for name, absent in missing.items())
@@ -107,8 +114,15 @@ def match_by_stem(*, allow_missing: bool = False, **folders: str | Path) -> Matc
     return Matching(files, missing)
 
 
-def _first(found: dict[str, Path]) -> str:
-    return f" (the first is {next(iter(found))})" if found else ""
+def _instead(folder: Path) -> str:
+    """Say what a folder without images has."""
+    folders = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    suffixes = Counter(Path(name).suffix or "without a suffix" for name in other_files(folder))
+    said = [f"there are sub-folders: {listing(folders)}; name one of them"] if folders else []
+    if suffixes:
+        files = ", ".join(f"{count} file{'s' if count > 1 else ''} {suffix}" for suffix, count in suffixes.items())
+        said.append(f"there {'are' if suffixes.total() > 1 else 'is'} {files}; {_READ}")
+    return "; ".join(said) or f"the folder is empty; {_READ}"
 
 
 def listing(stems: list[str]) -> str:

@@ -160,10 +160,12 @@ def salient(levels: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def resized(array: NDArray[Any], shape: tuple[int, int]) -> NDArray[Any]:
-    """Resize to a height and width: by area where the array shrinks, else linearly."""
+    """Resize to a height and width: by area where it shrinks, else linearly; no value leaves the range."""
     height, width = shape
     if array.shape[:2] == shape:
         return array
     cv2 = opencv()
     shrinks = height < array.shape[0] and width < array.shape[1]
-    return np.asarray(cv2.resize(array, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR))
+    result = cv2.resize(array, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    # Sums of floats round, and a probability would exceed 1 by it.
+    return np.asarray(result if array.dtype == np.uint8 else result.clip(array.min(), array.max()))

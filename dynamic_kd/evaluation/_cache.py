@@ -11,19 +11,19 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from dynamic_kd._version import __version__
 from dynamic_kd.data._images import file_content
 
 # Of the tables here and of what a key stands for; to be raised when either changes.
-FORMAT = 2
+FORMAT = 3
 _PATIENCE = 60.0  # seconds to wait for another process
 # A file changed more recently than this may change again without its time of change moving on: time stamps are coarse.
 _GRAIN = 50_000_000  # nanoseconds
-_TABLES = """
-CREATE TABLE IF NOT EXISTS records
-    (key BLOB PRIMARY KEY, resized INTEGER NOT NULL, grey INTEGER NOT NULL, record BLOB NOT NULL);
+_RECORDS = f"records_{FORMAT}"  # a file may hold those of another format, whose columns are others
+_TABLES = f"""
+CREATE TABLE IF NOT EXISTS {_RECORDS} (key BLOB PRIMARY KEY, marks TEXT NOT NULL, record BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS files
     (path BLOB PRIMARY KEY, size INTEGER NOT NULL, modified INTEGER NOT NULL, changed INTEGER NOT NULL,
      digest BLOB NOT NULL);
@@ -31,11 +31,10 @@ CREATE TABLE IF NOT EXISTS files
 
 
 class CachedRecord(NamedTuple):
-    """What is kept of a map and its mask: the bytes of their `Records`, and what a reader should know of the files."""
+    """What is kept of a map and its mask: the bytes of their `Records`, and their marks."""
 
     record: bytes
-    resized: bool
-    grey: bool
+    marks: tuple[str, ...]
 
 
 class RecordCache:
@@ -95,13 +94,13 @@ class RecordCache:
 
     def find(self, key: bytes) -> CachedRecord | None:
         """Return what is kept under a key, if anything is."""
-        row = self._run("SELECT record, resized, grey FROM records WHERE key = ?", key)
-        return None if row is None else CachedRecord(row[0], bool(row[1]), bool(row[2]))
+        row = self._run(f"SELECT record, marks FROM {_RECORDS} WHERE key = ?", key)
+        return None if row is None else CachedRecord(row[0], tuple(row[1].split()))
 
     def store(self, key: bytes, found: CachedRecord) -> None:
         """Keep a record for good; it is on its way to the disk when this returns."""
-        sql = "INSERT OR REPLACE INTO records (key, record, resized, grey) VALUES (?, ?, ?, ?)"
-        self._run(sql, key, *found)
+        sql = f"INSERT OR REPLACE INTO {_RECORDS} (key, record, marks) VALUES (?, ?, ?)"
+        self._run(sql, key, found.record, " ".join(found.marks))
 
     def known_digest(self, path: Path, status: os.stat_result) -> bytes | None:
         """Return the digest of a file's content if it was read before and has not been touched since."""
@@ -116,9 +115,9 @@ class RecordCache:
         sql = "INSERT OR REPLACE INTO files (path, size, modified, changed, digest) VALUES (?, ?, ?, ?, ?)"
         self._run(sql, *_identity(path, status), digest)
 
-    def _run(self, sql: str, *values: object) -> tuple[bytes, ...] | None:
+    def _run(self, sql: str, *values: object) -> tuple[Any, ...] | None:
         with self._lock, self._explained():
-            row: tuple[bytes, ...] | None = self._database.execute(sql, values).fetchone()
+            row: tuple[Any, ...] | None = self._database.execute(sql, values).fetchone()
             return row
 
     @contextmanager

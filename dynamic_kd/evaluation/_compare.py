@@ -14,7 +14,7 @@ from dynamic_kd.evaluation._compare_plan import DataSetPlan, plan
 from dynamic_kd.evaluation._folders import check_workers
 from dynamic_kd.evaluation._measuring import Measured, Measurer
 from dynamic_kd.evaluation._paired_tests import PairedTest, paired_tests
-from dynamic_kd.evaluation._ranks import Rank, ranks
+from dynamic_kd.evaluation._ranks import Rank, ranks, unranked
 from dynamic_kd.evaluation._score_method import ScoredMethod, score_method, scores_of
 from dynamic_kd.evaluation._threads import in_order, thread_pool
 from dynamic_kd.metrics import MetricReport
@@ -69,8 +69,18 @@ class Comparison:
         return tuple(name for name in self.config.datasets if name not in self.datasets)
 
     def ranks(self) -> list[Rank]:
-        """Methods by their mean rank over data sets and scores, the best first."""
-        return ranks({name: result.reports for name, result in self.datasets.items()}, self.scores)
+        """Methods by their mean rank over data sets and scores, the best first.
+
+        Methods that lack images of a data set which others have are left out, and so are scores that are the same for
+        all methods by definition, such as maxFPR.
+        """
+        reports = {name: result.reports for name, result in self.datasets.items()}
+        left_out = unranked(reports.values())
+        complete = {
+            name: {method: report for method, report in each.items() if method not in left_out}
+            for name, each in reports.items()
+        }
+        return ranks(complete, self.scores)
 
 
 def compare(

@@ -115,7 +115,7 @@ def cache_in(output: Path) -> Path:
 def read_toml(path: Path) -> CompareConfig:
     """Read a configuration file; its relative paths start from its own folder."""
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(
             f"{path}: expected a TOML file, got one that does not parse: {error}; mend that line"

@@ -1,4 +1,4 @@
-"""What is done to a map, and said of a mask, before they are scored."""
+"""What is done to a map, and said of it and its mask, before they are scored."""
 
 from __future__ import annotations
 
@@ -8,16 +8,29 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dynamic_kd.data._file_facts import _COLOURFUL, stored_as
+from dynamic_kd.data._image_header import essential
+from dynamic_kd.data._images import gray_levels
+
 Levels = npt.NDArray[np.uint8]
+
+# What a pair may be marked with, and counted by: maps at another size than their masks, of the same shape and of
+# another one; maps in colour; masks with many middle greys.
+RESIZED, OTHER_SHAPE, COLOUR, GREY = "resized", "other_shape", "colour_pred", "grey_target"
+MARKS = (GREY, RESIZED, OTHER_SHAPE, COLOUR)
 
 # A mask with a larger share of middle greys is counted: a photograph or a saliency map by mistake, perhaps.
 _GREY_SHARE = 0.1
+# Ratios of width to height that differ by more are those of other images, perhaps; by less, they were rounded.
+_SAME_RATIO = 1.02
 
 
-def fitted(pred: Levels, target: Levels, path: Path, *, strict_size: bool) -> tuple[Levels, bool]:
-    """Return the map at its mask's size, and whether it had to be resized for that."""
+def decoded_map(content: bytes, path: Path, target: Levels, *, strict_size: bool) -> tuple[Levels, tuple[str, ...]]:
+    """Decode a map and bring it to its mask's size; return its marks with it."""
+    pred = gray_levels(content, path)
+    marks = (COLOUR,) if _in_colour(content) else ()
     if pred.shape == target.shape:
-        return pred, False
+        return pred, marks
     if strict_size:
         raise ValueError(
             f"{path}: expected the size of its mask, {_size(target)}, got {_size(pred)}; "
@@ -25,13 +38,34 @@ def fitted(pred: Levels, target: Levels, path: Path, *, strict_size: bool) -> tu
         )
     import cv2
 
-    return np.asarray(cv2.resize(pred, target.shape[::-1], interpolation=cv2.INTER_LINEAR), np.uint8), True
+    size = target.shape[::-1]
+    resized = np.asarray(cv2.resize(pred, size, interpolation=cv2.INTER_LINEAR), np.uint8)
+    return resized, (*marks, RESIZED if _same_ratio(pred, target) else OTHER_SHAPE)
 
 
-def looks_grey(target: Levels) -> bool:
-    """Whether a mask has more than 10% of middle greys."""
+def marks_of_mask(target: Levels) -> tuple[str, ...]:
+    """Mark a mask with more than 10% of middle greys."""
     greys = np.count_nonzero((target > 25) & (target < 230))
-    return bool(greys > _GREY_SHARE * target.size)
+    return (GREY,) if greys > _GREY_SHARE * target.size else ()
+
+
+def _in_colour(content: bytes) -> bool:
+    """Tell whether a file that decodes is a colour picture, whose luma alone is scored.
+
+    Most maps are grey PNG, which their first bytes say; JPEG is decoded at an eighth of its size, which is quick.
+    """
+    if "grey" in stored_as(content):
+        return False
+    import cv2
+
+    colours = cv2.imdecode(np.frombuffer(essential(content), np.uint8), cv2.IMREAD_REDUCED_COLOR_8)
+    return float(np.ptp(np.asarray(colours, np.int16), axis=2).mean()) > _COLOURFUL
+
+
+def _same_ratio(pred: Levels, target: Levels) -> bool:
+    (height, width), (own_height, own_width) = target.shape, pred.shape
+    ratio = own_width * height / (width * own_height)
+    return bool(1 / _SAME_RATIO <= ratio <= _SAME_RATIO)
 
 
 def _size(image: npt.NDArray[Any]) -> str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from dynamic_kd.data import match_by_stem, read_gray
-from dynamic_kd.data._images import opencv
-from dynamic_kd.evaluation._fit import fitted, looks_grey
+from dynamic_kd.data._images import file_content, opencv
+from dynamic_kd.data._reading import check_mask
+from dynamic_kd.evaluation._fit import MARKS, decoded_map, marks_of_mask
 from dynamic_kd.evaluation._threads import in_order, thread_pool
 from dynamic_kd.metrics import MetricReport, Records, SODMetrics
 from dynamic_kd.metrics._statistics import warm_up
@@ -21,8 +23,7 @@ _BATCH = 64
 class _Measured(NamedTuple):
     stem: str
     records: Records
-    resized: bool
-    grey: bool
+    marks: tuple[str, ...]
 
 
 def evaluate_folders(
@@ -55,8 +56,9 @@ def evaluate_folders(
     Returns
     -------
     MetricReport
-        With the counts ``resized``, ``missing_pred``, ``missing_target`` and ``grey_target`` (masks with more than
-        10% of middle greys) added.
+        With these counts added: ``missing_pred``, ``missing_target``, ``grey_target`` (masks with more than 10% of
+        middle greys), ``colour_pred`` (maps in colour, whose luma was scored), ``resized`` (maps of another size than
+        their masks) and ``other_shape`` (those whose width to height is another by more than 2%, not in ``resized``).
 
     Raises
     ------
@@ -79,14 +81,13 @@ def evaluate_folders(
     def measure(item: tuple[str, dict[str, Path]]) -> _Measured:
         return _measure(*item, metrics=metrics, strict_size=strict_size)
 
-    counts = {"grey_target": 0, "resized": 0}
+    counts = Counter(dict.fromkeys(MARKS, 0))
     batch: list[_Measured] = []
     with thread_pool(workers) as pool:
         images = in_order(pool, measure, matching.files.items(), ahead=4 * workers)
         for done, measured in enumerate(images, start=1):
             batch.append(measured)
-            counts["resized"] += measured.resized
-            counts["grey_target"] += measured.grey
+            counts.update(measured.marks)
             if len(batch) == _BATCH or done == len(matching.files):
                 _score(batch, metrics, target)
                 batch = []
@@ -109,13 +110,10 @@ def check_workers(workers: object) -> None:
 
 def _measure(stem: str, files: dict[str, Path], *, metrics: SODMetrics, strict_size: bool) -> _Measured:
     """Measure one pair; what is wrong with it is said with its file's name."""
-    pred, target = read_gray(files["pred"]), read_gray(files["target"])
-    pred, resized = fitted(pred, target, files["pred"], strict_size=strict_size)
-    try:
-        records = metrics.measure(pred, target)
-    except ValueError as error:
-        raise ValueError(f"{files['target']}: {error}") from None
-    return _Measured(stem, records, resized, looks_grey(target))
+    target = read_gray(files["target"])
+    check_mask(target, files["target"])
+    pred, marks = decoded_map(file_content(files["pred"]), files["pred"], target, strict_size=strict_size)
+    return _Measured(stem, metrics.measure(pred, target), (*marks, *marks_of_mask(target)))
 
 
 def _score(batch: list[_Measured], metrics: SODMetrics, target: str | Path) -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dynamic_kd.data._images import gray_levels
+from dynamic_kd.data._reading import check_mask
 from dynamic_kd.evaluation._cache import CachedRecord, HashedFile, RecordCache
-from dynamic_kd.evaluation._fit import Levels, fitted, looks_grey
+from dynamic_kd.evaluation._fit import OTHER_SHAPE, RESIZED, Levels, decoded_map, marks_of_mask
 from dynamic_kd.metrics._records import is_whole, measure_records
 from dynamic_kd.metrics._statistics import warm_up
 
@@ -61,7 +62,7 @@ class Measurer:
             pred = HashedFile(path, self.cache)
             key = self.cache.key(pred.digest, mask.file.digest)
             found = self.cache.find(key)
-            if found is None or not is_whole(found.record) or (self.strict_size and found.resized):
+            if found is None or not is_whole(found.record) or self._refused(found):
                 found = self._measure(pred, mask)
                 key = self.cache.key(pred.digest, mask.file.digest)  # of what was decoded, whatever it was before
                 self.cache.store(key, found)
@@ -69,17 +70,15 @@ class Measurer:
             keys[method] = key
         return Measured(files.stem, keys, fresh)
 
+    def _refused(self, found: CachedRecord) -> bool:
+        return self.strict_size and not {RESIZED, OTHER_SHAPE}.isdisjoint(found.marks)
+
     def _measure(self, file: HashedFile, mask: _Mask) -> CachedRecord:
-        pred, resized = fitted(
-            gray_levels(file.content, file.path), mask.levels, file.path, strict_size=self.strict_size
-        )
+        pred, marks = decoded_map(file.content, file.path, mask.levels, strict_size=self.strict_size)
         with _WARMING:
             _warm_up_once()
-        try:
-            records = measure_records(pred, mask.levels, **self.inputs)
-        except ValueError as error:
-            raise ValueError(f"{mask.file.path}: {error}") from None
-        return CachedRecord(records.to_bytes(), resized, mask.grey)
+        records = measure_records(pred, mask.levels, **self.inputs)
+        return CachedRecord(records.to_bytes(), (*marks, *mask.marks))
 
 
 @cache
@@ -96,8 +95,10 @@ class _Mask:
 
     @cached_property
     def levels(self) -> Levels:
-        return gray_levels(self.file.content, self.file.path)
+        levels = gray_levels(self.file.content, self.file.path)
+        check_mask(levels, self.file.path)
+        return levels
 
     @cached_property
-    def grey(self) -> bool:
-        return looks_grey(self.levels)
+    def marks(self) -> tuple[str, ...]:
+        return marks_of_mask(self.levels)

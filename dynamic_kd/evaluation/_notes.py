@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 SENTENCES = {
     "resized": "resized to their masks",
+    "other_shape": "of another shape (aspect ratio) than their masks, stretched onto them (are they of these images?)",
+    "colour_pred": "in colour, read as their luma (are they maps?)",
     "missing_pred": "left out: no map for the mask",
     "missing_target": "left out: no mask for the map",
     "empty_target": "with an empty mask",

@@ -13,6 +13,9 @@ from dynamic_kd.evaluation._bootstrap import Interval, Sample, interval
 
 Floats = npt.NDArray[np.float64]
 
+# On fewer images, tests say little: which of them were drawn decides.
+FEW = 20
+
 
 class PairedTest(NamedTuple):
     """Two methods on the images of one data set that all methods have.
@@ -77,7 +80,7 @@ def _tests_of(
     both = [(methods[first], methods[second]) for first, second in pairs]
     drawn = [a.resampled[score] - b.resampled[score] for a, b in both if score in a.resampled]
     ranked = [wilcoxon_p(a.rows[score], b.rows[score]) for a, b in both if score in a.rows]
-    p_bootstrap: list[float | None] = [bootstrap_p(each) for each in drawn] or [None] * len(pairs)
+    p_bootstrap: list[float | None] = [bootstrap_p(each, images) for each in drawn] or [None] * len(pairs)
     p_wilcoxon: list[float | None] = [*ranked] or [None] * len(pairs)
     columns = zip(pairs, both, p_bootstrap, holm(p_bootstrap), p_wilcoxon, holm(p_wilcoxon), strict=True)
     return [
@@ -98,19 +101,21 @@ def _tests_of(
     ]
 
 
-def bootstrap_p(differences: Floats) -> float:
+def bootstrap_p(differences: Floats, images: int) -> float:
     r"""Return the two-sided p-value of bootstrapped differences being on one side of 0 by chance.
 
     .. math:: p = \min\left(1, 2 \, \frac{\min(\#\{d \le 0\}, \#\{d \ge 0\}) + 1}{R + 1}\right)
 
-    of R resamples: the level at which the percentile interval would just reach 0. It is never below 2 / (R + 1).
+    of R resamples: the level at which the percentile interval would just reach 0. It is never below 2 / (R + 1), and
+    of n images never below :math:`2 / 2^n`, the least that a sign test of them can give: resamples of a few images
+    whose differences share a sign all do.
 
     References
     ----------
     Davison and Hinkley, Bootstrap Methods and their Application, 1997, section 4.4.
     """
     smaller = min(np.count_nonzero(differences <= 0), np.count_nonzero(differences >= 0))
-    return float(min(1.0, 2 * (smaller + 1) / (len(differences) + 1)))
+    return float(min(1.0, max(2 * (smaller + 1) / (len(differences) + 1), 2.0 ** (1 - images))))
 
 
 def wilcoxon_p(first: Floats, second: Floats) -> float:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from dynamic_kd.metrics import MetricReport
+
 # Among the scores that there are; all others grow with quality.
 _LOWER = ("MAE", "BER", "FPR", "HCE")
+# At threshold 0 all is salient, whatever the map: recall and false positive rate are 1, and the balanced error is 0.5,
+# which is the most of any map that is nowhere worse than chance.
+_CONSTANT = ("maxRecall", "maxFPR", "maxBER")
 
 
 class Rank(NamedTuple):
@@ -21,7 +26,24 @@ class Rank(NamedTuple):
 
 def lower_is_better(score: str) -> bool:
     """Whether a score measures error, as MAE does, whatever it is reduced by (minBER, meanBER)."""
-    return score.endswith(_LOWER)
+    return score.removesuffix("_per_image").endswith(_LOWER)
+
+
+def is_constant(score: str) -> bool:
+    """Whether a score is the same for all methods by its definition, so that none can be the best."""
+    return score.removesuffix("_per_image") in _CONSTANT
+
+
+def incomplete(reports: Mapping[str, MetricReport]) -> dict[str, int]:
+    """Return the methods that lack images which others were scored on, and how many they lack."""
+    every = {name for report in reports.values() for name in report.names}
+    lacking = {method: len(every) - len(report.names) for method, report in reports.items()}
+    return {method: count for method, count in lacking.items() if count}
+
+
+def unranked(results: Iterable[Mapping[str, MetricReport]]) -> list[str]:
+    """Return the methods that are `incomplete` on some data set."""
+    return list(dict.fromkeys(method for reports in results for method in incomplete(reports)))
 
 
 def ranks(results: Mapping[str, Mapping[str, Mapping[str, float]]], scores: Sequence[str]) -> list[Rank]:
@@ -32,16 +54,17 @@ def ranks(results: Mapping[str, Mapping[str, Mapping[str, float]]], scores: Sequ
     results
         Data set -> method -> score -> value, every digit of which counts; equal ones share the mean of their places.
     scores
-        Scores that count, all alike.
+        Scores that count, all alike, but for those that are constant.
 
     Returns
     -------
     list of Rank
-        Over the data sets that every method was scored on; nothing if there is none, or no other method.
+        Over the data sets that every method was scored on; nothing if there is none, or no other method or no score.
     """
+    scores = [score for score in scores if not is_constant(score)]
     methods = list(dict.fromkeys(method for reports in results.values() for method in reports))
     shared = {name: reports for name, reports in results.items() if all(method in reports for method in methods)}
-    if not shared or len(methods) < 2:
+    if not shared or not scores or len(methods) < 2:
         return []
     from scipy.stats import rankdata
 

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from dynamic_kd._version import __version__
 from dynamic_kd.evaluation._bootstrap import LEVEL
 from dynamic_kd.evaluation._compare import Comparison, DataSetResult
-from dynamic_kd.evaluation._paired_tests import PairedTest
+from dynamic_kd.evaluation._paired_tests import FEW, PairedTest
 from dynamic_kd.evaluation._paper import paper_numbers
-from dynamic_kd.evaluation._score_tables import BEST, SECOND, Cell, ScoreTable, score_tables
+from dynamic_kd.evaluation._ranks import is_constant, unranked
+from dynamic_kd.evaluation._score_tables import BEST, INCOMPLETE, SECOND, Cell, ScoreTable, score_tables
 from dynamic_kd.metrics._tables import _LATEX_ESCAPES, rounded
 
 # More tests than a reader takes in stay in their own file.
@@ -20,7 +21,6 @@ _TESTS_SHOWN = 60
 def methods_used(comparison: Comparison) -> list[str]:
     """Return, sentence by sentence, the conventions behind scores, intervals, tests and ranks."""
     settings = comparison.config.settings
-    pairs = f"each method against {settings.reference}" if settings.reference else "all pairs of methods"
     stretch = "min-max normalised" if settings.normalize else "not normalised"
     cut = ">" if settings.strict else ">="
     conventions = f"maps {stretch}; E-measure cut with {cut}; images with an empty mask: {settings.empty_target}"
@@ -34,26 +34,49 @@ def methods_used(comparison: Comparison) -> list[str]:
             f"Intervals: percentile bootstrap over images, {100 * LEVEL:.0f}%, {settings.resamples} resamples, "
             f"seed {settings.seed}; for max the mean curve is resampled."
         )
-    if any(result.tests for result in comparison.datasets.values()):
-        bootstrap = (
-            f"paired bootstrap over images of the score as printed (two-sided, at least "
-            f"{2 / (settings.resamples + 1):.2g} by {settings.resamples} resamples); "
-            if settings.resamples
-            else ""
-        )
-        sentences.append(
-            f"Tests: {bootstrap}Wilcoxon's signed-rank test of the images' own scores, for scores that are means over "
-            f"images; both corrected by Holm within a data set and score, for {pairs}; "
-            f"on the images that all methods have."
-        )
-    if comparison.ranks():
-        sentences.append(
-            f"Ranks: mean over data sets that every method was scored on and over {', '.join(comparison.scores)}, "
-            f"by every digit; equal scores share their places' mean."
-        )
-    elif len(comparison.config.methods) > 1:
-        sentences.append("Ranks: none, as no data set has maps of every method.")
+    sentences += _tests_sentences(comparison)
+    constant = [score for score in comparison.scores if is_constant(score)]
+    if constant and len(comparison.config.methods) > 1:
+        why = "as at threshold 0 all is salient, whatever the map"
+        sentences.append(f"Neither marked nor ranked, {why}: {', '.join(constant)}.")
+    if len(comparison.config.methods) > 1:
+        sentences.append(f"Ranks: {_ranked(comparison)}.")
     return sentences
+
+
+def _tests_sentences(comparison: Comparison) -> list[str]:
+    settings = comparison.config.settings
+    tested = {name: result.common for name, result in comparison.datasets.items() if result.tests}
+    if not tested:
+        return []
+    pairs = f"each method against {settings.reference}" if settings.reference else "all pairs of methods"
+    least = f"at least {2 / (settings.resamples + 1):.2g} by {settings.resamples} resamples, and 2/2^n by n images"
+    bootstrap = f"paired bootstrap over images of the score as printed (two-sided, {least}); "
+    means = "Wilcoxon's signed-rank test of the images' own scores, for scores that are means over images"
+    corrected = f"{'both ' if settings.resamples else ''}corrected by Holm within a data set and score, for {pairs}"
+    tests = f"{bootstrap if settings.resamples else ''}{means}; {corrected}; on the images that all methods have"
+    sentences = [f"Tests: {tests}."]
+    few = [f"{name} ({images})" for name, images in tested.items() if images < FEW]
+    if few:
+        sentences.append(f"Tests of fewer than {FEW} images say little of others: {', '.join(few)}.")
+    return sentences
+
+
+def _ranked(comparison: Comparison) -> str:
+    """Say what methods are ranked by, or why they are not."""
+    scores = [score for score in comparison.scores if not is_constant(score)]
+    left_out = unranked(result.reports for result in comparison.datasets.values())
+    if comparison.ranks():
+        without = f", without {', '.join(left_out)} ({INCOMPLETE})" if left_out else ""
+        return (
+            f"mean over data sets that every method was scored on and over {', '.join(scores)}, by every digit; "
+            f"equal scores share their places' mean{without}"
+        )
+    if not scores:
+        return "none, as no score tells methods apart"
+    if len(comparison.config.methods) - len(left_out) < 2:
+        return f"none, as fewer than two methods were scored on every image ({INCOMPLETE})"
+    return "none, as no data set has maps of every method"
 
 
 def markdown(comparison: Comparison) -> str:
@@ -152,7 +175,7 @@ def latex(comparison: Comparison) -> str:
 
 
 def _escaped(text: str) -> str:
-    return text.translate(_LATEX_ESCAPES)
+    return text.translate(_LATEX_ESCAPES).replace(f" {INCOMPLETE}", r"$^\dagger$")
 
 
 def as_json(comparison: Comparison) -> str:

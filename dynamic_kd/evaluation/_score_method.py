@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import NamedTuple
@@ -11,6 +12,7 @@ from dynamic_kd.evaluation._cache import RecordCache
 from dynamic_kd.evaluation._compare_config import CompareConfig
 from dynamic_kd.evaluation._compare_plan import DataSetPlan
 from dynamic_kd.evaluation._compare_settings import CompareSettings
+from dynamic_kd.evaluation._fit import MARKS
 from dynamic_kd.evaluation._measuring import Measured
 from dynamic_kd.evaluation._paired_tests import Paired
 from dynamic_kd.metrics import MetricReport, Records, SODMetrics
@@ -42,10 +44,17 @@ class ScoredMethod(NamedTuple):
     paired: Paired | None
 
 
+def names_of_scores(measures: Iterable[Measure | HostMeasure]) -> tuple[str, ...]:
+    """Return the names of what metrics score, the means of the images' own maxima last."""
+    measures = list(measures)
+    own = [name for each in measures for name in each.numbers]
+    return *own, *(f"{each.numbers[0]}_per_image" for each in measures if each.summarized)
+
+
 def scores_of(settings: CompareSettings) -> tuple[str, ...]:
     """Return the scores of the tables; raise for those that the chosen metrics do not have."""
     chosen = plan_of(settings.metrics or DEFAULT, strict=settings.strict)
-    known = (*chosen.numbers, *(f"{each.numbers[0]}_per_image" for each in chosen.every if each.summarized))
+    known = names_of_scores(chosen.every)
     for name in settings.scores or ():
         if name not in known:
             raise ValueError(
@@ -94,7 +103,7 @@ def _report(
         per_image_curves=bool(plan_of(chosen, strict=settings.strict).curves),
     )
     target = config.datasets[each.name].target
-    counts = {"grey_target": 0, "resized": 0}
+    counts = Counter(dict.fromkeys(MARKS, 0))
     batches = _Batches(metrics)
     try:
         for image in measured:
@@ -102,8 +111,7 @@ def _report(
                 found = cache.find(image.keys[method])
                 assert found is not None, "stored a moment ago, and nothing is ever deleted"
                 batches.add(image.stem, Records.from_bytes(found.record))
-                counts["grey_target"] += found.grey
-                counts["resized"] += found.resized
+                counts.update(found.marks)
         batches.flush()
         report = metrics.compute()
     except ValueError as error:

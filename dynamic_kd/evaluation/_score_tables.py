@@ -8,10 +8,12 @@ from typing import NamedTuple
 from dynamic_kd.evaluation._compare import Comparison, DataSetResult
 from dynamic_kd.evaluation._notes import image_notes
 from dynamic_kd.evaluation._paper import paper_numbers
-from dynamic_kd.evaluation._ranks import lower_is_better
+from dynamic_kd.evaluation._ranks import incomplete, is_constant, lower_is_better
 from dynamic_kd.metrics._tables import rounded
 
 BEST, SECOND, PLAIN = "best", "second", ""
+# Behind the name of a method that takes part in neither marks nor ranks.
+INCOMPLETE = "†"
 PAPER_NOTE = "E: the paper prints an E-measure without saying whether maximum, mean or adaptive"
 
 
@@ -28,16 +30,26 @@ class Cell(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A method's cells; ``paper`` for numbers that the paper prints, which take no part in the marks."""
+    """A method's cells.
+
+    ``paper`` is for numbers that the paper prints, ``incomplete`` for those of fewer images than others': neither take
+    part in the marks.
+    """
 
     method: str
     cells: tuple[Cell, ...]
     paper: bool = False
+    incomplete: bool = False
+
+    @property
+    def name(self) -> str:
+        """The method's name, with a mark if its numbers are of fewer images than others'."""
+        return f"{self.method} {INCOMPLETE}" if self.incomplete else self.method
 
     @property
     def label(self) -> str:
         """The method's name, which says of a printed row where it is from."""
-        return f"{self.method} (paper)" if self.paper else self.method
+        return f"{self.name} (paper)" if self.paper else self.name
 
 
 class ScoreTable(NamedTuple):
@@ -60,10 +72,13 @@ def score_tables(comparison: Comparison) -> list[ScoreTable]:
 
 
 def marks(values: Sequence[float | None], score: str) -> list[str]:
-    """Mark the best and the second of a column as they are printed: equal digits share a mark; one method has none."""
+    """Mark the best and the second of a column as they are printed: equal digits share a mark; one method has none.
+
+    Scores that are the same for all methods by definition have none either.
+    """
     printed = [None if value is None else float(rounded(value)) for value in values]
     places = sorted({value for value in printed if value is not None}, reverse=not lower_is_better(score))
-    if sum(value is not None for value in printed) < 2:
+    if is_constant(score) or sum(value is not None for value in printed) < 2:
         return [PLAIN] * len(printed)
     names = dict(zip(places, (BEST, SECOND), strict=False))
     return [PLAIN if value is None else names.get(value, PLAIN) for value in printed]
@@ -71,12 +86,15 @@ def marks(values: Sequence[float | None], score: str) -> list[str]:
 
 def _table(comparison: Comparison, name: str, result: DataSetResult) -> ScoreTable:
     scores = comparison.scores
+    lacking = incomplete(result.reports)
     columns = []
     for score in scores:
+        compared = [None if method in lacking else report[score] for method, report in result.reports.items()]
         values = [report[score] for report in result.reports.values()]
-        columns.append([Cell(value, mark) for value, mark in zip(values, marks(values, score), strict=True)])
-    rows = [Row(method, cells) for method, cells in zip(result.reports, zip(*columns, strict=True), strict=True)]
-    notes = [*_notes(result), *_absent(comparison, result)]
+        columns.append([Cell(value, mark) for value, mark in zip(values, marks(compared, score), strict=True)])
+    cells = zip(*columns, strict=True)
+    rows = [Row(method, own, incomplete=method in lacking) for method, own in zip(result.reports, cells, strict=True)]
+    notes = [*_notes(result), *_lacking(lacking), *_absent(comparison, result)]
     if comparison.config.settings.paper:
         printed = paper_numbers(name)
         if printed:
@@ -99,6 +117,12 @@ def _notes(result: DataSetResult) -> list[str]:
     if len(set(said.values())) == 1:
         return [next(iter(said.values()))]
     return [f"{method}: {note}" for method, note in said.items()]
+
+
+def _lacking(lacking: Mapping[str, int]) -> list[str]:
+    counted = ", ".join(f"{count} by {method}" for method, count in lacking.items())
+    why = "neither marked nor ranked, for lack of images that others have"
+    return [f"{INCOMPLETE} {why}: {counted}"] if lacking else []
 
 
 def _absent(comparison: Comparison, result: DataSetResult) -> list[str]:

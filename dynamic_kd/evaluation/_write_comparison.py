@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterator
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from dynamic_kd._extras import require
 from dynamic_kd._files import write_whole
 from dynamic_kd.evaluation._compare import Comparison
 from dynamic_kd.evaluation._curve_sheet import curve_sheet
+from dynamic_kd.evaluation._figure_bytes import figure_bytes
 from dynamic_kd.evaluation._grid import chosen_images, draw_grid
 from dynamic_kd.evaluation._report_text import as_json, latex, markdown
 from dynamic_kd.evaluation._sheets import csv_text, curve_rows, per_image_rows, rank_sheet, score_sheet, tests_sheet
 from dynamic_kd.evaluation._workbook import workbook
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+# What not every run writes, which would lie about this one if it came from another.
+_OF_RUNS = ("ranks.csv", "tests.csv")
+_OF_DATASETS = ("per-image/{}.csv", "curves/{}.csv", "curves/{}.png", "grid/{}.png")
 
 
 def check_writers() -> None:
@@ -34,7 +36,7 @@ def write_comparison(comparison: Comparison, output: str | Path | None = None) -
         From `compare`.
     output
         The folder, made if need be; by default the configured one. Files of an earlier run are replaced, one by one,
-        each at once.
+        each at once; those that this run has none of are removed, and nothing else in the folder.
 
     Returns
     -------
@@ -54,13 +56,31 @@ def write_comparison(comparison: Comparison, output: str | Path | None = None) -
     PosixPath('comparison/scores.md')
     """
     folder = comparison.config.output if output is None else Path(output)
+    earlier = _datasets_of(folder / "results.json")
     written = []
     for name, content in _contents(comparison):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, content)
         written.append(path)
+    _remove_others(folder, {*earlier, *comparison.config.datasets}, written)
     return written
+
+
+def _datasets_of(results: Path) -> list[str]:
+    """Return the data sets of the run that left these results; none if nobody did."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        names = json.loads(results.read_bytes())["datasets"]
+        return [name for name in names if Path(name).name == name]  # of a file in a folder, whoever wrote them
+    return []
+
+
+def _remove_others(folder: Path, datasets: Iterable[str], written: Iterable[Path]) -> None:
+    """Remove what runs over these data sets may write and this one did not."""
+    outputs = {*_OF_RUNS, *(pattern.format(name) for pattern in _OF_DATASETS for name in datasets)}
+    kept = {path.relative_to(folder).as_posix().casefold() for path in written}  # DES.csv may be des.csv's file
+    for place in {folder / output for output in outputs if output.casefold() not in kept}:
+        place.unlink(missing_ok=True)
 
 
 def _contents(comparison: Comparison) -> Iterator[tuple[str, bytes]]:
@@ -80,14 +100,8 @@ def _contents(comparison: Comparison) -> Iterator[tuple[str, bytes]]:
         yield f"curves/{name}.csv", csv_text([str(title) for title in next(rows)], rows).encode()
         figure = curve_sheet(name, result.reports)
         if figure is not None:
-            yield f"curves/{name}.png", _png(figure)
+            yield f"curves/{name}.png", figure_bytes(figure, "png")
     if comparison.config.settings.grid is not None:
         for name, stems in chosen_images(comparison).items():
             if stems:
-                yield f"grid/{name}.png", _png(draw_grid(comparison, name, stems))
-
-
-def _png(figure: Figure) -> bytes:
-    content = io.BytesIO()
-    figure.savefig(content, format="png")
-    return content.getvalue()
+                yield f"grid/{name}.png", figure_bytes(draw_grid(comparison, name, stems), "png")

@@ -9,7 +9,7 @@ from typing import Any
 
 from dynamic_kd._checks import check_choice, check_flag, check_number
 from dynamic_kd.training._recipe import BEST
-from dynamic_kd.training._section_checks import check_text, check_whole
+from dynamic_kd.training._section_checks import check_name, check_text, check_whole
 
 Settings = Mapping[str, Any]
 Point = tuple[tuple[str, Any], ...]
@@ -82,6 +82,10 @@ class Experiment:
         Of the bootstrap.
     bootstrap_seed : int
         Of the bootstrap.
+    file : str
+        What it was read from, which errors name; by default its name.
+    forced : tuple of str
+        Those of ``settings`` that the command line has put over the file's.
     """
 
     name: str
@@ -98,8 +102,11 @@ class Experiment:
     paper_table: int | None = None
     resamples: int = 20_000
     bootstrap_seed: int = 0
+    file: str = ""
+    forced: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        check_name(self.name)
         for seed in self.seeds:
             check_whole("seeds", seed, low=0)
         check_number("resamples", self.resamples, low=1)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import tomllib
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dynamic_kd.experiments._experiment import Experiment, Method
-from dynamic_kd.training._recipe_file import changed
+from dynamic_kd.experiments._experiment import TEACHER_EPOCH, TEACHER_RUN, Experiment, Method
+from dynamic_kd.training._recipe import Recipe, field_names
+from dynamic_kd.training._recipe_file import changed, check_known
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -17,6 +19,8 @@ _KEYS = (
     "recipe", "seeds", "settings", "methods", "grid", "choose", "scores", "axis", "paper_table", "resamples",
     "bootstrap_seed",
 )  # fmt: skip
+_OF_METHODS = ("fixed", "paper")
+_METHOD_KEYS = (*_OF_METHODS, *field_names(Recipe), TEACHER_EPOCH, TEACHER_RUN.rstrip("."))
 
 
 def bundled_experiments() -> dict[str, str]:
@@ -50,10 +54,10 @@ def read_experiment(experiment: str | Path, overrides: Iterable[str] = ()) -> Ex
     ((3,), ['cross-entropy', 's = 0.5', 'dynamic'])
     """
     path = _path_of(experiment)
-    text = path.read_text(encoding="utf-8")
     try:
+        text = path.read_text(encoding="utf-8-sig")
         content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: expected an experiment in TOML, got: {error}") from None
     forced: dict[str, Any] = {}
     unset: dict[str, Any] = {}
@@ -66,7 +70,7 @@ def read_experiment(experiment: str | Path, overrides: Iterable[str] = ()) -> Ex
         else:
             changed(forced, override)
     try:
-        return _made(path, content, _flat(forced) | unset, _about(text))
+        return replace(_made(path, content, _flat(forced) | unset, _about(text)), file=str(experiment))
     except (TypeError, ValueError) as error:
         raise ValueError(f"{experiment}: {error}") from error
 
@@ -117,6 +121,7 @@ def _made(path: Path, content: dict[str, Any], forced: dict[str, Any], about: st
         methods=tuple(_method(name, each, without) for name, each in _table("methods", content["methods"]).items()),
         grids=tuple(_grid(grid, without) for grid in grids),
         choose=tuple(each for each in _values("choose.over", choose.get("over", [])) if each not in without),
+        forced=tuple(forced),
         **given,
     )
 
@@ -131,7 +136,11 @@ def _recipe(path: Path, recipe: Any) -> str:
 
 def _method(name: str, content: Any, without: Mapping[str, None]) -> Method:
     content = dict(_table(f"methods.{name}", content))
-    about = {key: content.pop(key) for key in ("fixed", "paper") if key in content}
+    try:
+        check_known([key.partition(".")[0] for key in content], _METHOD_KEYS)
+    except ValueError as error:
+        raise ValueError(f'methods."{name}": {error}') from None
+    about = {key: content.pop(key) for key in _OF_METHODS if key in content}
     settings = {setting: value for setting, value in _flat(content).items() if setting not in without}
     return Method(name=name, settings=settings, **about)
 

@@ -110,8 +110,8 @@ def has_diverged(folder: Path, name: str) -> bool:
     return path.is_file() and "diverged" in read_sessions(path)[-1]
 
 
-def essence(recipe: Recipe) -> Recipe:
-    """Return a recipe without what makes no difference; its files are known by their names alone."""
+def essence(recipe: Recipe) -> tuple[Recipe, Any]:
+    """Return a recipe without what makes no difference, and its data sets; files are known by their names alone."""
     data, teacher = recipe.data, recipe.teacher
 
     def name(path: str | None) -> str | None:
@@ -122,9 +122,9 @@ def essence(recipe: Recipe) -> Recipe:
 
     spoilt = teacher.spoil is not None and teacher.spoil_share > 0
     parts = tuple(tuple(map(part, each)) for each in (data.train, data.validation, data.report))
-    return replace(
+    known = replace(
         recipe,
-        name=repr(parts),
+        name="",
         data=replace(data, root=None, train=data.train and ("",), validation=(), report=()),
         teacher=replace(
             teacher,
@@ -136,3 +136,4 @@ def essence(recipe: Recipe) -> Recipe:
         ),
         student=replace(recipe.student, weights=name(recipe.student.weights)),
     )
+    return known, parts

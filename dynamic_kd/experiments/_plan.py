@@ -120,7 +120,7 @@ class _Planner:
     def add(self, method: Method, point: Point, seed: int) -> None:
         """Add a cell, and its run unless there is one like it."""
         settings = {**self._root, **self._experiment.settings, **method.settings, **dict(point), "seed": seed}
-        student = self._wanted(settings)
+        student = self._wanted(settings, _places(self._experiment, method, point))
         name = self._name(method, point, seed, student.recipe)
         alike = next((known for known, other in self._students.items() if other == student), None)
         if alike is None:
@@ -129,11 +129,11 @@ class _Planner:
             self._students[name] = student
         self._cells.append(Cell(method.name, point, seed, alike or name))
 
-    def _wanted(self, settings: dict[str, Any]) -> _Student:
-        """Return what a cell's settings ask for."""
+    def _wanted(self, settings: dict[str, Any], places: dict[str, list[str]]) -> _Student:
+        """Return what a cell's settings ask for; what is wrong with one names its place."""
         epoch = settings.pop(TEACHER_EPOCH, None)
         own = {key: settings.pop(key) for key in list(settings) if key.startswith(TEACHER_RUN)}
-        recipe = replace(recipe_with(self._experiment.recipe, settings), name="")
+        recipe = replace(recipe_with(self._experiment.recipe, settings, places), name="")
         _check_scored(recipe)
         if not recipe.needs_teacher:  # nothing of teacher and distillation matters then
             return _Student(replace(recipe, teacher=Teacher(), loss=DynamicKDLoss(weighting="none")), None, None)
@@ -145,7 +145,7 @@ class _Planner:
         if epoch is not None:
             check_whole(TEACHER_EPOCH, epoch, low=1)
         other = settings | {key.removeprefix(TEACHER_RUN): value for key, value in own.items()}
-        return _Student(recipe, epoch, replace(recipe_with(self._experiment.recipe, other), name=""))
+        return _Student(recipe, epoch, replace(recipe_with(self._experiment.recipe, other, places), name=""))
 
     def plan(self) -> Plan:
         """Return the plan: teachers that runs share, then the runs."""
@@ -199,6 +199,18 @@ class _Planner:
         return PlannedRun(name, replace(recipe, teacher=teacher), needs)
 
 
+def _places(experiment: Experiment, method: Method, point: Point) -> dict[str, list[str]]:
+    """Return which settings of a cell are said where, the place that counts first before the others."""
+    file = experiment.file or experiment.name
+    said = {
+        "--set": experiment.forced,
+        f"{file}: grid": dict(point),
+        f'{file}: methods."{method.name}"': method.settings,
+        f"{file}: settings": experiment.settings,
+    }
+    return {place: [each.removeprefix(TEACHER_RUN) for each in settings] for place, settings in said.items()}
+
+
 def _keeping(recipe: Recipe, epochs: tuple[int, ...]) -> Recipe:
     training = replace(recipe.teacher_training, keep_epochs=epochs)
     return replace(recipe, teacher=replace(recipe.teacher, training=training))
@@ -216,6 +228,6 @@ def _check_scored(recipe: Recipe) -> None:
 
 
 def slug(name: str) -> str:
-    """Return a name as part of a file's."""
+    """Return a name as part of a file's, which is not hidden."""
     words = "".join(char if char.isalnum() or char in ".=_" else " " for char in name.replace(" = ", "="))
-    return "-".join(words.split())
+    return "-".join(words.split()).lstrip(".-")

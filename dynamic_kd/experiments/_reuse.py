@@ -67,4 +67,5 @@ def _finished(other: Path) -> dict[str, Path]:
 
 
 def _key(recipe: Recipe) -> str:
-    return recipe_toml(essence(recipe))
+    known, parts = essence(recipe)
+    return f"{recipe_toml(known)}{parts}"

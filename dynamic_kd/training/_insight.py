@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dynamic_kd._checks import check_number
 from dynamic_kd._extras import require
 from dynamic_kd.training._figures import contact_sheet
 from dynamic_kd.training._noise_report import noise_report_from_log
@@ -32,6 +33,7 @@ def write_insight(
     threshold: float = 0.5,
     *,
     last: int = 10_000,
+    suffix: str = "",
 ) -> list[Path]:
     """Draw what the method saw of the training samples.
 
@@ -45,9 +47,11 @@ def write_insight(
     samples : sequence of Sample
         The training samples; ``noise.png`` is left out without them.
     threshold : float
-        Noise threshold of the run.
+        Noise threshold of the run, in [0, 1].
     last : int
         Samples in the scatter.
+    suffix : str
+        Ends the files' names: ``"-0.3"`` has ``noise-0.3.csv`` and so on written.
 
     Returns
     -------
@@ -57,23 +61,26 @@ def write_insight(
     Raises
     ------
     ValueError
-        If the samples are not those of the log.
+        If the samples are not those of the log, or the threshold is no number in [0, 1].
     """
+    check_number("threshold", threshold, low=0, high=1)
     require("matplotlib", extra="eval")
     folder = Path(folder)
     report = noise_report_from_log(log, threshold, samples)
     figures = {
-        "scatter.png": teacher_student_scatter({folder.resolve().name: log}, last=last, threshold=threshold),
-        "weight.png": weight_over_time(log, threshold=threshold),
+        "scatter": teacher_student_scatter({folder.resolve().name: log}, last=last, threshold=threshold),
+        "weight": weight_over_time(log, threshold=threshold),
     }
     if samples:
         by_name = {sample.name: sample for sample in samples}
-        figures["noise.png"] = contact_sheet([by_name[name] for name in report.names], report)
+        figures["noise"] = contact_sheet([by_name[name] for name in report.names], report)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "noise.csv").write_text(report.csv(), encoding="utf-8")
-    for name, figure in figures.items():
-        figure.savefig(folder / name)
-    return [folder / name for name in ("noise.csv", *sorted(figures))]
+    table = folder / f"noise{suffix}.csv"
+    table.write_text(report.csv(), encoding="utf-8")
+    pictures = {folder / f"{name}{suffix}.png": figures[name] for name in sorted(figures)}
+    for path, figure in pictures.items():
+        figure.savefig(path)
+    return [table, *pictures]
 
 
 def inspect_runs(
@@ -92,13 +99,15 @@ def inspect_runs(
     runs : sequence of paths
         Run folders.
     threshold : float, optional
-        Noise threshold; by default that of each run's recipe, or 0.5 where there is none.
+        Noise threshold, in [0, 1]; by default that of each run's recipe, or 0.5 where there is none. The files of
+        another than that have it in their names, as ``noise-0.3.csv``, and the run's own stay.
     last : int
         Samples in the scatter.
     samples : bool
         Read the training set that each run's recipe names, and draw the samples with the lowest α.
     scatter : path, optional
-        Where the scatter of several runs goes; by default ``scatter.png`` in the folder that holds them all.
+        Where the scatter of several runs goes; by default ``scatter.png``, with the threshold in its name as in the
+        others', in the folder that holds them all.
     progress : callable
         Called with what is read, how much of it is done, and how much there is.
 
@@ -110,22 +119,28 @@ def inspect_runs(
     Raises
     ------
     ValueError
-        If a run has no log, or one that cannot be understood, if ``scatter`` is given of one run, or if samples are
-        wanted and the recipe is missing or no longer names what the run was trained on.
+        If a run has no log, or one that cannot be understood, if the threshold is no number in [0, 1], if ``scatter``
+        is given of one run, or if samples are wanted and the recipe is missing or no longer names what the run was
+        trained on.
     """
+    if threshold is not None:
+        check_number("threshold", threshold, low=0, high=1)
     folders = [Path(run) for run in runs]
     if scatter is not None and len(folders) < 2:
         raise ValueError(f"scatter: expected several runs to draw side by side, got {len(folders)}; leave it out")
     logs = [read_weights_log(folder / "weights.csv") for folder in folders]
     recipes = [_recipe(folder, needed=samples) for folder in folders]
-    limits = [_limit(recipe) if threshold is None else threshold for recipe in recipes]
+    own = [_limit(recipe) for recipe in recipes]
+    limits = own if threshold is None else [threshold] * len(runs)
+    suffixes = ["" if limit == usual else f"-{limit:g}" for limit, usual in zip(limits, own, strict=True)]
     written = []
-    for folder, log, recipe, limit in zip(folders, logs, recipes, limits, strict=True):
+    for folder, log, recipe, limit, suffix in zip(folders, logs, recipes, limits, suffixes, strict=True):
         shown = _training_samples(recipe, progress) if samples and recipe else []
-        written += write_insight(folder, log, shown, limit, last=last)
+        written += write_insight(folder, log, shown, limit, last=last, suffix=suffix)
     if len(runs) > 1:
         together = Path(os.path.commonpath([folder.resolve().parent for folder in folders]))
-        shared = (together if any(map(Path.is_absolute, folders)) else Path(os.path.relpath(together))) / "scatter.png"
+        place = together if any(map(Path.is_absolute, folders)) else Path(os.path.relpath(together))
+        shared = place / f"scatter{max(suffixes)}.png"
         panels = dict(zip(_titles(folders), logs, strict=True))
         limit_of_all = limits[0] if len(set(limits)) == 1 else None
         teacher_student_scatter(panels, last=last, threshold=limit_of_all).savefig(scatter or shared)

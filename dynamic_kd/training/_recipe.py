@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from dynamic_kd._checks import check_choice, check_flag
 from dynamic_kd.losses import DynamicKDLoss
 from dynamic_kd.training._imported import ImportedWeight
-from dynamic_kd.training._section_checks import check_text, check_whole
+from dynamic_kd.training._section_checks import check_name, check_whole
 from dynamic_kd.training._sections import Data, Student, Teacher, Training
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Recipe:
     Attributes
     ----------
     name : str
-        Names the run.
+        Names the run, and its folder: it is no path, and begins with no dot.
     seed : int
         Seed of the weights, the order of the images, the augmentation and the synthetic set.
     data : Data
@@ -70,7 +70,7 @@ class Recipe:
     compile: bool = False
 
     def __post_init__(self) -> None:
-        check_text("name", self.name)
+        check_name(self.name)
         check_whole("seed", self.seed, low=0)
         check_whole("evaluate_every", self.evaluate_every, low=0)
         check_flag("deterministic", self.deterministic)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from importlib import resources
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from dynamic_kd._extras import require
@@ -16,7 +18,7 @@ from dynamic_kd.training._recipe_paths import place_paths
 from dynamic_kd.training._sections import Data, Student, Teacher, Training
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
 SECTIONS = {"data": Data, "teacher": Teacher, "student": Student, "loss": DynamicKDLoss, "training": Training}
 
@@ -51,14 +53,27 @@ def read_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     >>> recipe.seed, recipe.loss.weighting
     (3, 0.5)
     """
-    content = _content(_path_of(recipe), ())
+    content, given = _content(_path_of(recipe), ()), []
     for override in overrides:
         changed(content, override)
-    return _checked(recipe, content)
+        given.append(override.partition("=")[0].strip())
+    # The place of the data also has an option of its own, and is refused for what the recipe says of its data.
+    return _checked(recipe, content, {"--set": [setting for setting in given if setting != "data.root"]})
 
 
-def recipe_with(recipe: str | Path, settings: Mapping[str, Any]) -> Recipe:
+def recipe_with(
+    recipe: str | Path, settings: Mapping[str, Any], places: Mapping[str, Collection[str]] = MappingProxyType({})
+) -> Recipe:
     """Read a recipe, with dotted settings that replace those of the file, as values; None takes one away.
+
+    Parameters
+    ----------
+    recipe : str or Path
+        A file, or the name of a recipe that comes with the package.
+    settings : dict
+        The settings.
+    places : dict
+        The settings that each place says, the first that counts first: what is wrong with one is wrong there.
 
     Raises
     ------
@@ -72,14 +87,20 @@ def recipe_with(recipe: str | Path, settings: Mapping[str, Any]) -> Recipe:
             section.pop(last, None)
         else:
             section[last] = value
-    return _checked(recipe, content)
+    return _checked(recipe, content, places)
 
 
-def _checked(recipe: str | Path, content: dict[str, Any]) -> Recipe:
+def _checked(recipe: str | Path, content: dict[str, Any], places: Mapping[str, Collection[str]]) -> Recipe:
     try:
         return _made(content)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{recipe}: {error}") from error
+        place = next((place for place, said in places.items() if _is_about(error, said)), recipe)
+        raise ValueError(f"{place}: {error}") from error
+
+
+def _is_about(error: Exception, settings: Iterable[str]) -> bool:
+    """Return whether an error, which begins with the setting that is wrong, is about one of these or a part of one."""
+    return any(re.match(rf"{re.escape(setting)}\b", str(error)) for setting in settings)
 
 
 def recipe_toml(recipe: Recipe) -> str:
@@ -116,7 +137,7 @@ def _content(path: Path, extended_by: tuple[Path, ...]) -> dict[str, Any]:
     if path.resolve() in extended_by:
         raise ValueError(f"{path}: expected recipes that extend each other in a line, got a circle")
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: expected a recipe in TOML, got: {error}") from None
     place_paths(content, path.parent)
@@ -180,16 +201,20 @@ def _made(content: dict[str, Any]) -> Recipe:
     return _part("", Recipe, content)  # type: ignore[no-any-return]
 
 
-def _part(section: str, kind: type, values: Any) -> Any:
-    where = f"{section}." if section else ""
-    if not isinstance(values, dict):
-        raise ValueError(f"{section}: expected a section [{section}], got {values!r}")
-    known = field_names(kind)
-    for name in values:
+def check_known(names: Iterable[str], known: Sequence[str], where: str = "") -> None:
+    """Raise unless all settings of a section are known; what is like one of those is taken for it."""
+    for name in names:
         if name not in known:
             close = difflib.get_close_matches(name, known, 1)
             hint = f"did you mean {where}{close[0]}?" if close else f"there are {', '.join(known)}"
             raise ValueError(f"{where}{name}: expected a setting, got an unknown one; {hint}")
+
+
+def _part(section: str, kind: type, values: Any) -> Any:
+    where = f"{section}." if section else ""
+    if not isinstance(values, dict):
+        raise ValueError(f"{section}: expected a section [{section}], got {values!r}")
+    check_known(values, field_names(kind), where)
     try:
         return kind(**values)
     except (TypeError, ValueError) as error:

@@ -24,6 +24,13 @@ def check_text(name: str, value: Any, *, optional: bool = False) -> None:
         raise TypeError(f"{name}: expected text, got {value!r}")
 
 
+def check_name(name: Any) -> None:
+    """Raise unless a name can name a folder, which then lies where all of its kind do."""
+    check_text("name", name)
+    if name.startswith(".") or "/" in name or "\\" in name:
+        raise ValueError(f"name: expected one that can name a folder, without / and \\ and no dot first, got {name!r}")
+
+
 def checked_epochs(epochs: Any, last: int) -> tuple[int, ...]:
     """Return epochs as a tuple; raise unless they are among those of the training."""
     if not isinstance(epochs, (list, tuple)):

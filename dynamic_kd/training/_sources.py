@@ -52,17 +52,29 @@ def recipe_samples(
         train_share, test_share = _shares(recipe)
         train_made = _synthetic(recipe, 0, data.train_count, train_share)
         return train_made, _synthetic(recipe, data.train_count, data.validation_count, test_share)
-    train = _folders(recipe, data.train, teacher.maps if recipe.needs_teacher else None)
-    validation = _folders(recipe, data.validation, None)
-    parts = {"train": train, "validation": validation, "report": _folders(recipe, data.report, None)}
-    _check_apart(parts)
+    parts = find_parts(recipe)
     room({part: sum(len(folder.files) for folder in folders) for part, folders in parts.items()})
+    train, validation = decide_near(parts["train"]), decide_near(parts["validation"])
     for text in dict.fromkeys(text for folder in (*train, *validation) for text in _notes(folder, data.near)):
         note(text)
     samples = _read("training samples", train, data.size, progress)
     if recipe.needs_teacher and teacher.spoil is not None:
         samples = spoil_maps(samples, teacher.spoil, teacher.spoil_share, recipe.seed)
     return samples, _read("validation samples", validation, data.size, progress)
+
+
+def find_parts(recipe: Recipe) -> dict[str, list[DataFolder]]:
+    """Find the data sets of a recipe, before any of their images is read; a synthetic set has none.
+
+    Raises
+    ------
+    ValueError
+        If a folder or a file is missing, or an image comes twice.
+    """
+    data, maps = recipe.data, recipe.teacher.maps if recipe.needs_teacher else None
+    parts = {part: _folders(recipe, getattr(data, part), maps if part == "train" else None) for part in _WORDS}
+    _check_apart(parts)
+    return parts
 
 
 def report_samples(recipe: Recipe, progress: Advance = lambda step, done, total: None) -> list[Sample]:
@@ -93,14 +105,14 @@ def _read(title: str, folders: list[DataFolder], size: int, progress: Advance) -
 
 
 def _folders(recipe: Recipe, parts: tuple[Any, ...], maps: str | None) -> list[DataFolder]:
-    """Find the data sets of all parts; where parts share names, the samples' tell from which they are."""
+    """Find the data sets of a part; where its folders share names, the samples' tell from which they are."""
     found: list[DataFolder] = []
     for part in parts:
         folder, names = (part, None) if isinstance(part, str) else (part["folder"], part.get("list"))
         root = Path(recipe.data.root or ".") / folder
         sets = find_data(root, depth=recipe.data.depth, list_file=names, teacher=maps, near=recipe.data.near)
         found += sets if len(parts) == 1 else [_prefixed(each, str(folder)) for each in sets]
-    return decide_near(found)
+    return found
 
 
 def _notes(folder: DataFolder, near: str) -> list[str]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
 from dynamic_kd.models import FPNStudent, RFBTeacher, load_model, read_weights
-from dynamic_kd.training._imported import attribute_named
+from dynamic_kd.training._imported import ImportedWeight, attribute_named
 from dynamic_kd.training._objective import CrossEntropy, Distillation, from_maps, from_network
 from dynamic_kd.training._stage import weights_file
 from dynamic_kd.training._surroundings import seeded
@@ -99,7 +101,8 @@ def check_teacher(
     images = training.batch_size // (training.accumulation * accelerator.num_processes)
     batch = data.batch(torch.arange(min(images, len(data)), device=data.images.device))
     try:
-        with torch.no_grad():
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "teacher_logits: all values lie in")  # what the note says
             logits = objective.teacher_logits(batch)
             objective(torch.zeros_like(batch.targets), batch)
     except Exception as error:  # whatever a module of others may raise
@@ -110,6 +113,23 @@ def check_teacher(
         ) from error
     if logits.amin() >= 0 and logits.amax() <= 1:
         note(f"all that {name} answered to a batch lies in [0, 1]; it should be logits, before any sigmoid")
+
+
+def check_weight(recipe: Recipe, device: torch.device) -> None:
+    """Raise unless a weight from elsewhere is what the student's loss needs, of a batch that is made up."""
+    weight = recipe.loss.weighting
+    if not isinstance(weight, ImportedWeight):
+        return
+    logits = torch.zeros(2, 1, 32, 32, device=device, requires_grad=True)
+    target = torch.zeros_like(logits)
+    target[..., :16] = 1  # so that neither α nor β is 0 or 1
+    try:
+        replace(recipe.loss, impl="eager")(logits, logits.detach(), target)
+    except Exception as error:  # whatever a function of others may raise
+        raise ValueError(
+            f"loss.weighting: expected {weight} to return one weight for each {recipe.loss.granularity} from "
+            f"(α, β, the teacher's cross-entropy), got {type(error).__name__}: {error}"
+        ) from error
 
 
 def imported(name: str, weights: str | None) -> nn.Module:

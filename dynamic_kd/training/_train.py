@@ -22,11 +22,11 @@ from dynamic_kd.training._recipe_file import read_recipe, recipe_toml
 from dynamic_kd.training._recipe_paths import with_whole_paths
 from dynamic_kd.training._records_file import write_records
 from dynamic_kd.training._results import RESULTS, write_results
-from dynamic_kd.training._sources import recipe_samples, report_samples
+from dynamic_kd.training._sources import find_parts, recipe_samples, report_samples
 from dynamic_kd.training._stage import CHECKPOINT, Run, records_file, run_stage
 from dynamic_kd.training._stopping import stoppable
 from dynamic_kd.training._surroundings import accelerator_of, record_divergence, record_session, repeatable, seeded
-from dynamic_kd.training._teachers import NETWORKS, check_teacher, student_objective
+from dynamic_kd.training._teachers import NETWORKS, check_teacher, check_weight, student_objective
 from dynamic_kd.training._tensors import Tensors
 
 if TYPE_CHECKING:
@@ -114,7 +114,9 @@ def train(
             if main:
                 held.enter_context(alone(folder, "trains"))
             _check_folder(folder, recipe, accelerator, resume=resume, overwrite=overwrite)
-            networks = _networks(recipe, accelerator)
+            check_weight(recipe, accelerator.device)
+            find_parts(recipe)
+            networks = _networks(recipe, accelerator)  # may download weights
             objective = None if 1 in networks else student_objective(recipe, accelerator, folder)
         with everywhere(accelerator):
             samples, sets = _read(recipe, accelerator, progress, note)

@@ -118,7 +118,8 @@ def test_what_was_done_to_images_is_said(root, capsys):
 MISTAKES = [
     (["nowhere"], "nowhere: expected a .toml file or a folder of methods, got nothing there"),
     (["--grid", "worst:x"], "grid: expected worst:N"),
-    (["--scores", "maxG"], "scores: expected some of MAE"),
+    (["--scores", "maxIoU"], "scores: expected some of MAE"),
+    (["--scores", "xyz"], "scores: expected some of MAE"),
     (["--reference", "god"], "did you mean 'good'?"),
     (["--resamples", "-1"], "resamples: expected a whole number"),
     (["--workers", "0"], "workers: expected a whole number of at least 1, got 0"),
@@ -133,6 +134,43 @@ def test_a_mistake_is_one_line_and_status_2(root, capsys, options, message):
     assert error.startswith("dynamic-kd: error: ")
     assert message in error
     assert "\n" not in error
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--scores", "Sm,maxG", "argument --scores: expected scores, got 'maxG'; did you mean 'maxF'?"),
+        ("--metrics", "MEA", "argument --metrics: expected metrics, got 'MEA'; did you mean 'MAE'?"),
+    ],
+)
+def test_a_misspelt_name_is_one_line_with_a_hint(root, capsys, option, value, message):
+    with pytest.raises(SystemExit) as caught:
+        main(["compare", str(root), option, value])
+    assert caught.value.code == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_names_of_scores_in_any_capitals(root, capsys):
+    assert main(["compare", str(root), "--resamples=0", "--metrics", "iou, mae", "--scores", "mae, MAXIOU"]) == 0
+    assert "MAE↓  maxIoU↑" in capsys.readouterr().out
+
+
+def test_a_method_that_lacks_images_is_marked(root, capsys, monkeypatch):
+    (root / "fair" / "DES" / "000.png").unlink()
+    assert main(["compare", str(root), "--resamples", "0", "--allow-missing"]) == 0
+    out = capsys.readouterr().out
+    assert " fair † " in out
+    assert "† neither marked nor ranked, for lack of images that others have: 1 by fair" in out
+    plain = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", plain)
+    assert main(["compare", str(root), "--resamples", "0", "--allow-missing"]) == 0
+    plain.flush()
+    shown = plain.buffer.getvalue().decode("ascii")
+    assert "fair * " in shown
+    assert "* neither marked nor ranked" in shown
+    assert "without fair (*)" in " ".join(shown.split())
 
 
 def test_a_bad_image_is_one_line_and_status_2(root, capsys):

@@ -8,6 +8,10 @@ import numpy as np
 import pytest
 
 from dynamic_kd.cli import main
+from dynamic_kd.cli._names import known_names
+from dynamic_kd.evaluation._score_method import names_of_scores
+from dynamic_kd.metrics._host_measures import HOST_MEASURES
+from dynamic_kd.metrics._measures import MEASURES
 
 
 @pytest.fixture
@@ -54,11 +58,48 @@ def test_other_metrics(folders, tmp_path, capsys):
     (row,) = csv.DictReader(out.read_text().splitlines())
     assert list(row) == ["method", "maxIoU", "meanIoU", "adpIoU", "binIoU", "MAE", "HCE"]
     assert "maxIoU" in capsys.readouterr().out
-    for option, message in (("IoU,iou", "got 'iou'"), ("MAE,MAE", "each once"), ("", "got ''")):
+    for option, message in (("IoU,iou", "each once"), ("MAE,MAE", "each once"), ("", "got ''"), ("xyz", "got 'xyz'")):
         assert main(["evaluate", *folders, "--metrics", option]) == 2
         assert message in capsys.readouterr().err
+    assert main(["evaluate", *folders, "--metrics", "maxF"]) == 2
+    assert "got 'maxF', a score of 'F'; pass that" in capsys.readouterr().err
     assert main(["evaluate", *folders, "--metrics", "MAE", f"--curves={tmp_path / 'curves.png'}"]) == 2
     assert "--curves: expected F among --metrics" in capsys.readouterr().err
+
+
+def test_metrics_are_known_whatever_their_capitals(folders, tmp_path, capsys):
+    out = tmp_path / "out.csv"
+    assert main(["evaluate", *folders, "--metrics", " mae, Wf,IOU ", f"--csv={out}"]) == 0
+    (row,) = csv.DictReader(out.read_text().splitlines())
+    assert list(row) == ["method", "MAE", "wF", "maxIoU", "meanIoU", "adpIoU", "binIoU"]
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as caught:
+        main(["evaluate", *folders, "--metrics", "MAE,diec"])
+    assert caught.value.code == 2
+    error = capsys.readouterr().err
+    assert "argument --metrics: expected metrics, got 'diec'; did you mean 'Dice'?; see" in error
+    assert error.count("\n") == 1
+
+
+def test_no_two_names_differ_in_capitals_alone():
+    scores = names_of_scores([*MEASURES.values(), *HOST_MEASURES.values()])
+    for names in (scores, [*MEASURES, *HOST_MEASURES]):
+        assert known_names(",".join(names).upper(), "names", names) == list(names)
+
+
+def test_photographs_and_other_shapes_are_pointed_out(folders, tmp_path, capsys):
+    cv2.imwrite(str(tmp_path / "pred" / "0.png"), np.full((24, 32, 3), (200, 20, 20), np.uint8))
+    cv2.imwrite(str(tmp_path / "pred" / "1.png"), np.eye(24, dtype=np.uint8) * 255)
+    assert main(["evaluate", *folders]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "1 of another shape (aspect ratio) than their masks, stretched onto them (are they of these images?)" in out
+    assert "1 in colour, read as their luma (are they maps?)" in out
+
+
+@pytest.mark.parametrize("suffix", [".png", ".pdf", ".svg"])
+def test_letters_that_the_font_lacks_are_no_warning(folders, tmp_path, capsys, suffix):
+    assert main(["evaluate", *folders, "--name", "空", f"--curves={tmp_path / f'c{suffix}'}"]) == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_gt_is_an_alias_of_target(folders):
@@ -163,7 +204,7 @@ def test_results_are_written_even_if_nobody_reads_them(folders, tmp_path, monkey
     def broken(*_):
         raise BrokenPipeError
 
-    monkeypatch.setattr("dynamic_kd.cli.evaluate._print", broken)
+    monkeypatch.setattr("dynamic_kd.cli.evaluate.print_report", broken)
     assert main(["evaluate", *folders, "--json", str(tmp_path / "out.json")]) == 141
     assert capsys.readouterr().err == ""
     assert json.loads((tmp_path / "out.json").read_text())["counts"]["images"] == 3

@@ -30,7 +30,8 @@ def test_two_runs_share_a_scatter(runs, capsys):
     assert main(["inspect", "one", "two", "--scatter", "both.png", "--last", "3", "--threshold", "0.4"]) == 0
     assert capsys.readouterr().out.endswith("wrote both.png\n")
     assert (runs / "both.png").is_file()
-    assert "a,0.450000,0" in (runs / "two" / "noise.csv").read_text()
+    assert "a,0.450000,0" in (runs / "two" / "noise-0.4.csv").read_text()
+    assert not (runs / "two" / "noise.csv").exists()
     assert main(["inspect", "one", "two"]) == 0
     assert capsys.readouterr().out.endswith("wrote scatter.png\n")
 
@@ -42,6 +43,7 @@ def test_two_runs_share_a_scatter(runs, capsys):
         (["one", "--scatter", "x.png"], "scatter: expected several runs to draw side by side, got 1; leave it out"),
         (["one", "two", "--scatter", "x.xyz"], "--scatter x.xyz: expected a name ending in .png, .pdf or .svg"),
         (["one", "--last", "0"], "last: expected a number in [1, inf), got 0"),
+        (["one", "--threshold", "-3"], "threshold: expected a number in [0, 1], got -3.0"),
         (["one", "--samples"], "recipe.toml: expected the recipe, which names the training set, got no such file"),
     ],
 )

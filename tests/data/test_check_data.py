@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynamic_kd.data import check_data, contact_sheet, find_data, read_samples
+from dynamic_kd.data import _file_facts, check_data, contact_sheet, find_data, read_samples
 from dynamic_kd.data._file_facts import stored_as
 from dynamic_kd.data._report_words import closing, heading, rows, sentences
 
@@ -88,6 +88,27 @@ class TestProblems:
         write(data / "GT" / "00001.png", np.eye(48, dtype=np.uint8))
         [problem] = reported(data).problems
         assert "00001.png: expected a mask whose salient level is over 128, got a maximum of 1" in problem
+
+    def test_teachers_maps_of_another_size_than_the_masks(self, data):
+        """A map of ones that shrinks by area stays one of probabilities, whatever the rounding."""
+        for path in (data / "maps").iterdir():
+            write(path, np.full((96, 128), 255, np.uint8))
+        for path in (data / "GT").iterdir():
+            write(path, np.full((32, 32), 255, np.uint8))
+        write(data / "maps" / "00001.png", np.full((60, 80), 255, np.uint8))
+        report = reported(data, teacher="maps")
+        assert report.problems == ()
+        assert report.sets[0].teacher_iou == 1
+
+    def test_a_problem_names_its_file_whoever_finds_it(self, data, monkeypatch):
+        def fail(*arguments):
+            raise ValueError("probabilities: expected other values")
+
+        monkeypatch.setattr(_file_facts, "soft_iou", fail)
+        problems = check_data(data, teacher="maps").problems
+        assert problems == tuple(
+            f"a: {data / 'maps' / f'0000{number}.png'}: probabilities: expected other values" for number in range(4)
+        )
 
     def test_depth_of_some_images(self, data):
         (data / "depth" / "00001.bmp").unlink()

@@ -1,5 +1,7 @@
 """Files of several folders, matched by stem."""
 
+import re
+
 import pytest
 
 from dynamic_kd.data import images_by_stem, match_by_stem
@@ -75,7 +77,30 @@ def test_a_long_list_is_cut(folder):
 
 @pytest.mark.parametrize("allow", [True, False])
 def test_no_match_at_all_is_an_error(folder, allow):
-    pred, target = folder("pred", "a.png"), folder("target", *(["b.png"] if allow else []))
-    counts = r"1 in pred \(the first is a\), " + (r"1 in target \(the first is b\)" if allow else "0 in target")
-    with pytest.raises(ValueError, match=rf"got no match among {counts}; the suffixes read are"):
+    pred, target = folder("pred", "a.png"), folder("target", "b.png")
+    counts = r"1 in pred \(the first is a\), 1 in target \(the first is b\)"
+    with pytest.raises(ValueError, match=rf"got no match among {counts}; rename them, or name the folders that belong"):
         match_by_stem(allow_missing=allow, pred=pred, target=target)
+
+
+@pytest.mark.parametrize("allow", [True, False])
+@pytest.mark.parametrize(
+    ("folders", "files", "said"),
+    [
+        ((), (), "the folder is empty; the suffixes read are .png, .jpg, "),
+        (("RGB", "GT", ".git"), (), "there are sub-folders: GT, RGB; name one of them"),
+        ((), ("a.npy", "b.npy", ".DS_Store"), "there are 2 files .npy; the suffixes read are .png, .jpg, "),
+        ((), ("a.npy",), "there is 1 file .npy; the suffixes read are .png"),
+        (
+            ("GT",),
+            ("a.npy", "notes", "b.npy"),
+            "there are sub-folders: GT; name one of them; there are 2 files .npy, 1 file without a suffix; the",
+        ),
+    ],
+)
+def test_a_folder_without_images_is_said_to_have_what_it_has(folder, allow, folders, files, said):
+    pred = folder("DES", *files)
+    for name in folders:
+        (pred / name).mkdir()
+    with pytest.raises(ValueError, match=re.escape(f"{pred}: expected images, got none; {said}")):
+        match_by_stem(allow_missing=allow, pred=pred, target=folder("target", "a.png"))

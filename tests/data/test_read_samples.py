@@ -24,6 +24,7 @@ from dynamic_kd.data import (
     read_samples,
     synthetic_rgbd,
 )
+from dynamic_kd.losses import logits_from_probabilities, soft_iou
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 
@@ -161,6 +162,18 @@ class TestTeacher:
         teacher = np.kron(np.array([[255, 0], [0, 255]], np.uint8), np.ones((3, 5), np.uint8))
         assert read(teacher=teacher).teacher.shape == (12, 20)
         np.testing.assert_allclose(read(teacher=teacher, size=1).teacher, [[0.5]], atol=1e-6)
+
+    @pytest.mark.parametrize("near", ["bright", "dark"])
+    @pytest.mark.parametrize("size", [8, 16])
+    def test_resized_values_stay_probabilities(self, read, size, near):
+        """The sums of a resize round: of ones alone, OpenCV makes 1 + 2**-23 at these sizes."""
+        ones = np.full((30, 40), 255, np.uint8)
+        half = np.where(np.arange(40) < 20, ones, 0).astype(np.uint8)
+        sample = read(depth=half, teacher=ones, near=near, size=size)
+        assert sample.depth.dtype == sample.teacher.dtype == np.float32
+        assert (sample.depth.min(), sample.depth.max(), sample.teacher.max()) == (0, 1, 1)
+        assert soft_iou(sample.teacher[None], sample.mask[None]) == 0
+        assert np.isfinite(logits_from_probabilities(sample.teacher[None])).all()
 
 
 def test_orientation_marks_are_ignored_in_all_files_alike(tmp_path):

@@ -12,7 +12,8 @@ from comparison_folders import write_image, write_layout
 from dynamic_kd.data import _images
 from dynamic_kd.evaluation import _cache, _measuring, compare, evaluate_folders, read_config
 from dynamic_kd.evaluation._bootstrap import Sample, interval, resampled_scores
-from dynamic_kd.evaluation._report_text import methods_used
+from dynamic_kd.evaluation._report_text import latex, markdown, methods_used
+from dynamic_kd.evaluation._score_tables import score_tables
 from dynamic_kd.metrics import SODMetrics
 from dynamic_kd.metrics._measures import MEASURES
 
@@ -235,19 +236,64 @@ def test_no_image_in_common(tmp_path):
     found = compare(read_config(tmp_path, allow_missing=True, **QUICK))
     assert found.datasets["A"].common == 0
     assert found.datasets["A"].tests == ()
-    assert len(found.ranks()) == 2
+    assert found.ranks() == []
+    assert "Ranks: none, as fewer than two methods were scored on every image (†)." in methods_used(found)
 
 
 def test_sizes_are_counted_and_refused_from_the_cache_too(root):
     path = root / "good" / "DES" / "002.png"
     write_image(path, cv2.resize(cv2.imread(str(path), 0), (56, 40)))
+    other = root / "fair" / "DES" / "002.png"
+    write_image(other, cv2.resize(cv2.imread(str(other), 0), (28, 28)))
     found = compare(read_config(root, **QUICK))
     again = compare(read_config(root, **QUICK))
     for each in (found, again):
         assert each.datasets["DES"].reports["good"].counts["resized"] == 1
         assert each.datasets["DES"].reports["fair"].counts["resized"] == 0
+        assert {name: report.counts["other_shape"] for name, report in each.datasets["DES"].reports.items()} == {
+            "good": 0, "fair": 1, "poor": 0,
+        }  # fmt: skip
+    with pytest.raises(ValueError, match=r"fair.DES.002\.png: expected the size of its mask, 28 x 20, got 28 x 28"):
+        compare(read_config(root, strict_size=True, **QUICK))
+    write_image(other, cv2.resize(cv2.imread(str(other), 0), (28, 20)))
     with pytest.raises(ValueError, match=r"good.DES.002\.png: expected the size of its mask, 28 x 20, got 56 x 40"):
         compare(read_config(root, strict_size=True, **QUICK))
+
+
+def test_maps_in_colour_are_counted_from_the_cache_too(root):
+    grey = cv2.imread(str(root / "good" / "DES" / "002.png"), 0)
+    write_image(root / "good" / "DES" / "002.png", cv2.applyColorMap(grey, cv2.COLORMAP_JET))
+    for _ in range(2):
+        reports = compare(read_config(root, **QUICK)).datasets["DES"].reports
+        assert {name: report.counts["colour_pred"] for name, report in reports.items()} == {
+            "good": 1, "fair": 0, "poor": 0,
+        }  # fmt: skip
+
+
+def test_methods_that_lack_images_compete_for_nothing(root):
+    for stem in ("001", "002"):
+        (root / "good" / "DES" / f"{stem}.png").unlink()
+    found = compare(read_config(root, allow_missing=True, **QUICK))
+    des, sip = score_tables(found)
+    assert {row.label: {cell.mark for cell in row.cells} for row in des.rows} == {
+        "fair": {"best"}, "good †": {""}, "poor": {"second"},
+    }  # fmt: skip
+    assert "† neither marked nor ranked, for lack of images that others have: 2 by good" in des.notes
+    assert [row.label for row in sip.rows] == ["fair", "good", "poor"]
+    assert [rank.method for rank in found.ranks()] == ["fair", "poor"]
+    assert list(found.ranks()[0].datasets) == ["DES", "SIP"]
+    assert any(sentence.endswith("share their places' mean, without good (†).") for sentence in methods_used(found))
+    assert r"good$^\dagger$ &" in latex(found)
+    assert "| good † |" in markdown(found)
+
+
+def test_equal_numbers_of_different_images_are_not_compared_either(tmp_path):
+    write_layout(tmp_path, datasets=("A",), methods=("one", "two", "all"), images=3)
+    for method, stem in (("one", "000"), ("two", "001")):
+        (tmp_path / method / "A" / f"{stem}.png").unlink()
+    [table] = score_tables(compare(read_config(tmp_path, allow_missing=True, **QUICK)))
+    assert [row.label for row in table.rows] == ["all", "one †", "two †"]
+    assert not any(cell.mark for row in table.rows for cell in row.cells)
 
 
 def test_empty_and_grey_masks(root):
@@ -275,7 +321,7 @@ def test_a_bad_file_is_named_and_the_others_are_kept(root, work):
     assert sum(result.fresh for result in found.datasets.values()) == 24 - measured
     mask = root / "GT" / "SIP" / "003.png"
     write_image(mask, cv2.imread(str(mask), 0) // 255)
-    with pytest.raises(ValueError, match=r"GT.SIP.003\.png: target: expected an 8-bit mask.*largest value of 1"):
+    with pytest.raises(ValueError, match=r"GT.SIP.003\.png: .* got a maximum of 1; save it with the levels 0 and 255"):
         compare(read_config(root, **QUICK))
 
 
@@ -294,9 +340,40 @@ def test_one_method_has_neither_tests_nor_ranks(tmp_path):
 
 
 def test_without_resamples_there_are_no_intervals_but_ranks_tests(root):
-    found = compare(read_config(root, resamples=0, reference="good")).datasets["DES"]
+    comparison = compare(read_config(root, resamples=0, reference="good"))
+    assert "for scores that are means over images; corrected by Holm within" in " ".join(methods_used(comparison))
+    found = comparison.datasets["DES"]
     assert found.intervals == {}
     assert {(test.first, test.second) for test in found.tests} == {("good", "fair"), ("good", "poor")}
     assert all(test.p_bootstrap is None and test.interval is None for test in found.tests)
     assert {test.score: test.p_wilcoxon is None for test in found.tests}["maxF"]
     assert not {test.score: test.p_wilcoxon is None for test in found.tests}["Sm"]
+
+
+def test_what_every_method_reaches_is_neither_marked_nor_ranked(root):
+    """At threshold 0 all is salient: these do not tell good from poor, whatever digits rounding leaves them."""
+    constant = ["maxBER", "maxFPR", "maxRecall"]
+    found = compare(read_config(root, metrics=["BER", "FPR", "recall"], scores=[*constant, "meanBER"], **QUICK))
+    for table in score_tables(found):
+        for row in table.rows:
+            assert [cell.value for cell in row.cells[:3]] == pytest.approx([0.5, 1, 1])
+            assert [cell.mark for cell in row.cells[:3]] == ["", "", ""]
+    said = methods_used(found)
+    assert (
+        "Neither marked nor ranked, as at threshold 0 all is salient, whatever the map: " + ", ".join(constant) + "."
+        in said
+    )
+    assert any("scored on and over meanBER, by every digit" in sentence for sentence in said)
+    alone = compare(read_config(root, metrics=["BER"], scores=["meanBER"], **QUICK))
+    assert found.ranks() == alone.ranks()
+    only = compare(read_config(root, metrics=["BER"], scores=["maxBER"], **QUICK))
+    assert only.ranks() == []
+    assert "Ranks: none, as no score tells methods apart." in methods_used(only)
+
+
+def test_tests_of_few_images_are_said_to_say_little(tmp_path):
+    write_layout(tmp_path, datasets=("A",), methods=("good", "poor"), images=19)
+    write_layout(tmp_path, datasets=("B",), methods=("good", "poor"), images=20)
+    found = compare(read_config(tmp_path, **QUICK))
+    assert "Tests of fewer than 20 images say little of others: A (19)." in methods_used(found)
+    assert any("at least 0.095 by 20 resamples, and 2/2^n by n images" in each for each in methods_used(found))

@@ -3,6 +3,8 @@
 import csv
 import json
 import re
+import shutil
+import warnings
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,8 +13,10 @@ import numpy as np
 import openpyxl
 import pytest
 from comparison_folders import write_image, write_layout
+from matplotlib.figure import Figure
 
 from dynamic_kd.evaluation import compare, read_config, write_comparison
+from dynamic_kd.evaluation._figure_bytes import figure_bytes
 from dynamic_kd.evaluation._grid import chosen_images, draw_grid
 from dynamic_kd.evaluation._paper import paper_datasets, paper_numbers
 from dynamic_kd.evaluation._report_text import latex, markdown
@@ -50,6 +54,7 @@ def test_marks_go_by_the_digits_printed():
     assert marks([0.5, None, 0.4, None], "maxF") == ["best", "", "second", ""]
     assert marks([0.5, 0.5], "maxF") == ["best", "best"]
     assert marks([0.5, None], "maxF") == ["", ""]  # nothing to be better than
+    assert marks([0.5, 0.51], "maxBER") == ["", ""]  # which is a number of the thresholds, not of the maps
 
 
 def test_every_file_is_there(written):
@@ -57,6 +62,53 @@ def test_every_file_is_there(written):
     each = [f"{kind}/{name}" for name in ("DES", "SIP") for kind in ("per-image", "curves")]
     figures = ["curves/DES.png", "curves/SIP.png", "grid/DES.png", "grid/SIP.png"]
     assert sorted(written) == sorted([*sheets, *(f"{name}.csv" for name in each), *figures])
+
+
+def test_files_of_another_run_are_removed_and_no_others(tmp_path):
+    root, folder = write_layout(tmp_path / "maps", images=2), tmp_path / "results"
+    write_comparison(compare(read_config(root, output=folder, resamples=5, grid="worst:1")))
+    mine = ["notes.csv", "grid/notes.png", "per-image/other.csv", ".cache/DES.csv", "curves/tests.csv"]
+    for name in mine:
+        (folder / name).write_text("mine")
+    for gone in (root / "GT" / "SIP", root / "good" / "SIP", root / "poor", root / "fair"):
+        shutil.rmtree(gone)
+    written = write_comparison(compare(read_config(root, output=folder, resamples=5)))
+    files = {path for path in folder.rglob("*") if path.is_file() and path.name != "records.sqlite"}
+    assert files == {*written, *(folder / name for name in mine)}
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff", b"[1]", b"{}", b'{"datasets": 1}', b'{"datasets": [1, "../x"]}'])
+def test_results_that_nobody_wrote_do_no_harm(tmp_path, content):
+    root = write_layout(tmp_path / "maps", datasets=("A",), methods=("ours",), images=1)
+    (tmp_path / "out" / "grid").mkdir(parents=True)
+    (tmp_path / "out" / "results.json").write_bytes(content)
+    (tmp_path / "out" / "x.png").touch()
+    write_comparison(compare(read_config(root, output=tmp_path / "out", resamples=0)))
+    assert (tmp_path / "out" / "x.png").is_file()
+
+
+def test_names_that_differ_in_capitals_may_be_one_file(tmp_path):
+    """Where a disk ignores case, the file of the run before is the one just written."""
+    root = write_layout(tmp_path / "maps", datasets=("DES",), methods=("ours",), images=1)
+    out = tmp_path / "out"
+    write_comparison(compare(read_config(root, output=out, resamples=0)))
+    for method in ("GT", "ours"):
+        (root / method / "DES").rename(root / method / "des")
+    write_comparison(compare(read_config(root, output=out, resamples=0)))
+    assert (out / "curves" / "des.csv").is_file()
+    assert (out / "curves" / "DES.csv").is_file()
+
+
+def test_letters_that_the_font_lacks_are_no_warning(tmp_path):
+    """Any warning is an error here; others than those of letters stay."""
+    write_layout(tmp_path, datasets=("空",), methods=("空 ours", "ゞ"), images=1)
+    found = compare(read_config(tmp_path, resamples=0, grid="worst:1"))
+    names = {path.relative_to(found.config.output).as_posix() for path in write_comparison(found)}
+    assert {"curves/空.png", "grid/空.png"} <= names
+    figure = Figure()
+    figure.savefig = lambda *_, **__: warnings.warn("another", UserWarning, stacklevel=1)
+    with pytest.warns(UserWarning, match="another"):
+        figure_bytes(figure, "png")
 
 
 def test_markdown_marks_best_and_second(comparison):

@@ -1,5 +1,7 @@
 """Intervals, tests and ranks against slow loops, and what they promise."""
 
+from itertools import product
+
 import comparison_reference as reference
 import numpy as np
 import pytest
@@ -9,7 +11,9 @@ from hypothesis import strategies as st
 from dynamic_kd.evaluation import _bootstrap
 from dynamic_kd.evaluation._bootstrap import Sample, draws, interval, resampled_scores
 from dynamic_kd.evaluation._paired_tests import Paired, bootstrap_p, holm, paired_tests, wilcoxon_p
-from dynamic_kd.evaluation._ranks import lower_is_better, ranks
+from dynamic_kd.evaluation._ranks import is_constant, lower_is_better, ranks
+from dynamic_kd.metrics import SODMetrics
+from dynamic_kd.metrics._measures import MEASURES
 
 
 def sample(images, seed=0, shift=0.0):
@@ -71,7 +75,7 @@ def test_p_values_are_small_as_often_as_they_say():
     for trial in range(200):
         first, second = generator.normal(size=(2, 50))
         drawn = [resampled_scores(Sample(names, {"Sm": values}, {}), 200, trial)["Sm"] for values in (first, second)]
-        small["bootstrap"] += bootstrap_p(drawn[0] - drawn[1]) < 0.05
+        small["bootstrap"] += bootstrap_p(drawn[0] - drawn[1], 50) < 0.05
         small["wilcoxon"] += wilcoxon_p(first, second) < 0.05
     assert 0.01 <= small["bootstrap"] / 200 <= 0.11
     assert 0.01 <= small["wilcoxon"] / 200 <= 0.10
@@ -108,6 +112,23 @@ def test_a_clear_difference_is_found():
     assert test.interval == pytest.approx((-0.5, -0.5))
     assert test.p_bootstrap == pytest.approx(2 / 201)
     assert test.p_wilcoxon < 1e-5
+
+
+@pytest.mark.parametrize("images", [1, 2, 3, 5, 9])
+def test_few_images_that_agree_prove_no_more_than_a_sign_test(images):
+    """The least two-sided p that so many signs can have, however many resamples agree."""
+    lowest = min(1.0, 2 * sum(all(signs) for signs in product((True, False), repeat=images)) / 2**images)
+    methods = {}
+    for name, shift in (("a", 0.0), ("b", 0.5)):
+        one = sample(images, 1, shift)
+        methods[name] = Paired.of(one, resampled_scores(one, 2000, seed=0))
+    for test in paired_tests("DES", methods, ["MAE", "maxF"], images):
+        assert test.p_bootstrap == test.p_bootstrap_holm == pytest.approx(lowest)
+
+
+def test_many_images_leave_the_resamples_floor():
+    assert bootstrap_p(np.ones(999), 11) == pytest.approx(0.002)
+    assert bootstrap_p(np.ones(999), 10**6) == pytest.approx(0.002)
 
 
 def test_pairs_are_all_or_those_with_a_reference():
@@ -155,7 +176,7 @@ def test_ranks_share_places_and_know_what_is_better():
     assert ranks({"DES": {"a": {"Sm": 1.0}}, "SIP": {"b": {"Sm": 1.0}}}, ["Sm"]) == []
 
 
-@pytest.mark.parametrize("score", ["MAE", "maxBER", "meanFPR", "HCE"])
+@pytest.mark.parametrize("score", ["MAE", "maxBER", "meanFPR", "HCE", "maxBER_per_image"])
 def test_errors_are_better_when_lower(score):
     assert lower_is_better(score)
 
@@ -163,3 +184,17 @@ def test_errors_are_better_when_lower(score):
 @pytest.mark.parametrize("score", ["maxF", "Sm", "maxIoU", "adpE", "maxF_per_image", "binKappa"])
 def test_all_else_is_better_when_higher(score):
     assert not lower_is_better(score)
+
+
+@given(st.lists(st.integers(0, 127), min_size=36, max_size=36))
+def test_constant_scores_are_those_that_no_map_changes(levels):
+    """Of maps that are nowhere worse than chance, here for their noise stays under the mask's levels."""
+    mask = np.zeros((6, 6), bool)
+    mask[2:4, 1:4] = True
+    noise = np.array(levels, np.uint8).reshape(6, 6)
+    metrics = SODMetrics(list(MEASURES))
+    metrics.update(np.where(mask, 128 + noise, noise).astype(np.uint8), mask)
+    report = metrics.compute()
+    constant = {score: report[score] for score in report if is_constant(score)}
+    expected = {"maxBER": 0.5, "maxFPR": 1, "maxRecall": 1}
+    assert constant == pytest.approx(expected | {f"{score}_per_image": value for score, value in expected.items()})

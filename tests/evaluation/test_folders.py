@@ -54,6 +54,54 @@ def test_other_sizes_are_resized_and_counted(folders):
         evaluate_folders(pred, target, strict_size=True)
 
 
+@pytest.mark.parametrize(
+    ("width", "height", "counted"),
+    [
+        (40, 30, {}),
+        (80, 60, {"resized": 1}),
+        (120, 91, {"resized": 1}),
+        (101, 75, {"resized": 1}),  # 4.04 to 3
+        (40, 31, {"other_shape": 1}),  # 4 to 3.1
+        (30, 40, {"other_shape": 1}),
+        (256, 256, {"other_shape": 1}),
+    ],
+)
+def test_maps_of_another_shape_are_counted_apart(folders, width, height, counted):
+    pred, target = folders
+    cv2.imwrite(str(pred / "0.png"), cv2.resize(read(pred / "0.png"), (width, height)))
+    counts = evaluate_folders(pred, target).counts
+    assert {name: counts[name] for name in ("resized", "other_shape") if counts[name]} == counted
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".webp", ".tif"])
+def test_maps_in_colour_are_counted_whatever_they_are_stored_as(folders, suffix):
+    pred, target = folders
+    shutil.rmtree(pred)
+    pred.mkdir()
+    for path in target.iterdir():
+        grey = cv2.GaussianBlur(read(path), (9, 9), 3)
+        in_colour = cv2.applyColorMap(grey, cv2.COLORMAP_HOT)
+        picture = {"0": grey, "1": cv2.merge([grey] * 3)}.get(path.stem, in_colour)
+        cv2.imwrite(str(pred / f"{path.stem}{suffix}"), picture)
+    assert evaluate_folders(pred, target).counts["colour_pred"] == 3
+
+
+def test_greys_stored_as_colours_are_no_colours(folders):
+    """Not even with a tint, as JPEG may leave it."""
+    pred, target = folders
+    grey = cv2.imread(str(pred / "0.png"), 0)
+    cv2.imwrite(str(pred / "1.jpg"), cv2.merge([grey, grey, np.minimum(grey, 250) + 4]))
+    cv2.imwrite(str(pred / "0.png"), cv2.merge([grey, grey, grey, grey]))
+    assert evaluate_folders(pred, target).counts["colour_pred"] == 0
+
+
+@needs_shared
+def test_photographs_are_no_maps():
+    root = SHARED / "rgbd-sod-mini" / "DES"
+    assert evaluate_folders(root / "RGB", root / "GT").counts["colour_pred"] == 5
+    assert evaluate_folders(root / "pred_JLDCF", root / "GT").counts["colour_pred"] == 0
+
+
 def test_missing_files_are_listed_or_counted(folders):
     pred, target = folders
     (pred / "1.jpg").unlink()
@@ -69,8 +117,13 @@ def test_a_bad_file_is_named(folders):
     pred, target = folders
     mask = read(target / "3.png") // 255
     cv2.imwrite(str(target / "3.png"), mask)
-    with pytest.raises(ValueError, match=r"target.3\.png: target: expected an 8-bit mask.*largest value of 1"):
+    fix = "expected a mask whose salient level is over 128, got a maximum of {}; save it with the levels 0 and 255"
+    with pytest.raises(ValueError, match=r"target.3\.png: " + fix.format(1)):
         evaluate_folders(pred, target, workers=2)
+    red = mask[..., None] * np.array([0, 0, 128], np.uint8)  # as the first colour of VOC's and DAVIS's palettes
+    cv2.imwrite(str(target / "3.png"), red)
+    with pytest.raises(ValueError, match=r"target.3\.png: " + fix.format(38)):
+        evaluate_folders(pred, target)
     (target / "3.png").write_bytes(b"not an image")
     with pytest.raises(ValueError, match=r"target.3\.png: expected an image \(PNG, JPEG, BMP, TIFF or WebP\), got"):
         evaluate_folders(pred, target)

@@ -1,6 +1,7 @@
 """Experiments as files, and the runs they plan."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -197,7 +198,26 @@ def test_the_lists_for_choosing_and_reporting_part_the_validation_images():
         (('recipe = "cpu"', 'recipe = "gpu"'), "gpu: expected a TOML file or one of the recipes"),
         (("fixed = true", "fixed = 1"), "methods.s = 0.5.fixed: expected True or False, got 1"),
         (("fixed = true", "paper = 1"), "methods.s = 0.5.paper: expected text, got 1"),
-        (("0.5, fixed", "0.5, loss.pp = 1, fixed"), "loss.pp: expected a setting, got an unknown one"),
+        (
+            ("0.5, fixed", "0.5, loss.pp = 1, fixed"),
+            r"tiny\.toml: methods\.\"s = 0\.5\": loss\.pp: expected a setting, got an unknown one",
+        ),
+        (("0.5, fixed", "5, fixed"), r'tiny\.toml: methods\."s = 0\.5": loss\.weighting .*in \[0, 1\], got 5'),
+        (
+            ("fixed = true", "fixd = true"),
+            r'tiny\.toml: methods\."s = 0\.5": fixd: expected a setting, got an unknown one; did you mean fixed\?',
+        ),
+        (
+            ("fixed = true", "x = true"),
+            r'methods\."s = 0\.5": x: .* unknown one; there are fixed, paper, name, .*, teach',
+        ),
+        (
+            ("fixed = true", "teacher_run.data.sead = 1"),
+            r'tiny\.toml: methods\."s = 0\.5": data\.sead: .*did you mean data\.seed\?',
+        ),
+        (("training.epochs", "training.epoch"), r"tiny\.toml: settings: training\.epoch: .* you mean training\.epochs"),
+        (("[methods]", "[grid]\nloss.pp = [1]\n[methods]"), r"tiny\.toml: grid: loss\.pp: .*did you mean loss\.p\?"),
+        (("[methods]", "[grid]\nloss.p = [1, 2]\n[methods]"), r"tiny\.toml: grid: loss\.p: expected .*got 2"),
         (("report_count = 4, seed = 0", "report_count = 4"), "data.seed: expected the seed of the synthetic set"),
         (("validation_count = 4, report_count = 4", "validation_count = 0"), "data.report: expected images to score"),
         (('"s = 0.5"', '"cross, entropy"'), "cross-entropy--seed0: expected a name for each run, got two runs of that"),
@@ -221,6 +241,48 @@ def test_the_lists_for_choosing_and_reporting_part_the_validation_images():
 def test_what_is_wrong_with_an_experiment(planned, change, message):
     with pytest.raises((ValueError, TypeError), match=message):
         planned(TINY.replace(*change))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("training.epoch=3", r"^--set: training\.epoch: expected a setting, .*did you mean training\.epochs\?"),
+        ("loss.weighting=5", r"^--set: loss\.weighting .*: expected a number in \[0, 1\], got 5"),
+        ("teacher_run.data.sead=1", r"^--set: data\.sead: .*did you mean data\.seed\?"),
+    ],
+)
+def test_what_is_wrong_with_a_setting_of_the_command_line(planned, override, message):
+    with pytest.raises(ValueError, match=message):
+        planned(TINY, override)
+
+
+def test_what_is_wrong_with_the_recipe_names_the_recipe(planned, tmp_path):
+    (tmp_path / "mine.toml").write_text('extends = "cpu"\n[loss]\npp = 1\n')
+    with pytest.raises(ValueError, match=r"^.*mine\.toml: loss\.pp: expected a setting, got an unknown one"):
+        planned(TINY.replace('"cpu"', '"mine.toml"'), "loss.p=0.5")
+
+
+def test_a_file_as_editors_of_windows_write_it(planned, tmp_path):
+    usual, plan = planned(TINY)
+    (tmp_path / "tiny.toml").write_bytes(b"\xef\xbb\xbf" + TINY.replace("\n", "\r\n").encode())
+    experiment = read_experiment(tmp_path / "tiny.toml")
+    assert experiment == usual
+    assert plan_experiment(experiment, tmp_path / "out") == plan
+    (tmp_path / "tiny.toml").write_text(TINY, encoding="utf-16")
+    with pytest.raises(
+        ValueError, match=r"tiny\.toml: expected an experiment in TOML, got: 'utf-8' codec can't decode"
+    ):
+        read_experiment(tmp_path / "tiny.toml")
+
+
+def test_names_that_would_lead_out_of_the_folder(planned):
+    experiment, _ = planned(TINY)
+    with pytest.raises(ValueError, match=r"name: expected one that can name a folder, .*, got '\.\./evil'"):
+        replace(experiment, name="../evil")
+    _, plan = planned(TINY.replace("s = 0.5", "../../evil"))
+    assert plan.runs[-1].name == "evil--seed1"
+    _, plan = planned(TINY.replace("s = 0.5", ".5"))
+    assert plan.runs[-1].name == "5--seed1"
 
 
 def test_no_such_experiment():

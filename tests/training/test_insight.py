@@ -101,9 +101,24 @@ class TestRecipe:
     def test_the_threshold_is_the_recipes(self, folder):
         alpha = read_weights_log(folder / "weights.csv").teacher_iou.mean(axis=0)
         for threshold, limit in ((None, 0.25), (0.6, 0.6)):
-            inspect_runs([folder], threshold=threshold)
-            rows = list(csv.DictReader((folder / "noise.csv").read_text().splitlines()))
+            [report, *_] = inspect_runs([folder], threshold=threshold)
+            rows = list(csv.DictReader(report.read_text().splitlines()))
             assert sum(int(row["flagged"]) for row in rows) == (alpha <= limit).sum()
+
+    def test_another_threshold_leaves_the_runs_own_files_alone(self, folder):
+        own = {path: path.read_bytes() for path in inspect_runs([folder], threshold=0.25, samples=True)}
+        assert [path.name for path in own] == ["noise.csv", "noise.png", "scatter.png", "weight.png"]
+        others = inspect_runs([folder], threshold=0.6, samples=True)
+        assert [path.name for path in others] == ["noise-0.6.csv", "noise-0.6.png", "scatter-0.6.png", "weight-0.6.png"]
+        assert all(path.read_bytes() == content for path, content in own.items())
+        assert all(path.read_bytes() != own[folder / path.name.replace("-0.6", "")] for path in others)
+
+    def test_a_shared_scatter_of_another_threshold_than_one_of_the_runs_says_so(self, folder, make_run):
+        runs = [folder, make_run("other")]  # of 0.25 and of 0.5
+        for threshold, name in ((None, "scatter.png"), (0.25, "scatter-0.25.png"), (0.5, "scatter-0.5.png")):
+            written = inspect_runs(runs, threshold=threshold)
+            assert written[-1] == folder.parent.resolve() / name
+            assert (folder / "noise.csv" in written) == (threshold != 0.5)
 
     def test_the_training_set_is_read_for_the_contact_sheet(self, folder, samples):
         assert folder / "noise.png" in inspect_runs([folder], samples=True)
@@ -126,6 +141,16 @@ class TestRecipe:
             ValueError, match=r"recipe\.toml: expected the recipe, which names the training set, got no"
         ):
             inspect_runs([make_run("run")], samples=True)
+
+
+@pytest.mark.parametrize("threshold", [-3, 2, float("nan")])
+def test_thresholds_that_no_iou_can_have(make_run, threshold):
+    folder = make_run("run")
+    with pytest.raises(ValueError, match=rf"threshold: expected a number in \[0, 1\], got {threshold}"):
+        inspect_runs([folder], threshold=threshold)
+    with pytest.raises(ValueError, match=rf"threshold: expected a number in \[0, 1\], got {threshold}"):
+        write_insight(folder, read_weights_log(folder / "weights.csv"), threshold=threshold)
+    assert [path.name for path in folder.iterdir()] == ["weights.csv"]
 
 
 def test_a_folder_that_is_no_run(tmp_path):

@@ -194,8 +194,13 @@ def test_a_wrong_recipe_is_named_with_its_setting(written, text, message):
     [
         ("seed", r"seed: expected SETTING=VALUE, such as training\.epochs=2"),
         ("=3", r"=3: expected SETTING=VALUE"),
-        ("seed=x", r"cpu: seed: expected a number in \[0, inf\), got 'x'"),
-        ("sed=1", r"cpu: sed: .*did you mean seed\?"),
+        ("seed=x", r"^--set: seed: expected a number in \[0, inf\), got 'x'"),
+        ("sed=1", r"^--set: sed: .*did you mean seed\?"),
+        ("training.epoch=3", r"^--set: training\.epoch: .*did you mean training\.epochs\?"),
+        ("training={epochs=0}", r"^--set: training\.epochs: expected a number in \[1, inf\), got 0"),
+        ("loss.weighting=5", r"^--set: loss\.weighting .*: expected a number in \[0, 1\], got 5"),
+        ("training.accumulation=3", r"^--set: training\.accumulation: expected a divisor of the batch"),
+        ("data.root=a", r"^cpu: data\.root: expected none for the synthetic set, got 'a'"),
         ("name.first=x", r"name\.first=x: expected a setting, got a part of name, which has none"),
         ("data.train=NJUD", r"data\.train: expected a list, .*got 'NJUD'"),
         ("training=5", r"training: expected a section"),
@@ -205,6 +210,35 @@ def test_a_wrong_recipe_is_named_with_its_setting(written, text, message):
 def test_a_wrong_setting_on_top(override, message):
     with pytest.raises(ValueError, match=message):
         read_recipe("cpu", [override])
+
+
+def test_what_is_wrong_in_the_file_is_not_blamed_on_other_settings(written):
+    path = written("[data]\ntrain_cout = 3\n[training]\nepochs = 0")
+    with pytest.raises(ValueError, match=r"mine\.toml: data\.train_cout: .*did you mean data\.train_count\?"):
+        read_recipe(path, ["data.train=", "training.epochs=3"])
+    with pytest.raises(ValueError, match=r"mine\.toml: training\.epochs: expected a number in \[1, inf\), got 0"):
+        read_recipe(path, ["data.train_cout=", "training.epoch_count="])
+
+
+@pytest.mark.parametrize("start", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_files_as_editors_of_windows_write_them(tmp_path, start, end):
+    text = end.join(['extends = "base.toml"', "seed = 3", "[training]", "epochs = 2", ""])
+    (tmp_path / "mine.toml").write_bytes(start + text.encode())
+    (tmp_path / "base.toml").write_bytes(start + f'extends = "cpu"{end}name = "base"{end}'.encode())
+    recipe = read_recipe(tmp_path / "mine.toml")
+    assert (recipe.name, recipe.seed, recipe.training.epochs) == ("base", 3, 2)
+
+
+@pytest.mark.parametrize("name", ["../../evil", "/evil", "a/b", "a\\\\b", ".", "..", ".hidden"])
+def test_a_name_is_no_path(written, name):
+    message = r"mine\.toml: name: expected one that can name a folder, without / and \\ and no dot first, got '"
+    with pytest.raises(ValueError, match=message):
+        read_recipe(written(f'name = "{name}"'))
+
+
+def test_names_may_have_dots_and_spaces(written):
+    assert read_recipe(written('name = "lr 0.1.."')).name == "lr 0.1.."
 
 
 def test_no_recipe_of_this_name(tmp_path, monkeypatch):
@@ -246,5 +280,5 @@ def test_a_weight_is_named_by_where_it_is_imported_from(tmp_path, monkeypatch):
     ],
 )
 def test_weights_that_cannot_be_imported(name, got):
-    with pytest.raises(ValueError, match=f"cpu: loss.weighting: {got}"):
+    with pytest.raises(ValueError, match=f"--set: loss.weighting: {got}"):
         read_recipe("cpu", [f"loss.weighting={name}"])

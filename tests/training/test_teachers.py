@@ -54,6 +54,24 @@ def two():
 
 def flat():
     return Answer(lambda inputs: inputs[:, 0])
+
+def of_two(alpha, beta):
+    return alpha
+
+def mean(alpha, beta, cross_entropy):
+    return alpha.mean()
+
+def number(alpha, beta, cross_entropy):
+    return 0.5
+
+def double(alpha, beta, cross_entropy):
+    return 1 + alpha
+
+def detached(alpha, beta, cross_entropy):
+    return torch.from_numpy(beta.numpy())
+
+def fits(alpha, beta, cross_entropy):
+    return alpha * (1 - beta)
 """
 
 
@@ -107,6 +125,7 @@ def test_a_module_that_cannot_be_made(tiny, tmp_path):
         train(tiny("broken"), tmp_path / "run", cpu=True)
 
 
+@pytest.mark.filterwarnings("ignore:teacher_logits. all values lie in")  # the loss says it as well
 @pytest.mark.parametrize(("name", "noted"), [("probabilities", True), ("two", False), ("flat", False)])
 def test_answers_that_fit_train_and_probabilities_are_noted(tiny, tmp_path, name, noted):
     notes = []
@@ -114,6 +133,35 @@ def test_answers_that_fit_train_and_probabilities_are_noted(tiny, tmp_path, name
     assert len(rows(tmp_path / "run" / "weights.csv")) == 10
     said = f"all that modules_of_others:{name} answered to a batch lies in [0, 1]; it should be logits, before any sig"
     assert any(note.startswith(said) for note in notes) == noted
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("of_two", [], r"each image from .*, got TypeError: of_two\(\) takes 2 positional arguments but 3 were given"),
+        ("mean", [], r"each image from .*, got ValueError: weighting: expected the function to return an array"),
+        ("mean", ["loss.granularity=pixel"], r"each pixel from .*, got ValueError: .* of shape \(2, 32, 32\)"),
+        ("number", [], "each image from .*, got ValueError: .*, got float; return one weight for each"),
+        ("double", [], r"each image from .*, got ValueError: weighting's values: expected values in \[0, 1\]"),
+        ("detached", ["loss.detach_weight=false"], r"each image from .*, got RuntimeError: Can't call numpy"),
+    ],
+)
+def test_a_weight_that_does_not_fit_is_one_error_before_anything_is_read(
+    tiny, tmp_path, monkeypatch, name, settings, message
+):
+    monkeypatch.setattr(_train, "recipe_samples", lambda *arguments: pytest.fail("read"))
+    start = rf"loss\.weighting: expected modules_of_others:{name} to return one weight for "
+    recipe = tiny("two", f"loss.weighting=modules_of_others:{name}", *settings)
+    with pytest.raises(ValueError, match=f"^{start}{message}"):
+        train(recipe, tmp_path / "run", cpu=True)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("name", "settings"), [("fits", ["loss.granularity=pixel"]), ("detached", [])])
+def test_weights_that_fit_train(tiny, tmp_path, name, settings):
+    recipe = tiny("two", f"loss.weighting=modules_of_others:{name}", "training.epochs=1", *settings)
+    train(recipe, tmp_path / "run", cpu=True)
+    assert len(rows(tmp_path / "run" / "weights.csv")) == 10
 
 
 def test_a_resumed_run_looks_again(tiny, tmp_path, monkeypatch):

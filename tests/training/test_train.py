@@ -18,7 +18,7 @@ from tiny_runs import rows, same_run, tensors  # noqa: E402
 
 from dynamic_kd.data import synthetic_rgbd  # noqa: E402
 from dynamic_kd.models import FPNStudent, RFBTeacher, load_model, model_metadata, save_model  # noqa: E402
-from dynamic_kd.training import _loop, _stage, resumable, train  # noqa: E402
+from dynamic_kd.training import _loop, _stage, _train, resumable, train  # noqa: E402
 
 SCORES = ("MAE", "maxF", "meanF", "adpF", "wF", "Sm", "maxE", "meanE", "adpE")
 
@@ -217,6 +217,15 @@ def test_nothing_is_written_or_removed_for_a_recipe_that_cannot_be_followed(
         train(from_folders(*settings), folders / "new", cpu=True)
     assert [path.name for path in run.iterdir()] == ["recipe.toml"]
     assert not (folders / "new").exists()
+
+
+@pytest.mark.parametrize("part", ["train", "validation", "report"])
+def test_folders_are_looked_for_before_any_weights_are_downloaded(from_folders, folders, monkeypatch, part):
+    monkeypatch.setattr(_train, "_network", lambda *arguments: pytest.fail("made"))
+    with pytest.raises(ValueError, match="nowhere: expected a folder, got nothing there"):
+        train(from_folders(f"data.{part}=['nowhere']"), folders / "run", cpu=True)
+    with pytest.raises(ValueError, match="data: expected other images for reporting than for training, got 9 in both"):
+        train(from_folders("data.report=['set']"), folders / "run", cpu=True)
 
 
 def test_depth_that_is_missing(from_folders, folders):
