@@ -1,4 +1,4 @@
-"""Max F and weighted F on ECSSD over the share of swapped maps, gradients clipped; bands are one deviation over seeds."""
+"""Max F and weighted F on ECSSD over the share of swapped maps, gradients clipped; bands: one deviation over seeds."""
 
 import matplotlib.pyplot as plt
 from ink import in_ink
