@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _PNG_COLOURS = {0: "grey", 2: "RGB", 3: "palette", 4: "grey + alpha", 6: "RGBA"}
 # Levels between a pixel's channels, in the mean: grey maps saved as colour JPEG stay far below.
-_COLOURFUL = 8
+COLOURFUL = 8
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def _depth(content: bytes, path: Path, stored: str) -> FileFacts:
     elif stored == "TIFF":
         stored += f", {8 * levels.itemsize}-bit"
     colours = rgb_levels(content, path).astype(np.int16) if levels.dtype == np.uint8 else np.zeros((1, 1, 3))
-    marks = {"flat": levels.min() == levels.max(), "colour": np.ptp(colours, axis=2).mean() > _COLOURFUL}
+    marks = {"flat": levels.min() == levels.max(), "colour": np.ptp(colours, axis=2).mean() > COLOURFUL}
     return FileFacts("depth", stored=stored, size=_size(levels), marks=_true(marks))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dynamic_kd.data._file_facts import _COLOURFUL, stored_as
+from dynamic_kd.data._file_facts import COLOURFUL, stored_as
 from dynamic_kd.data._image_header import essential
 from dynamic_kd.data._images import gray_levels
 
@@ -59,7 +59,7 @@ def _in_colour(content: bytes) -> bool:
     import cv2
 
     colours = cv2.imdecode(np.frombuffer(essential(content), np.uint8), cv2.IMREAD_REDUCED_COLOR_8)
-    return float(np.ptp(np.asarray(colours, np.int16), axis=2).mean()) > _COLOURFUL
+    return float(np.ptp(np.asarray(colours, np.int16), axis=2).mean()) > COLOURFUL
 
 
 def _same_ratio(pred: Levels, target: Levels) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
+from dataclasses import fields
 from importlib import resources
 from pathlib import Path
 from types import MappingProxyType
@@ -215,7 +216,10 @@ def _part(section: str, kind: type, values: Any) -> Any:
     if not isinstance(values, dict):
         raise ValueError(f"{section}: expected a section [{section}], got {values!r}")
     check_known(values, field_names(kind), where)
+    types = {field.name: field.type for field in fields(kind)}
+    whole = {name for name, value in values.items() if types[name] == "float" and type(value) is int}
     try:
-        return kind(**values)
+        # 5 and 5.0 are one setting, by which runs are known again
+        return kind(**{name: float(value) if name in whole else value for name, value in values.items()})
     except (TypeError, ValueError) as error:
         raise type(error)(f"{where}{error}") from None

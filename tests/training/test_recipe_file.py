@@ -23,6 +23,11 @@ def written(tmp_path):
     return write
 
 
+@pytest.mark.parametrize("setting", ["loss.temperature=5", "training.learning_rate=1"])
+def test_a_whole_number_is_the_same_setting_as_a_fraction(setting):
+    assert recipe_toml(read_recipe("cpu", [setting])) == recipe_toml(read_recipe("cpu", [f"{setting}.0"]))
+
+
 def test_noise_may_be_relative_in_a_file(written):
     recipe = read_recipe("cpu", ["loss.weighting=0.5", "loss.noise_elimination=relative"])
     assert recipe.loss.noise_elimination == "relative"
