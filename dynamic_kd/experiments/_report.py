@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dynamic_kd._extras import require
 from dynamic_kd._files import write_whole
+from dynamic_kd.evaluation._figure_bytes import figure_bytes
 from dynamic_kd.evaluation._sheets import csv_text
 from dynamic_kd.experiments._experiment import described
 from dynamic_kd.experiments._figures import f_measure_curves, score_over_axis
@@ -66,7 +66,7 @@ def write_results(
         write_whole(folder / name, text.encode())
     figures = _figures(results, pictures)
     for name, figure in figures.items():
-        write_whole(folder / name, _png(figure))
+        write_whole(folder / name, figure_bytes(figure, "png"))
     return [folder / name for name in (*texts, *figures)]
 
 
@@ -101,9 +101,3 @@ def _first_point(results: Results) -> list[Row]:
 def _title(results: Results, shown: list[Row]) -> str:
     at = described(shown[0].point, results.experiment.axes)
     return f"{results.experiment.name}{f' at {at}' if at else ''}"
-
-
-def _png(figure: Figure) -> bytes:
-    content = io.BytesIO()
-    figure.savefig(content, format="png")
-    return content.getvalue()
