@@ -53,6 +53,15 @@ def device_of(array: Array) -> Any:
     return None if compat.is_jax_array(array) else compat.device(array)
 
 
+def check_device(name: str, array: Array, other_name: str, other: Array) -> None:
+    """Raise unless two arrays lie on one device."""
+    device, other_device = device_of(array), device_of(other)
+    if device != other_device:
+        raise ValueError(
+            f"{name}: expected the device of {other_name}, {other_device}, got {device}; move one to the other"
+        )
+
+
 def stop_gradient(array: Array) -> Array:
     """Return the same values, as a constant for automatic differentiation."""
     if is_torch(array):

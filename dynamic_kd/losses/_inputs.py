@@ -10,7 +10,7 @@ from dynamic_kd._array import (
     Array,
     Namespace,
     accumulation_dtype,
-    device_of,
+    check_device,
     is_concrete,
     requires_grad,
     stop_gradient,
@@ -121,11 +121,7 @@ def check_match(name: str, array: Array, other_name: str, other: Array, *, fix: 
     size, other_size = tuple(array.shape[-2:]), tuple(other.shape[-2:])
     if size != other_size:
         raise ValueError(f"{name}: expected the resolution of {other_name}, {other_size}, got {size}; {fix}")
-    device, other_device = device_of(array), device_of(other)
-    if device != other_device:
-        raise ValueError(
-            f"{name}: expected the device of {other_name}, {other_device}, got {device}; move one to the other"
-        )
+    check_device(name, array, other_name, other)
 
 
 def check_maps(name: str, array: Array, *, target: Array, valid: Array | None) -> None:

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from dynamic_kd._array import Array, Namespace, array_namespace, is_traced, runs_triton, stop_gradient, widest_float
+from dynamic_kd._array import (
+    Array,
+    Namespace,
+    array_namespace,
+    check_device,
+    is_traced,
+    runs_triton,
+    stop_gradient,
+    widest_float,
+)
 from dynamic_kd._checks import check_choice, check_flag
 
 CHECKS = ("auto", "off")
@@ -73,6 +82,7 @@ def as_pairs(
     xp = array_namespace(pred, target)
     pred, target = stop_gradient(pred), stop_gradient(target)  # scores are steps of their inputs: no gradient
     check_shapes(tuple(pred.shape), tuple(target.shape))
+    check_device("target", target, "pred", pred)
     _check_pred_dtype(xp, pred)
     _check_target_dtype(xp, target)
     height, width = pred.shape[-2:]

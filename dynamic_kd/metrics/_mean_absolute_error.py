@@ -41,8 +41,8 @@ def mean_absolute_error(
     Raises
     ------
     ValueError
-        Shapes that differ or are not those above, empty arrays, colour images, values that are not finite or out of
-        range, masks that would read as empty (largest integer value between 1 and 128).
+        Shapes or devices that differ, other shapes than those above, empty arrays, colour images, values that are not
+        finite or out of range, masks that would read as empty (largest integer value between 1 and 128).
     TypeError
         Dtypes other than those above, arrays of different libraries.
 

@@ -77,6 +77,16 @@ def test_mixed_libraries(functions):
             function(PRED, torch.from_numpy(TARGET))
 
 
+def test_devices_must_agree():
+    torch = pytest.importorskip("torch")
+    pred, elsewhere = torch.from_numpy(PRED), torch.from_numpy(TARGET).to("meta")
+    for score in (f_measure, SODMetrics().update):
+        with pytest.raises(
+            ValueError, match="target: expected the device of pred, cpu, got meta; move one to the other"
+        ):
+            score(pred, elsewhere)
+
+
 def test_an_image_of_a_batch_with_a_dark_mask_is_found():
     targets = np.stack([TARGET * 255, TARGET * 1]).astype(np.uint8)
     with pytest.raises(ValueError, match="largest value of 1"):
