@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from dynamic_kd._files import write_whole
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 PICTURES = (".png", ".pdf", ".svg")
 
@@ -32,10 +28,3 @@ def check_output(option: str, path: str | None, suffixes: tuple[str, ...] = ()) 
 def write_text(path: str, text: str) -> None:
     """Write a text."""
     write_whole(path, text.encode())
-
-
-def write_figure(path: str, figure: Figure) -> None:
-    """Write a figure in the format that the file's name says."""
-    from dynamic_kd.evaluation._figure_bytes import figure_bytes
-
-    write_whole(path, figure_bytes(figure, Path(path).suffix[1:].lower()))

@@ -7,7 +7,7 @@ import json
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from dynamic_kd.cli._outputs import PICTURES, check_output, write_figure, write_text
+from dynamic_kd.cli._outputs import PICTURES, check_output, write_text
 from dynamic_kd.cli._progress import one_bar
 
 if TYPE_CHECKING:
@@ -80,6 +80,8 @@ def run(arguments: argparse.Namespace) -> int:
     check_output("--contact", arguments.contact, PICTURES)
     check_output("--json", arguments.json)
     if arguments.contact:
+        from dynamic_kd.evaluation._figure_file import write_figure
+
         write_figure(arguments.contact, contact_sheet(arguments.root, **source))
     with one_bar() as progress:
         report = check_data(

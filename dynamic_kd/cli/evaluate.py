@@ -11,7 +11,7 @@ from typing import Any
 
 from dynamic_kd._extras import require
 from dynamic_kd.cli._names import known_names
-from dynamic_kd.cli._outputs import PICTURES, check_output, write_figure, write_text
+from dynamic_kd.cli._outputs import PICTURES, check_output, write_text
 from dynamic_kd.cli._progress import one_bar
 from dynamic_kd.cli._report import print_report
 from dynamic_kd.metrics import MetricReport, plot_curves, table
@@ -141,4 +141,6 @@ def _write(arguments: argparse.Namespace, name: str, report: MetricReport) -> No
         if path is not None:
             write_text(path, text(name, report))
     if arguments.curves:
+        from dynamic_kd.evaluation._figure_file import write_figure
+
         write_figure(arguments.curves, plot_curves({name: report}))

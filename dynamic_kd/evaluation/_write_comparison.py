@@ -11,7 +11,7 @@ from dynamic_kd._extras import require
 from dynamic_kd._files import write_whole
 from dynamic_kd.evaluation._compare import Comparison
 from dynamic_kd.evaluation._curve_sheet import curve_sheet
-from dynamic_kd.evaluation._figure_bytes import figure_bytes
+from dynamic_kd.evaluation._figure_file import figure_bytes
 from dynamic_kd.evaluation._grid import chosen_images, draw_grid
 from dynamic_kd.evaluation._report_text import as_json, latex, markdown
 from dynamic_kd.evaluation._sheets import csv_text, curve_rows, per_image_rows, rank_sheet, score_sheet, tests_sheet

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
@@ -116,6 +117,7 @@ class _Planner:
         self._students: dict[str, _Student] = {}
         self._teachers: dict[str, Recipe] = {}
         self._teacher_of: dict[str, str] = {}
+        self._called: dict[str, str] = {}  # of a run's teacher, the name without the seed
 
     def add(self, method: Method, point: Point, seed: int) -> None:
         """Add a cell, and its run unless there is one like it."""
@@ -127,31 +129,33 @@ class _Planner:
             if name in self._students:
                 raise ValueError(f"{name}: expected a name for each run, got two runs of that name; rename a method")
             self._students[name] = student
+            if student.teacher is not None:
+                self._called[name] = self._teacher_name(method, point)
         self._cells.append(Cell(method.name, point, seed, alike or name))
 
     def _wanted(self, settings: dict[str, Any], places: dict[str, list[str]]) -> _Student:
         """Return what a cell's settings ask for; what is wrong with one names its place."""
-        epoch = settings.pop(TEACHER_EPOCH, None)
-        own = {key: settings.pop(key) for key in list(settings) if key.startswith(TEACHER_RUN)}
-        recipe = replace(recipe_with(self._experiment.recipe, settings, places), name="")
+        epoch = settings.get(TEACHER_EPOCH)
+        own = {key for key in settings if key.startswith(TEACHER_RUN)}
+        of_run = {key: value for key, value in settings.items() if key not in own and key != TEACHER_EPOCH}
+        recipe = replace(recipe_with(self._experiment.recipe, of_run, places), name="")
         _check_scored(recipe)
         if not recipe.needs_teacher:  # nothing of teacher and distillation matters then
             return _Student(replace(recipe, teacher=Teacher(), loss=DynamicKDLoss(weighting="none")), None, None)
         if not recipe.teacher.trained_here:
             if epoch is not None or own:
-                which = TEACHER_EPOCH if epoch is not None else next(iter(own))
+                which = TEACHER_EPOCH if epoch is not None else min(own)
                 raise ValueError(f"{which}: expected it only where a teacher is trained, got it with another")
             return _Student(recipe, None, None)
         if epoch is not None:
             check_whole(TEACHER_EPOCH, epoch, low=1)
-        other = settings | {key.removeprefix(TEACHER_RUN): value for key, value in own.items()}
-        return _Student(recipe, epoch, replace(recipe_with(self._experiment.recipe, other, places), name=""))
+        return _Student(recipe, epoch, recipe_with(self._experiment.recipe, _of_teacher(settings), places))
 
     def plan(self) -> Plan:
         """Return the plan: teachers that runs share, then the runs."""
         for name, student in self._students.items():
             if student.teacher is not None:
-                self._teacher_of[name] = self._teacher(student.teacher, student.epoch)
+                self._teacher_of[name] = self._teacher(student.teacher, student.epoch, self._called[name])
         students = [self._student(name, student) for name, student in self._students.items()]
         return Plan((*(PlannedRun(*each) for each in self._teachers.items()), *students), tuple(self._cells))
 
@@ -162,31 +166,37 @@ class _Planner:
         values = [f"{short(setting, axes)}={value}" for setting, value in point if not setting.startswith(idle)]
         return "--".join(slug(part) for part in (method.name, *values, f"seed{seed}"))
 
-    def _teacher(self, recipe: Recipe, epoch: int | None) -> str:
+    def _teacher_name(self, method: Method, point: Point) -> str:
+        """Return the name of a teacher without its seed: what method and grid say that makes a difference to it."""
+        said = {**self._root, **self._experiment.settings}
+        before, words = self._taught(said), ["teacher"]
+        own = _of_teacher({**method.settings, **dict(point)})
+        for key, value in own.items():
+            said[key] = value
+            teacher = self._taught(said)
+            if teacher is None or teacher != before:
+                words.append(slug(f"{short(key, (*own, 'seed'))}={value}"))
+            before = teacher
+        return "--".join(words)
+
+    def _taught(self, settings: dict[str, Any]) -> Recipe | None:
+        """Return a teacher's recipe; None where settings that belong together are not all there."""
+        try:
+            return _stage_1(recipe_with(self._experiment.recipe, settings))
+        except ValueError:
+            return None
+
+    def _teacher(self, recipe: Recipe, epoch: int | None, called: str) -> str:
         """Return the run that trains a recipe's teacher; the epochs that its runs want are kept."""
-        training = recipe.teacher_training
-        kept = tuple(sorted({*training.keep_epochs, *([epoch] if epoch is not None else [])}))
-        own = replace(recipe.teacher, training=replace(training, keep_epochs=()))
-        alone = replace(
-            recipe,
-            name="",
-            teacher=own,
-            teacher_only=True,
-            loss=DynamicKDLoss(),
-            training=Training(),
-            student=Student(),
-        )
+        alone = _stage_1(recipe)
+        kept = {*recipe.teacher_training.keep_epochs, *([] if epoch is None else [epoch])}
         for name, other in self._teachers.items():
-            known = other.teacher_training
-            if (
-                replace(other, name="", teacher=replace(other.teacher, training=replace(known, keep_epochs=())))
-                == alone
-            ):
-                kept = tuple(sorted({*known.keep_epochs, *kept}))
-                self._teachers[name] = _keeping(other, kept)
+            if _stage_1(other) == alone:
+                self._teachers[name] = _keeping(other, kept | set(other.teacher_training.keep_epochs))
                 return name
-        kinds = sum(other.seed == recipe.seed for other in self._teachers.values())
-        name = f"teacher{f'-{kinds + 1}' if kinds else ''}--seed{recipe.seed}"
+        name = f"{called}--seed{recipe.seed}"
+        if name in self._teachers or name in self._students:
+            raise ValueError(f"{name}: expected a name for each run, got two runs of that name; rename a method")
         self._teachers[name] = _keeping(replace(alone, name=name), kept)
         return name
 
@@ -211,8 +221,22 @@ def _places(experiment: Experiment, method: Method, point: Point) -> dict[str, l
     return {place: [each.removeprefix(TEACHER_RUN) for each in settings] for place, settings in said.items()}
 
 
-def _keeping(recipe: Recipe, epochs: tuple[int, ...]) -> Recipe:
-    training = replace(recipe.teacher_training, keep_epochs=epochs)
+def _of_teacher(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a run's teacher, with those that are its alone over the run's."""
+    own = {key.removeprefix(TEACHER_RUN): value for key, value in settings.items() if key.startswith(TEACHER_RUN)}
+    return {key: value for key, value in settings.items() if not key.startswith((TEACHER_RUN, TEACHER_EPOCH))} | own
+
+
+def _stage_1(recipe: Recipe) -> Recipe:
+    """Return the recipe of a teacher alone: what stage 2 reads of it is gone, and so are epochs to keep."""
+    training = replace(recipe.teacher_training, keep_epochs=())
+    teacher = replace(recipe.teacher, training=training)
+    plain = replace(recipe, name="", teacher=teacher, loss=DynamicKDLoss(), training=Training(), student=Student())
+    return replace(plain, teacher_only=True)
+
+
+def _keeping(recipe: Recipe, epochs: set[int]) -> Recipe:
+    training = replace(recipe.teacher_training, keep_epochs=tuple(sorted(epochs)))
     return replace(recipe, teacher=replace(recipe.teacher, training=training))
 
 

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from dynamic_kd._extras import require
 from dynamic_kd._files import write_whole
-from dynamic_kd.evaluation._figure_bytes import figure_bytes
+from dynamic_kd.evaluation._figure_file import write_figure
 from dynamic_kd.evaluation._sheets import csv_text
 from dynamic_kd.experiments._experiment import described
 from dynamic_kd.experiments._figures import f_measure_curves, score_over_axis
 from dynamic_kd.experiments._folder import result_file
 from dynamic_kd.experiments._json import as_json, runs_json
+from dynamic_kd.experiments._noise import roc_sheet
 from dynamic_kd.experiments._pictures import visual_comparison
 from dynamic_kd.experiments._results import Results
 from dynamic_kd.experiments._rows import Row
@@ -49,8 +50,8 @@ def write_results(
     -------
     list of Path
         ``table.md``, ``table.tex``, ``table.csv``, ``grid.csv``, ``results.json``, ``runs.json`` (a row for each run)
-        and the figures that there is something for: ``axis.png``, ``curves.png``, ``scatter.png``, ``pictures.png``,
-        ``heat.png``.
+        and the figures that there is something for: ``axis.png``, ``curves.png``, ``roc.png``, ``scatter.png``,
+        ``pictures.png``, ``heat.png``.
     """
     require("matplotlib", extra="eval")
     folder = Path(folder)
@@ -66,7 +67,7 @@ def write_results(
         write_whole(folder / name, text.encode())
     figures = _figures(results, pictures)
     for name, figure in figures.items():
-        write_whole(folder / name, figure_bytes(figure, "png"))
+        write_figure(folder / name, figure)
     return [folder / name for name in (*texts, *figures)]
 
 
@@ -77,7 +78,11 @@ def _figures(results: Results, pictures: int | tuple[str, ...]) -> dict[str, Fig
                      for name in row.runs.values()]
         for row in shown
     }  # fmt: skip
-    figures = {"axis.png": score_over_axis(results), "curves.png": f_measure_curves(reports, _title(results, shown))}
+    figures = {
+        "axis.png": score_over_axis(results),
+        "curves.png": f_measure_curves(reports, _title(results, shown)),
+        "roc.png": roc_sheet(results),
+    }
     folders = {row.method: results.runs[next(iter(row.runs.values()))].folder for row in shown}
     logs = {
         method: read_weights_log(place / WEIGHTS_LOG)

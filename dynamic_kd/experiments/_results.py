@@ -11,6 +11,7 @@ from dynamic_kd.evaluation._score_method import sample_of
 from dynamic_kd.experiments._bootstrap import Difference, compared, resampled_runs
 from dynamic_kd.experiments._experiment import Experiment, Point
 from dynamic_kd.experiments._folder import has_diverged, result_file, run_folder, state_of
+from dynamic_kd.experiments._noise import noise_facts
 from dynamic_kd.experiments._plan import Cell, Plan, PlannedRun
 from dynamic_kd.experiments._rows import Row, RunResult, grid_rows
 from dynamic_kd.training._recipe import BEST
@@ -104,6 +105,8 @@ def _read(folder: Path, run: PlannedRun) -> RunResult:
     own = choosing.is_file() and choosing != judged
     facts = json.loads((place / RESULTS).read_text(encoding="utf-8"))
     facts["environment"] = read_sessions(place / SURROUNDINGS)[-1]
+    if noise := noise_facts(place, run.recipe):
+        facts["noise"] = noise
     return RunResult(
         run.name,
         place,

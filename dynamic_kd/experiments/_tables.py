@@ -9,6 +9,7 @@ from typing import Any
 from dynamic_kd.evaluation._sheets import Sheet, Value
 from dynamic_kd.experiments._bootstrap import Difference
 from dynamic_kd.experiments._experiment import Experiment, Point, described, short
+from dynamic_kd.experiments._noise import noise_lines
 from dynamic_kd.experiments._paper import PAPER_TABLES, SCORES, paper_row
 from dynamic_kd.experiments._results import Results
 from dynamic_kd.experiments._rows import Row, Spread
@@ -34,7 +35,7 @@ def markdown(results: Results, *, paper: bool = False) -> str:
         parts += ["## All points of the grid", _grid(_table(results, results.grid, WITH_DEVIATION))]
     if results.teachers:
         parts += ["## Teachers", _grid(_teacher_lines(results))]
-    noise = _noise_lines(results)
+    noise = noise_lines(results)
     if len(noise) > 1:
         parts += ["## How well α finds the spoilt samples", _grid(noise)]
     if paper:
@@ -155,25 +156,6 @@ def _teacher_lines(results: Results) -> Lines:
         own = run.report.scores()
         lines.append([name, *(rounded(own[score]) for score in scores)])
     return lines
-
-
-def _noise_lines(results: Results) -> Lines:
-    """Of runs whose spoilt samples are known: how well the flags and α found them, in the mean over seeds."""
-    methods: dict[tuple[str, ...], list[str]] = {}  # with the same teacher they found the same
-    for row in results.rows:
-        known = [results.runs[name].facts.get("noise", {}) for name in row.runs.values()]
-        if known and all("auc" in each for each in known):
-            means = [_mean([each[key] for each in known]) for key in ("precision", "recall", "auc")]
-            at = described(row.point, results.experiment.axes) or "-"
-            spoilt = _mean([each["spoilt"] / each["samples"] for each in known])
-            methods.setdefault((at, spoilt, *means), []).append(row.method)
-    lines = [[at, ", ".join(own), *found] for (at, *found), own in methods.items()]
-    return [["at", "methods", "spoilt", "precision", "recall", "AUC"], *lines]
-
-
-def _mean(values: Sequence[float | None]) -> str:
-    known = [value for value in values if value is not None]
-    return rounded(sum(known) / len(known)) if known else "-"
 
 
 def _paper_parts(experiment: Experiment) -> list[str]:

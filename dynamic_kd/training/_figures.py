@@ -77,7 +77,7 @@ def contact_sheet(
     figure = Figure(figsize=(max(1.15 * across * columns, 6.4), 1.36 * rows + 0.5), layout="constrained", dpi=130)
     figure.suptitle(
         f"The training samples the teacher trusts least: {len(shown)} of {len(samples)}, "
-        f"{int(report.flagged.sum())} flagged (α ≤ {report.threshold:g})",
+        f"{int(report.flagged.sum())} flagged ({report.rule})",
         fontsize=11,
     )
     cells = figure.subplots(rows, columns, squeeze=False).ravel()

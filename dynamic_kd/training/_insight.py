@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from dynamic_kd._checks import check_number
 from dynamic_kd._extras import require
+from dynamic_kd._files import write_whole
+from dynamic_kd.evaluation._figure_file import write_figure
 from dynamic_kd.training._figures import contact_sheet
 from dynamic_kd.training._noise_report import noise_report_from_log
 from dynamic_kd.training._recipe_file import read_recipe
@@ -32,6 +34,7 @@ def write_insight(
     samples: Sequence[Sample] = (),
     threshold: float = 0.5,
     *,
+    ratio: float | None = None,
     last: int = 10_000,
     suffix: str = "",
 ) -> list[Path]:
@@ -48,6 +51,8 @@ def write_insight(
         The training samples; ``noise.png`` is left out without them.
     threshold : float
         Noise threshold of the run, in [0, 1].
+    ratio : float, optional
+        Share of the student's own IoU that takes the threshold's place, as with ``noise_elimination="relative"``.
     last : int
         Samples in the scatter.
     suffix : str
@@ -66,20 +71,19 @@ def write_insight(
     check_number("threshold", threshold, low=0, high=1)
     require("matplotlib", extra="eval")
     folder = Path(folder)
-    report = noise_report_from_log(log, threshold, samples)
+    report = noise_report_from_log(log, threshold, samples, ratio=ratio)
     figures = {
-        "scatter": teacher_student_scatter({folder.resolve().name: log}, last=last, threshold=threshold),
-        "weight": weight_over_time(log, threshold=threshold),
+        "scatter": teacher_student_scatter({folder.resolve().name: log}, last=last, threshold=threshold, ratio=ratio),
+        "weight": weight_over_time(log, threshold=threshold, ratio=ratio),
     }
     if samples:
         by_name = {sample.name: sample for sample in samples}
         figures["noise"] = contact_sheet([by_name[name] for name in report.names], report)
-    folder.mkdir(parents=True, exist_ok=True)
     table = folder / f"noise{suffix}.csv"
-    table.write_text(report.csv(), encoding="utf-8")
+    write_whole(table, report.csv().encode())
     pictures = {folder / f"{name}{suffix}.png": figures[name] for name in sorted(figures)}
     for path, figure in pictures.items():
-        figure.savefig(path)
+        write_figure(path, figure)
     return [table, *pictures]
 
 
@@ -130,20 +134,20 @@ def inspect_runs(
         raise ValueError(f"scatter: expected several runs to draw side by side, got {len(folders)}; leave it out")
     logs = [read_weights_log(folder / "weights.csv") for folder in folders]
     recipes = [_recipe(folder, needed=samples) for folder in folders]
-    own = [_limit(recipe) for recipe in recipes]
-    limits = own if threshold is None else [threshold] * len(runs)
-    suffixes = ["" if limit == usual else f"-{limit:g}" for limit, usual in zip(limits, own, strict=True)]
+    own = [noise_limit(recipe) for recipe in recipes]
+    limits = own if threshold is None else [NoiseLimit(threshold)] * len(runs)
+    suffixes = ["" if limit == usual else f"-{limit.threshold:g}" for limit, usual in zip(limits, own, strict=True)]
     written = []
     for folder, log, recipe, limit, suffix in zip(folders, logs, recipes, limits, suffixes, strict=True):
         shown = _training_samples(recipe, progress) if samples and recipe else []
-        written += write_insight(folder, log, shown, limit, last=last, suffix=suffix)
+        written += write_insight(folder, log, shown, **limit._asdict(), last=last, suffix=suffix)
     if len(runs) > 1:
         together = Path(os.path.commonpath([folder.resolve().parent for folder in folders]))
         place = together if any(map(Path.is_absolute, folders)) else Path(os.path.relpath(together))
         shared = place / f"scatter{max(suffixes)}.png"
         panels = dict(zip(_titles(folders), logs, strict=True))
-        limit_of_all = limits[0] if len(set(limits)) == 1 else None
-        teacher_student_scatter(panels, last=last, threshold=limit_of_all).savefig(scatter or shared)
+        limit_of_all = limits[0]._asdict() if len(set(limits)) == 1 else {}
+        write_figure(scatter or shared, teacher_student_scatter(panels, last=last, **limit_of_all))
         written.append(Path(scatter or shared))
     return written
 
@@ -159,8 +163,19 @@ def _recipe(folder: Path, *, needed: bool) -> Recipe | None:
     return None
 
 
-def _limit(recipe: Recipe | None) -> float:
-    return 0.5 if recipe is None else recipe.loss.noise_threshold
+class NoiseLimit(NamedTuple):
+    """How far a teacher is heard: down to this α, or to this share of the student's own IoU."""
+
+    threshold: float
+    ratio: float | None = None
+
+
+def noise_limit(recipe: Recipe | None) -> NoiseLimit:
+    """Return the limit of a run, or that of the paper where nothing is known of it."""
+    if recipe is None:
+        return NoiseLimit(0.5)
+    relative = recipe.loss.noise_elimination == "relative"
+    return NoiseLimit(recipe.loss.noise_threshold, recipe.loss.noise_ratio if relative else None)
 
 
 def _training_samples(recipe: Recipe, progress: Progress) -> list[Sample]:

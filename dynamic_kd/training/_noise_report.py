@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from dynamic_kd.losses import soft_iou
 from dynamic_kd.training._evaluation import saliency
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
     from torch import nn
@@ -36,15 +37,16 @@ class NoiseReport:
         The samples.
     teacher_iou : ndarray
         α of each sample: equation 1, in [0, 1]. Of the sample as it is, or the mean over augmented ones.
-    threshold : float
-        A sample is flagged where α is not above it; equation 6 gives it the small weight ε.
+    threshold : float or ndarray
+        A sample is flagged where α is not above it; equation 6 gives it the small weight ε. One for all samples, or one
+        for each of them: a share of the student's own IoU (``noise_elimination="relative"``).
     spoilt : tuple of (str or None), optional
         How each depth map was really spoilt (None: it was not); absent where nobody knows.
     """
 
     names: tuple[str, ...]
     teacher_iou: NDArray[np.float64]
-    threshold: float
+    threshold: float | NDArray[np.float64]
     spoilt: tuple[str | None, ...] | None = None
 
     @property
@@ -54,28 +56,72 @@ class NoiseReport:
         return flags
 
     @property
+    def rule(self) -> str:
+        """When a sample is flagged, in a few words."""
+        if isinstance(self.threshold, np.ndarray):
+            return "α too far under the student's IoU"
+        return f"α ≤ {self.threshold:g}"
+
+    @property
     def order(self) -> list[int]:
         """Positions from the lowest α to the highest."""
         return [int(position) for position in np.argsort(self.teacher_iou, kind="stable")]
 
-    def summary(self) -> dict[str, float | int | None]:
+    def summary(self) -> dict[str, Any]:
         """Return the counts and, where the truth is known, how well the flags and α tell spoilt from clean.
 
         Precision is the share of flagged samples that are spoilt, recall the share of spoilt samples that are flagged,
-        and the AUC the probability that a spoilt sample has the lower α of a spoilt and a clean one. None stands for
-        a quotient of nothing by nothing.
+        and the AUC the probability that a spoilt sample has the lower α of a spoilt and a clean one. ``kinds`` has
+        counts, recall and AUC of each way to spoil a sample. None stands for a quotient of nothing by nothing.
         """
         flagged = self.flagged
-        counts: dict[str, float | int | None] = {"samples": len(flagged), "flagged": int(flagged.sum())}
+        counts: dict[str, Any] = {"samples": len(flagged), "flagged": int(flagged.sum())}
         if self.spoilt is None:
             return counts
-        spoilt = np.array([kind is not None for kind in self.spoilt])
-        hits = int((flagged & spoilt).sum())
-        return counts | {
+        spoilt, kinds = self._spoilt(), np.array(self.spoilt, dtype=object)
+        return {
+            **counts,
+            **self._found(spoilt),
+            "precision": _quotient(int((flagged & spoilt).sum()), flagged.sum()),
+            "kinds": {kind: self._found(kinds == kind) for kind in sorted(filter(None, self.spoilt))},
+        }
+
+    def roc(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the receiver operating characteristic of a low α as the sign of a spoilt sample.
+
+        Returns
+        -------
+        false_positive_rate, true_positive_rate : ndarray
+            From (0, 0) to (1, 1), a point for each value of α: the shares of the clean and of the spoilt samples with
+            an α that is not above it.
+
+        Raises
+        ------
+        ValueError
+            If it is not known which samples are spoilt, or if none or all of them are.
+        """
+        spoilt = self._spoilt()
+        if not 0 < spoilt.sum() < len(spoilt):
+            raise ValueError("roc: expected a report that knows of spoilt and of clean samples, got one without")
+        limits = np.unique(self.teacher_iou)
+        shares = [
+            np.searchsorted(np.sort(self.teacher_iou[part]), limits, side="right") / part.sum()
+            for part in (~spoilt, spoilt)
+        ]
+        false_positive_rate, true_positive_rate = (np.concatenate([[0.0], share]) for share in shares)
+        return false_positive_rate, true_positive_rate
+
+    def _spoilt(self) -> NDArray[np.bool_]:
+        """Whether each sample is known to be spoilt."""
+        return np.array([kind is not None for kind in self.spoilt or [None] * len(self.names)])
+
+    def _found(self, spoilt: NDArray[np.bool_]) -> dict[str, float | int | None]:
+        """How well flags and α tell these spoilt samples from the clean ones."""
+        judged = spoilt | ~self._spoilt()
+        return {
             "spoilt": int(spoilt.sum()),
-            "precision": _quotient(hits, flagged.sum()),
-            "recall": _quotient(hits, spoilt.sum()),
-            "auc": _auc(-self.teacher_iou, spoilt),
+            "recall": _quotient(int((self.flagged & spoilt).sum()), spoilt.sum()),
+            "auc": _auc(-self.teacher_iou[judged], spoilt[judged]),
         }
 
     def csv(self) -> str:
@@ -83,12 +129,13 @@ class NoiseReport:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         known = self.spoilt is not None
-        writer.writerow(["sample", "teacher_iou", "flagged", *(["spoilt", "kind"] if known else [])])
+        writer.writerow(["sample", "teacher_iou", "threshold", "flagged", *(["spoilt", "kind"] if known else [])])
+        thresholds = np.broadcast_to(self.threshold, len(self.names))
         for position in self.order:
             kind = self.spoilt[position] if self.spoilt is not None else None
             truth = [int(kind is not None), kind or ""] if known else []
-            alpha, flag = float(self.teacher_iou[position]), int(self.flagged[position])
-            writer.writerow([self.names[position], f"{alpha:.6f}", flag, *truth])
+            numbers = [f"{values[position]:.6f}" for values in (self.teacher_iou, thresholds)]
+            writer.writerow([self.names[position], *numbers, int(self.flagged[position]), *truth])
         return text.getvalue()
 
 
@@ -118,11 +165,18 @@ def noise_report_from_maps(samples: Sequence[Sample], threshold: float) -> Noise
                 f"sample {sample.name}: expected a teacher's map, got none; read the data with teacher=..."
             )
         alpha[position] = soft_iou(sample.teacher[None], sample.mask[None])[0]
-    return NoiseReport(tuple(sample.name for sample in samples), alpha, threshold, _spoilt(samples))
+    return NoiseReport(
+        tuple(sample.name for sample in samples), alpha, threshold, _truth([sample.spoilt for sample in samples])
+    )
 
 
 def noise_report_from_log(
-    log: WeightsLog, threshold: float, samples: Sequence[Sample] = (), *, epochs: int = 10
+    log: WeightsLog,
+    threshold: float,
+    samples: Sequence[Sample] = (),
+    *,
+    ratio: float | None = None,
+    epochs: int = 10,
 ) -> NoiseReport:
     """Compare α as stage 2 logged it, in the mean over the last epochs, with the threshold.
 
@@ -134,6 +188,9 @@ def noise_report_from_log(
         Noise threshold.
     samples : sequence of Sample
         The training samples if they are at hand; the report is then in their order, and knows how depth was spoilt.
+    ratio : float, optional
+        Takes the threshold's place: a sample's own is this share of the student's IoU, 1 - β, in the mean over the same
+        epochs, as with ``noise_elimination="relative"``.
     epochs : int
         So many of the last epochs, whose augmentations differ.
 
@@ -143,25 +200,75 @@ def noise_report_from_log(
         If the samples are not those of the log.
     """
     seen = log.seen[-epochs:]
-    counts = seen.sum(axis=0)
-    total = np.where(seen, log.teacher_iou[-epochs:], 0).sum(axis=0)
-    alpha = {name: total[i] / counts[i] for i, name in enumerate(log.names) if counts[i]}
-    if not samples:
-        return NoiseReport(tuple(alpha), np.array(list(alpha.values())), threshold)
-    shown = [sample for sample in samples if sample.name in alpha]
-    if len(shown) < len(alpha):
-        unknown = sorted(alpha.keys() - {sample.name for sample in shown})
+    order = [int(position) for position in np.flatnonzero(seen.any(axis=0))]
+    if samples:
+        order = _in_order_of(samples, {log.names[position]: position for position in order})
+    names = tuple(log.names[position] for position in order)
+
+    def mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        total = np.where(seen, values[-epochs:], 0).sum(axis=0)[order]
+        return np.asarray(total / seen.sum(axis=0)[order])
+
+    limits = threshold if ratio is None else ratio * mean(1 - log.student_error)
+    spoilt = {sample.name: sample.spoilt for sample in samples}
+    truth = _truth([spoilt[name] for name in names]) if samples else None
+    return NoiseReport(names, mean(log.teacher_iou), limits, truth)
+
+
+def _in_order_of(samples: Sequence[Sample], positions: Mapping[str, int]) -> list[int]:
+    names = [sample.name for sample in samples if sample.name in positions]
+    if unknown := sorted(positions.keys() - set(names)):
         raise ValueError(
             f"samples: expected those of the log, got none named {listing(unknown)}; pass the training set"
         )
-    values = np.array([alpha[sample.name] for sample in shown])
-    return NoiseReport(tuple(sample.name for sample in shown), values, threshold, _spoilt(shown))
+    return [positions[name] for name in names]
 
 
-def _spoilt(samples: Sequence[Sample]) -> tuple[str | None, ...] | None:
+def read_noise_report(path: str | Path, threshold: float | None = None) -> NoiseReport:
+    """Read the ``noise.csv`` of a run.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file, as `NoiseReport.csv` writes it: six digits of each α.
+    threshold : float, optional
+        Noise threshold of a file without that column, as early versions wrote.
+
+    Raises
+    ------
+    ValueError
+        If the file is missing, lacks a column or has a row that cannot be understood.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ValueError(f"{path}: expected the noise.csv of a run, got no such file") from None
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    rows, header = list(reader), reader.fieldnames or ()
+    wanted = ("sample", "teacher_iou", *([] if threshold is not None else ["threshold"]))
+    if missing := [column for column in wanted if column not in header]:
+        raise ValueError(f"{path}: expected the columns {', '.join(wanted)}, got none named {', '.join(missing)}")
+    return NoiseReport(
+        tuple(row["sample"] for row in rows),
+        _numbers(path, rows, "teacher_iou"),
+        _numbers(path, rows, "threshold") if threshold is None or "threshold" in header else threshold,
+        tuple(row["kind"] or None for row in rows) if "kind" in header else None,
+    )
+
+
+def _numbers(path: str | Path, rows: Sequence[Mapping[str, str]], column: str) -> NDArray[np.float64]:
+    values = np.empty(len(rows))
+    for line, row in enumerate(rows, start=2):
+        try:
+            values[line - 2] = float(row[column])
+        except (TypeError, ValueError):
+            raise ValueError(f"{path}, line {line}: expected {column} as a number, got {row[column]!r}") from None
+    return values
+
+
+def _truth(kinds: Sequence[str | None]) -> tuple[str | None, ...] | None:
     """How each depth map was spoilt; nobody knows where no sample says so."""
-    kinds = tuple(sample.spoilt for sample in samples)
-    return kinds if any(kinds) else None
+    return tuple(kinds) if any(kinds) else None
 
 
 def _quotient(part: int, whole: int) -> float | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dynamic_kd._files import write_whole
 from dynamic_kd.models import model_metadata
-from dynamic_kd.training._insight import write_insight
+from dynamic_kd.training._insight import noise_limit, write_insight
 from dynamic_kd.training._logs import STAGES, WEIGHTS
 from dynamic_kd.training._noise_report import noise_report_from_log
 from dynamic_kd.training._records_file import read_records
@@ -24,9 +24,9 @@ def write_results(run: Run, samples: list[Sample]) -> None:
     """Draw what the method saw of the training samples, and write the results."""
     content: dict[str, Any] = {"name": run.recipe.name, "results": _scores(run)}
     if (run.folder / WEIGHTS).exists():
-        log, threshold = read_weights_log(run.folder / WEIGHTS), run.recipe.loss.noise_threshold
-        write_insight(run.folder, log, samples, threshold)
-        content["noise"] = noise_report_from_log(log, threshold, samples).summary()
+        log, limit = read_weights_log(run.folder / WEIGHTS), noise_limit(run.recipe)._asdict()
+        write_insight(run.folder, log, samples, **limit)
+        content["noise"] = noise_report_from_log(log, samples=samples, **limit).summary()
     content["seconds"] = round(run.seconds, 2)
     write_whole(run.folder / RESULTS, (json.dumps(content, indent=1) + "\n").encode())
 

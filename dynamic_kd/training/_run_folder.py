@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import dynamic_kd
 from dynamic_kd._files import write_whole
 from dynamic_kd.data._images import opencv
+from dynamic_kd.evaluation._figure_file import write_figure
 from dynamic_kd.metrics import plot_curves, table
 from dynamic_kd.metrics._tables import rounded
 from dynamic_kd.models import save_model
@@ -64,16 +65,24 @@ def prepare(folder: Path, *, overwrite: bool = False) -> None:
 
 def write(folder: Path, result: DemoResult) -> None:
     """Write every file of `FILES`."""
-    (folder / "table.md").write_text(_markdown(result), encoding="utf-8")
-    (folder / "table.csv").write_text(table(result.reports, "csv"), encoding="utf-8")
-    (folder / "results.json").write_text(json.dumps(_as_json(result), indent=1) + "\n", encoding="utf-8")
-    plot_curves(result.reports).savefig(folder / "curves.png")
+    texts = {
+        "table.md": _markdown(result),
+        "table.csv": table(result.reports, "csv"),
+        "results.json": json.dumps(_as_json(result), indent=1) + "\n",
+        "noise.csv": result.noise.csv(),
+    }
+    for name, text in texts.items():
+        write_whole(folder / name, text.encode())
     shown = _shown(result.test)
     columns = {name: [maps[position, 0] for position in shown] for name, maps in result.maps.items()}
     rows = [result.test[position] for position in shown]
-    picture_grid(rows, columns, truth_known=result.truth_known).savefig(folder / "pictures.png")
-    (folder / "noise.csv").write_text(result.noise.csv(), encoding="utf-8")
-    contact_sheet(result.train, result.noise).savefig(folder / "noise.png")
+    figures = {
+        "curves.png": plot_curves(result.reports),
+        "pictures.png": picture_grid(rows, columns, truth_known=result.truth_known),
+        "noise.png": contact_sheet(result.train, result.noise),
+    }
+    for name, figure in figures.items():
+        write_figure(folder / name, figure)
     _write_weights(folder / "weights", result)
     _write_maps(folder / "maps", result)
 

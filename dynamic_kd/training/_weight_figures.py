@@ -26,7 +26,11 @@ _CELLS, _PANELS_IN_A_ROW = 36, 4
 
 
 def teacher_student_scatter(
-    logs: Mapping[str, WeightsLog], *, last: int = 10_000, threshold: float | None = None
+    logs: Mapping[str, WeightsLog],
+    *,
+    last: int = 10_000,
+    threshold: float | None = None,
+    ratio: float | None = None,
 ) -> Figure:
     """Draw the teacher's against the student's IoU of the last samples seen in training, a panel for each log.
 
@@ -40,6 +44,8 @@ def teacher_student_scatter(
         So many samples of each log: the paper's last 10,000 iterations.
     threshold : float, optional
         Noise threshold to mark.
+    ratio : float, optional
+        Share of the student's IoU to mark in its place, as with ``noise_elimination="relative"``.
 
     Returns
     -------
@@ -64,8 +70,11 @@ def teacher_student_scatter(
     figure = Figure(figsize=(3.1 * columns + 1.3, 3.5 * rows + 0.3), layout="constrained", dpi=130)
     panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
     shades = LinearSegmentedColormap.from_list("blues", _SHADES)
+    limit = None if threshold is None else (threshold, threshold)  # α where the student knows nothing, and everything
+    if ratio is not None:
+        limit = (0.0, ratio)
     cells = [
-        _panel(axes, title, *log.latest(last), threshold, shades)
+        _panel(axes, title, *log.latest(last), limit, shades)
         for axes, (title, log) in zip(panels.flat, logs.items(), strict=False)
     ]
     norm = LogNorm(1, max(2, *(drawn.get_array().max() for drawn in cells)))
@@ -87,14 +96,14 @@ def _panel(
     title: str,
     teacher: NDArray[np.float64],
     student: NDArray[np.float64],
-    threshold: float | None,
+    limit: tuple[float, float] | None,
     shades: Any,
 ) -> Any:
     drawn = axes.hexbin(teacher, student, gridsize=_CELLS, extent=(0, 1, 0, 1), mincnt=1, cmap=shades, linewidths=0.2)
     axes.plot([0, 1], [0, 1], color=_ORANGE, linewidth=1)
-    if threshold is not None:
-        axes.axvline(threshold, color="0.45", linewidth=0.8, linestyle=(0, (4, 3)))
-        axes.text(threshold - 0.015, 0.985, "noise", ha="right", va="top", fontsize=7.5, color="0.35")
+    if limit is not None:
+        axes.plot(limit, (0, 1), color="0.45", linewidth=0.8, linestyle=(0, (4, 3)))
+        axes.text(limit[1] - 0.015, 0.985, "noise", ha="right", va="top", fontsize=7.5, color="0.35")
     above = np.mean(student > teacher)
     varied = min(np.ptp(teacher), np.ptp(student)) > 0
     correlation = f"r = {np.corrcoef(teacher, student)[0, 1]:.2f}" if varied else "r = -"
@@ -106,7 +115,9 @@ def _panel(
     return drawn
 
 
-def weight_over_time(log: WeightsLog, *, lowest: int = 3, threshold: float | None = None) -> Figure:
+def weight_over_time(
+    log: WeightsLog, *, lowest: int = 3, threshold: float | None = None, ratio: float | None = None
+) -> Figure:
     """Draw the weight θ over the epochs, and the share of samples under the noise threshold.
 
     Parameters
@@ -118,6 +129,8 @@ def weight_over_time(log: WeightsLog, *, lowest: int = 3, threshold: float | Non
         in the mean over the epochs, which the student has learnt best.
     threshold : float, optional
         Noise threshold to name.
+    ratio : float, optional
+        Share of the student's IoU to name in its place, as with ``noise_elimination="relative"``.
 
     Returns
     -------
@@ -153,6 +166,8 @@ def weight_over_time(log: WeightsLog, *, lowest: int = 3, threshold: float | Non
     below.plot(epochs, noisy, color=_ORANGE, **_line(epochs))
     below.fill_between(epochs, noisy, color=_ORANGE, alpha=0.15, linewidth=0)
     limit = "" if threshold is None else f" (α ≤ {threshold:g})"
+    if ratio is not None:
+        limit = f" (α ≤ {ratio:g} of the student's IoU)"
     below.set_title(f"Samples under the noise threshold{limit}", fontsize=10, loc="left")
     below.set(xlabel="epoch", ylim=(0, max(0.05, 1.25 * noisy.max())))
     below.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))

@@ -33,7 +33,7 @@ training.epochs = 1
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(_results, "write_insight", lambda *arguments: None)
+    monkeypatch.setattr(_results, "write_insight", lambda *arguments, **limit: None)
     (tmp_path / "tiny.toml").write_text(TINY, encoding="utf-8")
     return tmp_path
 

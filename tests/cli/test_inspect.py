@@ -23,14 +23,15 @@ def runs(tmp_path, monkeypatch):
 def test_one_run(runs, capsys):
     assert main(["inspect", "one"]) == 0
     assert capsys.readouterr().out == "wrote one/noise.csv\nwrote one/scatter.png\nwrote one/weight.png\n"
-    assert (runs / "one" / "noise.csv").read_text() == "sample,teacher_iou,flagged\na,0.900000,0\nb,0.900000,0\n"
+    lines = ["sample,teacher_iou,threshold,flagged", "a,0.900000,0.500000,0", "b,0.900000,0.500000,0"]
+    assert (runs / "one" / "noise.csv").read_text().splitlines() == lines
 
 
 def test_two_runs_share_a_scatter(runs, capsys):
     assert main(["inspect", "one", "two", "--scatter", "both.png", "--last", "3", "--threshold", "0.4"]) == 0
     assert capsys.readouterr().out.endswith("wrote both.png\n")
     assert (runs / "both.png").is_file()
-    assert "a,0.450000,0" in (runs / "two" / "noise-0.4.csv").read_text()
+    assert "a,0.450000,0.400000,0" in (runs / "two" / "noise-0.4.csv").read_text()
     assert not (runs / "two" / "noise.csv").exists()
     assert main(["inspect", "one", "two"]) == 0
     assert capsys.readouterr().out.endswith("wrote scatter.png\n")

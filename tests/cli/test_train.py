@@ -33,7 +33,7 @@ def quick(monkeypatch):
     """Leave the figures out, which take longer than the training."""
     from dynamic_kd.training import _results
 
-    monkeypatch.setattr(_results, "write_insight", lambda *arguments: None)
+    monkeypatch.setattr(_results, "write_insight", lambda *arguments, **limit: None)
 
 
 def test_help_fits_80_columns_and_names_the_next_steps(capsys, monkeypatch):

@@ -88,11 +88,11 @@ def test_several_grids_are_one_after_another_and_points_come_once(planned):
 def test_a_teacher_that_the_grid_changes_is_trained_for_each_value(planned):
     _, plan = planned(TINY + "[grid]\nteacher.training.learning_rate = [0.01, 0.02]\n", "seeds=[0]")
     assert [(run.name, run.needs) for run in plan.runs] == [
-        ("teacher--seed0", None),
-        ("teacher-2--seed0", None),
+        ("teacher--learning_rate=0.01--seed0", None),
+        ("teacher--learning_rate=0.02--seed0", None),
         ("cross-entropy--seed0", None),
-        ("s=0.5--learning_rate=0.01--seed0", "teacher--seed0"),
-        ("s=0.5--learning_rate=0.02--seed0", "teacher-2--seed0"),
+        ("s=0.5--learning_rate=0.01--seed0", "teacher--learning_rate=0.01--seed0"),
+        ("s=0.5--learning_rate=0.02--seed0", "teacher--learning_rate=0.02--seed0"),
     ]
 
 
@@ -107,9 +107,33 @@ def test_epochs_of_one_teacher_and_a_teacher_from_other_data(planned):
     clean = '"clean" = { loss.weighting = 0.5, teacher_run.data.spoilt_share = 0.0 }\n'
     _, plan = planned(TINY + clean, "seeds=[0]")
     needs = {run.name: run.needs for run in plan.runs}
-    assert (needs["s=0.5--seed0"], needs["clean--seed0"]) == ("teacher--seed0", "teacher-2--seed0")
+    assert (needs["s=0.5--seed0"], needs["clean--seed0"]) == ("teacher--seed0", "teacher--spoilt_share=0.0--seed0")
     shares = [run.recipe.data.spoilt_share for run in plan.runs]
     assert shares == [0.3, 0.0, 0.3, 0.3, 0.3]
+
+
+def test_a_teachers_name_does_not_depend_on_what_else_is_compared(planned):
+    """An experiment that was extended goes on with the runs there are."""
+    grid = "[grid]\ndata.spoilt_share = [0.1, 0.2]\nloss.p = [0.3, 0.5]\n"
+    others = (
+        '"a clean teacher" = { loss.weighting = 0.5, teacher_run.data = { spoilt_share = 0.0, seed = 9 } }\n'
+        '"a plain teacher" = { loss.weighting = 0.5, teacher.model = "fpn", training.learning_rate = 0.1 }\n'
+    )
+    before, after = (planned(text, "seeds=[0]")[1] for text in (TINY + grid, TINY + others + grid))
+    known = {run.name: run.recipe for run in after.runs}
+    assert all(known[run.name] == run.recipe for run in before.runs)
+    assert [run.name for run in after.runs if run.needs is None and run.recipe.teacher_only] == [
+        "teacher--spoilt_share=0.1--seed0",
+        "teacher--spoilt_share=0.0--data.seed=9--seed0",
+        "teacher--model=fpn--spoilt_share=0.1--seed0",
+        "teacher--spoilt_share=0.2--seed0",
+        "teacher--model=fpn--spoilt_share=0.2--seed0",
+    ]
+
+
+def test_a_run_that_is_called_as_a_teacher(planned):
+    with pytest.raises(ValueError, match="teacher--seed0: expected a name for each run, got two runs of that name"):
+        planned(TINY.replace('"s = 0.5"', '"teacher"'), "seeds=[0]")
 
 
 def test_settings_of_the_command_line_go_over_all(planned):

@@ -33,7 +33,7 @@ from dynamic_kd.experiments._paper import PAPER_TABLES, paper_row  # noqa: E402
 from dynamic_kd.experiments._results import _best, _chosen, _references, _with_differences  # noqa: E402
 from dynamic_kd.experiments._rows import Row, RunResult, Spread, grid_rows  # noqa: E402
 from dynamic_kd.experiments._tables import markdown  # noqa: E402
-from dynamic_kd.training import _results, read_records, train  # noqa: E402
+from dynamic_kd.training import _results, noise_report_from_log, read_records, train  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -64,6 +64,10 @@ by = "maxF"
 """
 
 
+def without_figures(folder, log, samples, **limit):
+    (folder / "noise.csv").write_text(noise_report_from_log(log, samples=samples, **limit).csv(), encoding="utf-8")
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """An experiment whose runs were made here, one after another, and its plan and folder."""
@@ -72,7 +76,7 @@ def finished(tmp_path_factory):
     experiment = read_experiment(folder / "tiny.toml")
     plan = plan_experiment(experiment, folder)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_results, "write_insight", lambda *arguments: None)
+        patch.setattr(_results, "write_insight", without_figures)
         for run in plan.runs:
             train(run.recipe, folder / "runs" / run.name, cpu=True)
     return experiment, plan, folder
@@ -345,7 +349,7 @@ def test_rows_are_means_over_seeds_of_the_chosen_settings(finished, results):
 def test_the_tables_hold_all_that_was_found(finished, results, tmp_path):
     written = write_results(results, tmp_path, paper=True)
     names = ["table.md", "table.tex", "table.csv", "grid.csv", "results.json", "runs.json"]
-    assert [path.name for path in written] == [*names, "axis.png", "curves.png", "scatter.png"]
+    assert [path.name for path in written] == [*names, "axis.png", "curves.png", "roc.png", "scatter.png"]
     text = (tmp_path / "table.md").read_text(encoding="utf-8")
     for words in (
         "# tiny\n\nIs it worth it.\n",
@@ -384,13 +388,14 @@ def test_the_tables_hold_all_that_was_found(finished, results, tmp_path):
     )
     assert {"seconds", "noise", "device", "versions", "choosing"} <= one.keys()
     assert 0 <= one["noise"]["auc"] <= 1
+    assert one["noise"]["roc"][-1] == 1
 
 
 def test_several_points_are_first_seen_at_a_glance(tmp_path):
     (tmp_path / "taught.toml").write_text(TAUGHT, encoding="utf-8")
     experiment = read_experiment(tmp_path / "taught.toml")
     plan, rng = plan_experiment(experiment, tmp_path), np.random.default_rng(0)
-    known = {"samples": 8, "spoilt": 2, "precision": 0.5, "recall": 1.0, "auc": 0.75}
+    known = {"samples": 8, "spoilt": 2, "precision": 0.5, "recall": 1.0, "auc": 0.75, "kinds": {}}
     runs = {
         run.name: RunResult(run.name, tmp_path, random_sample(rng, 3), None, {"noise": known})
         for run in plan.runs

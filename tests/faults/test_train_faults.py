@@ -24,7 +24,7 @@ from dynamic_kd.data import synthetic_rgbd  # noqa: E402
 @pytest.fixture
 def words(tmp_path, monkeypatch, one_thread):
     """The command of a tiny run, in a folder of its own, without the figures, which take longer than it."""
-    monkeypatch.setattr("dynamic_kd.training._results.write_insight", lambda *arguments: None)
+    monkeypatch.setattr("dynamic_kd.training._results.write_insight", lambda *arguments, **limit: None)
     monkeypatch.chdir(tmp_path)
     return ["train", str(recipe_file(tmp_path)), "--cpu", "--out", "run"]
 

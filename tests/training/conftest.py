@@ -58,4 +58,4 @@ def no_figures(monkeypatch):
     """Leave the figures out, which take longer than a tiny training."""
     from dynamic_kd.training import _results
 
-    monkeypatch.setattr(_results, "write_insight", lambda *arguments: None)
+    monkeypatch.setattr(_results, "write_insight", lambda *arguments, **limit: None)

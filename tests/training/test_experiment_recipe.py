@@ -20,7 +20,7 @@ from dynamic_kd.training._tensors import Tensors  # noqa: E402
 @pytest.fixture
 def tiny(tmp_path, monkeypatch):
     """Return a function that makes the recipe of a tiny run, with some settings changed; no figures are drawn."""
-    monkeypatch.setattr(_results, "write_insight", lambda *arguments: None)
+    monkeypatch.setattr(_results, "write_insight", lambda *arguments, **limit: None)
     path = recipe_file(tmp_path)
     return lambda *settings: read_recipe(path, settings)
 
@@ -192,13 +192,13 @@ def test_a_shorter_run_leaves_out_the_epochs_it_never_comes_to(tiny):
 def test_results_are_written_when_all_else_is_there(tiny, tmp_path, monkeypatch):
     """An experiment takes a run with results for finished."""
 
-    def fail(*arguments):
+    def fail(*arguments, **limit):
         raise OSError("disk full")
 
     monkeypatch.setattr(_results, "write_insight", fail)
     with pytest.raises(OSError, match="disk full"):
         train(tiny(), tmp_path / "run")
     assert not (tmp_path / "run" / "results.json").exists()
-    monkeypatch.setattr(_results, "write_insight", lambda *arguments: None)
+    monkeypatch.setattr(_results, "write_insight", lambda *arguments, **limit: None)
     assert (tmp_path / "run" / "epochs.csv").read_text().count("\n") == 6
     assert train(tiny(), tmp_path / "run", resume=True)["results"]["student"]["last"]["epoch"] == 3

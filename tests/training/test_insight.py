@@ -1,6 +1,7 @@
 """The files that show what the method saw."""
 
 import csv
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -87,7 +88,7 @@ def test_the_threshold_and_the_last_samples_reach_the_figures(make_run, monkeypa
         _insight, "teacher_student_scatter", lambda logs, **how: calls.append(how) or drawn(logs, **how)
     )
     inspect_runs([make_run("a"), make_run("b", 1)], threshold=0.3, last=5)
-    assert calls == [{"last": 5, "threshold": 0.3}] * 3
+    assert calls == [{"last": 5, "threshold": 0.3, "ratio": None}] * 3
 
 
 class TestRecipe:
@@ -104,6 +105,19 @@ class TestRecipe:
             [report, *_] = inspect_runs([folder], threshold=threshold)
             rows = list(csv.DictReader(report.read_text().splitlines()))
             assert sum(int(row["flagged"]) for row in rows) == (alpha <= limit).sum()
+
+    def test_a_run_with_relative_noise_elimination_is_flagged_by_that(self, folder):
+        recipe = folder / "recipe.toml"
+        recipe.write_text(recipe.read_text() + 'weighting = 0.5\nnoise_elimination = "relative"\nnoise_ratio = 0.9\n')
+        log = read_weights_log(folder / "weights.csv")
+        kept = {
+            name: alpha > 0.9 * iou
+            for name, alpha, iou in zip(log.names, log.teacher_iou.mean(0), 1 - log.student_error.mean(0), strict=True)
+        }
+        rows = list(csv.DictReader(inspect_runs([folder])[0].read_text().splitlines()))
+        assert {row["sample"]: row["flagged"] == "0" for row in rows} == kept
+        assert 0 < sum(kept.values()) < len(kept)
+        assert inspect_runs([folder], threshold=0.25)[0].name == "noise-0.25.csv"  # the number is not the run's rule
 
     def test_another_threshold_leaves_the_runs_own_files_alone(self, folder):
         own = {path: path.read_bytes() for path in inspect_runs([folder], threshold=0.25, samples=True)}
@@ -134,7 +148,7 @@ class TestRecipe:
             _insight, "teacher_student_scatter", lambda logs, **how: calls.append(how) or drawn(logs, **how)
         )
         inspect_runs([folder, make_run("other")])
-        assert [how["threshold"] for how in calls] == [0.25, 0.5, None]
+        assert [how.get("threshold") for how in calls] == [0.25, 0.5, None]
 
     def test_samples_without_a_recipe(self, make_run):
         with pytest.raises(
@@ -151,6 +165,26 @@ def test_thresholds_that_no_iou_can_have(make_run, threshold):
     with pytest.raises(ValueError, match=rf"threshold: expected a number in \[0, 1\], got {threshold}"):
         write_insight(folder, read_weights_log(folder / "weights.csv"), threshold=threshold)
     assert [path.name for path in folder.iterdir()] == ["weights.csv"]
+
+
+def test_a_run_whose_name_the_font_lacks(make_run):
+    assert len(inspect_runs([make_run("训练"), make_run("b")])) == 7
+
+
+def test_a_full_disk_leaves_the_figures_of_before(make_run, monkeypatch):
+    folder = make_run("run")
+    before = {path: path.read_bytes() for path in inspect_runs([folder])}
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", _fill_the_disk)
+    with pytest.raises(OSError, match="No space left"):
+        inspect_runs([folder], last=3)
+    assert {path: path.read_bytes() for path in before} == before
+    assert len(list(folder.iterdir())) == 1 + len(before)
+
+
+def _fill_the_disk(figure, file, **how):
+    if isinstance(file, (str, Path)):
+        Path(file).write_bytes(b"half a picture")
+    raise OSError(28, "No space left on device")
 
 
 def test_a_folder_that_is_no_run(tmp_path):

@@ -14,7 +14,11 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 from dynamic_kd.data import synthetic_rgbd  # noqa: E402
 from dynamic_kd.training import NoiseReport, Tensors, noise_report  # noqa: E402
 from dynamic_kd.training._figures import contact_sheet, picture_grid  # noqa: E402
-from dynamic_kd.training._noise_report import noise_report_from_log, noise_report_from_maps  # noqa: E402
+from dynamic_kd.training._noise_report import (  # noqa: E402
+    noise_report_from_log,
+    noise_report_from_maps,
+    read_noise_report,
+)
 from dynamic_kd.training._weights_log import read_weights_log  # noqa: E402
 
 
@@ -41,7 +45,38 @@ def test_precision_recall_and_auc(report):
         "precision": 2 / 3,
         "recall": 2 / 3,
         "auc": pytest.approx(4 / 6),
+        "kinds": {  # each against the clean a and d
+            "distorted": {"spoilt": 1, "recall": 1, "auc": 0.5},
+            "dominated": {"spoilt": 1, "recall": 1, "auc": 1},
+            "low_contrast": {"spoilt": 1, "recall": 0, "auc": 0.5},
+        },
     }
+
+
+def test_the_roc_goes_from_the_lowest_alpha_to_the_highest(report):
+    false_positive_rate, true_positive_rate = report.roc()  # b, d, c, e, a
+    np.testing.assert_allclose(false_positive_rate, [0, 0, 1 / 2, 1 / 2, 1 / 2, 1])
+    np.testing.assert_allclose(true_positive_rate, [0, 1 / 3, 1 / 3, 2 / 3, 1, 1])
+    area = np.sum(np.diff(false_positive_rate) * (true_positive_rate[1:] + true_positive_rate[:-1]) / 2)
+    assert area == pytest.approx(report.summary()["auc"])
+
+
+def test_equal_alphas_are_one_point_of_the_roc():
+    report = NoiseReport(("a", "b", "c"), np.array([0.3, 0.3, 0.2]), 0.5, (None, "dominated", "dominated"))
+    assert [rates.tolist() for rates in report.roc()] == [[0, 0, 1], [0, 0.5, 1]]
+
+
+@pytest.mark.parametrize("spoilt", [None, (None, None), ("dominated", "distorted")])
+def test_the_roc_needs_both(spoilt):
+    report = NoiseReport(("a", "b"), np.array([0.3, 0.8]), 0.5, spoilt)
+    with pytest.raises(ValueError, match="roc: expected a report that knows of spoilt and of clean samples, got one"):
+        report.roc()
+
+
+def test_samples_with_thresholds_of_their_own():
+    report = NoiseReport(("a", "b", "c"), np.array([0.3, 0.8, 0.1]), np.array([0.3, 0.9, 0.05]))
+    assert report.flagged.tolist() == [True, True, False]
+    assert report.csv().splitlines()[1:] == ["c,0.100000,0.050000,0", "a,0.300000,0.300000,1", "b,0.800000,0.900000,1"]
 
 
 def test_ties_count_half():
@@ -52,19 +87,21 @@ def test_ties_count_half():
 def test_where_the_truth_is_unknown_there_are_counts_alone():
     report = NoiseReport(("a", "b"), np.array([0.3, 0.8]), 0.5)
     assert report.summary() == {"samples": 2, "flagged": 1}
-    assert report.csv() == "sample,teacher_iou,flagged\na,0.300000,1\nb,0.800000,0\n"
+    assert report.csv() == "sample,teacher_iou,threshold,flagged\na,0.300000,0.500000,1\nb,0.800000,0.500000,0\n"
 
 
 def test_quotients_of_nothing_are_none():
     report = NoiseReport(("a",), np.array([0.8]), 0.5, (None,))
-    assert report.summary() == {"samples": 1, "flagged": 0, "spoilt": 0, "precision": None, "recall": None, "auc": None}
+    quotients = dict.fromkeys(("precision", "recall", "auc"))
+    assert report.summary() == {"samples": 1, "flagged": 0, "spoilt": 0, **quotients, "kinds": {}}
 
 
 def test_rows_go_from_the_lowest_alpha_to_the_highest(report):
     rows = list(csv.DictReader(io.StringIO(report.csv())))
     assert [row["sample"] for row in rows] == ["b", "d", "c", "e", "a"]
-    assert rows[0] == {"sample": "b", "teacher_iou": "0.200000", "flagged": "1", "spoilt": "1", "kind": "dominated"}
-    assert rows[1] == {"sample": "d", "teacher_iou": "0.400000", "flagged": "1", "spoilt": "0", "kind": ""}
+    limit = {"threshold": "0.500000", "flagged": "1"}
+    assert rows[0] == {"sample": "b", "teacher_iou": "0.200000", **limit, "spoilt": "1", "kind": "dominated"}
+    assert rows[1] == {"sample": "d", "teacher_iou": "0.400000", **limit, "spoilt": "0", "kind": ""}
 
 
 def test_alpha_is_the_soft_iou_of_the_teachers_map():
@@ -138,9 +175,61 @@ class TestFromLog:
         np.testing.assert_allclose(report.teacher_iou[:2], [0.82, 0.47])
         assert report.spoilt == tuple(sample.spoilt for sample in samples[::-1])
 
+    def test_relative_to_the_student(self, log, samples):
+        report = noise_report_from_log(log, 0.5, ratio=0.8)  # β is 0.5 throughout
+        np.testing.assert_allclose(report.threshold, 0.4)
+        assert report.flagged.tolist() == [True, False, False]
+        assert report.rule == "α too far under the student's IoU"
+        assert noise_report_from_log(log, 0.5).rule == "α ≤ 0.5"
+
+    def test_a_student_that_learns_raises_what_is_asked_of_its_teacher(self, tmp_path):
+        rows = [(epoch, name, 0.5, error, 0.5) for epoch, error in ((1, 0.8), (2, 0.2)) for name in "ab"]
+        log = read_weights_log(write_log(tmp_path / "log.csv", [*rows, (3, "b", 0.5, 0.2, 0.5)]))
+        report = noise_report_from_log(log, 0.5, ratio=0.9)
+        np.testing.assert_allclose(report.threshold, [0.9 * (0.2 + 0.8) / 2, 0.9 * (0.2 + 0.8 + 0.8) / 3])
+        assert report.flagged.tolist() == [False, True]
+
     def test_samples_of_another_set(self, log, samples):
         with pytest.raises(ValueError, match=f"expected those of the log, got none named {samples[1].name}; pass the"):
             noise_report_from_log(log, 0.5, [samples[0], samples[2]])
+
+
+class TestFile:
+    @pytest.mark.parametrize("threshold", [0.5, np.array([0.9, 0.1, 0.5, 0.25, 0.75])])
+    @pytest.mark.parametrize("spoilt", [None, (None, "dominated", "distorted", None, "low_contrast")])
+    def test_what_is_written_is_read(self, tmp_path, threshold, spoilt):
+        report = NoiseReport(("a", "b", "c", "d", "e"), np.array([0.9, 0.2, 0.5, 0.4, 0.6]), threshold, spoilt)
+        (tmp_path / "noise.csv").write_text(report.csv(), encoding="utf-8")
+        read = read_noise_report(tmp_path / "noise.csv")
+        assert read.names == ("b", "d", "c", "e", "a")
+        assert read.csv() == report.csv()
+        assert read.summary() == report.summary()
+
+    def test_a_file_without_thresholds(self, tmp_path):
+        path = tmp_path / "noise.csv"
+        path.write_text("sample,teacher_iou,flagged\na,0.3,1\nb,0.4,0\n")
+        assert read_noise_report(path, 0.3).flagged.tolist() == [True, False]
+        message = f"{path}: expected the columns sample, teacher_iou, threshold, got none named threshold"
+        with pytest.raises(ValueError, match=re.escape(message)):
+            read_noise_report(path)
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            (None, "expected the noise.csv of a run, got no such file"),
+            ("", "expected the columns sample, teacher_iou, threshold, got none named sample, teacher_iou, threshold"),
+            (
+                "sample,teacher_iou,threshold\na,0.3,0.5\nb,low,0.5\n",
+                "line 3: expected teacher_iou as a number, got 'low'",
+            ),
+            ("sample,teacher_iou,threshold\na,0.3\n", "line 2: expected threshold as a number, got None"),
+        ],
+    )
+    def test_mistakes(self, tmp_path, text, message):
+        if text is not None:
+            (tmp_path / "noise.csv").write_text(text)
+        with pytest.raises(ValueError, match=re.escape(message)):
+            read_noise_report(tmp_path / "noise.csv")
 
 
 class TestFigures:

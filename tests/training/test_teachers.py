@@ -80,7 +80,7 @@ def tiny(tmp_path, monkeypatch):
     """Return a function that makes the recipe of a tiny run whose teacher is one of this file's."""
     (tmp_path / "modules_of_others.py").write_text(MODULE)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(_results, "write_insight", lambda *arguments: None)
+    monkeypatch.setattr(_results, "write_insight", lambda *arguments, **limit: None)
     importlib.invalidate_caches()
     path = recipe_file(tmp_path)
     return lambda name, *settings: read_recipe(path, [f"teacher.model=modules_of_others:{name}", *settings])
@@ -189,7 +189,7 @@ def test_a_checkpoint_of_another_network_than_the_recipe_names(tmp_path, network
 
 
 def test_a_checkpoint_of_the_fpn_that_is_named_teaches(tmp_path, monkeypatch):
-    monkeypatch.setattr(_results, "write_insight", lambda *arguments: None)
+    monkeypatch.setattr(_results, "write_insight", lambda *arguments, **limit: None)
     save_model(FPNStudent("tiny"), tmp_path / "teacher.safetensors")
     words = ["teacher.model=fpn", f"teacher.checkpoint={tmp_path}/teacher.safetensors", "training.epochs=1"]
     assert list(train(read_recipe(recipe_file(tmp_path), words), tmp_path / "run", cpu=True)["results"]) == ["student"]
