@@ -17,6 +17,7 @@ from dynamic_kd.training._sections import Student, Teacher, Training
 from dynamic_kd.training._stage import weights_file
 
 RUNS = "runs"
+_OF_STAGE_2 = ("loss.", "student.", "training.")
 
 
 class Cell(NamedTuple):
@@ -167,14 +168,14 @@ class _Planner:
         return "--".join(slug(part) for part in (method.name, *values, f"seed{seed}"))
 
     def _teacher_name(self, method: Method, point: Point) -> str:
-        """Return the name of a teacher without its seed: what method and grid say that makes a difference to it."""
+        """Return the name of a teacher without its seed: what method and grid say of it."""
         said = {**self._root, **self._experiment.settings}
         before, words = self._taught(said), ["teacher"]
         own = _of_teacher({**method.settings, **dict(point)})
         for key, value in own.items():
             said[key] = value
             teacher = self._taught(said)
-            if teacher is None or teacher != before:
+            if not key.startswith(_OF_STAGE_2) or teacher != before:  # a rate may be stage 1's too
                 words.append(slug(f"{short(key, (*own, 'seed'))}={value}"))
             before = teacher
         return "--".join(words)
