@@ -112,8 +112,15 @@ def run(arguments: argparse.Namespace) -> int:
             ).failed
     for name, said in failed.items():
         print(f"dynamic-kd: {name} failed: {said} (all of it: {folder}/logs/{name}.log)", file=sys.stderr)
-    _report(experiment, plan, folder, arguments)
+    if not failed or _anything_finished(plan, folder):
+        _report(experiment, plan, folder, arguments)
     return 1 if failed else 0
+
+
+def _anything_finished(plan: Plan, folder: Path) -> bool:
+    from dynamic_kd.experiments import state_of
+
+    return any(state_of(folder, run) == "finished" for run in plan.runs if not run.recipe.teacher_only)
 
 
 def _list_runs(plan: Plan, folder: Path) -> int:

@@ -34,7 +34,7 @@ class CompareSettings:
     seed
         Seed of the bootstrap.
     reference
-        Method that all others are tested against; None for all pairs.
+        Method that all others are tested against, where it has maps; None for all pairs.
     grid
         Images of the visual comparison: their stems, or ``"worst:8"``; None for no grid.
     paper

@@ -66,10 +66,11 @@ class Paired(NamedTuple):
 def paired_tests(
     dataset: str, methods: Mapping[str, Paired], scores: Iterable[str], images: int, *, reference: str | None = None
 ) -> list[PairedTest]:
-    """Test all pairs of methods, or each against a reference, on one data set."""
-    pairs = list(combinations(methods, 2))
-    if reference is not None and reference in methods:
-        pairs = [(reference, method) for method in methods if method != reference]
+    """Test all pairs of methods, or each against a reference, on one data set; none where the reference is missing."""
+    if reference is None:
+        pairs = list(combinations(methods, 2))
+    else:
+        pairs = [(reference, method) for method in methods if reference in methods and method != reference]
     return [test for score in scores for test in _tests_of(dataset, score, pairs, methods, images)]
 
 

@@ -47,15 +47,18 @@ def methods_used(comparison: Comparison) -> list[str]:
 def _tests_sentences(comparison: Comparison) -> list[str]:
     settings = comparison.config.settings
     tested = {name: result.common for name, result in comparison.datasets.items() if result.tests}
+    lacking = [name for name, result in comparison.datasets.items() if settings.reference not in result.reports]
+    untested = f"Not tested, as {settings.reference} has no maps of them: {', '.join(lacking)}."
+    said = [untested] if settings.reference and lacking else []
     if not tested:
-        return []
+        return said
     pairs = f"each method against {settings.reference}" if settings.reference else "all pairs of methods"
     least = f"at least {2 / (settings.resamples + 1):.2g} by {settings.resamples} resamples, and 2/2^n by n images"
     bootstrap = f"paired bootstrap over images of the score as printed (two-sided, {least}); "
     means = "Wilcoxon's signed-rank test of the images' own scores, for scores that are means over images"
     corrected = f"{'both ' if settings.resamples else ''}corrected by Holm within a data set and score, for {pairs}"
     tests = f"{bootstrap if settings.resamples else ''}{means}; {corrected}; on the images that all methods have"
-    sentences = [f"Tests: {tests}."]
+    sentences = [f"Tests: {tests}.", *said]
     few = [f"{name} ({images})" for name, images in tested.items() if images < FEW]
     if few:
         sentences.append(f"Tests of fewer than {FEW} images say little of others: {', '.join(few)}.")

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
-from dynamic_kd._checks import check_choice, check_flag, check_number
+from dynamic_kd._checks import check_choice, check_flag
+from dynamic_kd.experiments._paper import PAPER_TABLES
 from dynamic_kd.training._recipe import BEST
 from dynamic_kd.training._section_checks import check_name, check_text, check_whole
 
@@ -109,11 +110,18 @@ class Experiment:
         check_name(self.name)
         for seed in self.seeds:
             check_whole("seeds", seed, low=0)
-        check_number("resamples", self.resamples, low=1)
-        for score in (self.by, *self.scores):
+        check_whole("resamples", self.resamples, low=1)
+        check_whole("bootstrap_seed", self.bootstrap_seed, low=0)
+        check_choice("choose.by", self.by, BEST)
+        for score in self.scores:
             check_choice("scores", score, BEST)
+        if self.paper_table is not None and self.paper_table not in PAPER_TABLES:
+            raise ValueError(
+                f"paper_table: expected one of {', '.join(map(str, PAPER_TABLES))}, got {self.paper_table!r}"
+            )
         self._check_filled()
         self._check_axes()
+        self._check_seeds()
 
     def _check_filled(self) -> None:
         for name in ("seeds", "methods", "grids", "scores"):
@@ -127,11 +135,26 @@ class Experiment:
             for setting, values in grid.items():
                 if not values:
                     raise ValueError(f"grid.{setting}: expected values, got none; leave the setting out")
+                for value in values:
+                    if isinstance(value, (list, dict)):
+                        raise ValueError(
+                            f"grid.{setting}: expected numbers, words or flags, got {value!r}; make methods of them"
+                        )
         for name, settings in (("choose", self.choose), ("axis", (self.axis,) if self.axis else ())):
             for setting in settings:
                 if setting not in self.axes:
                     listed = ", ".join(self.axes) or "none"
                     raise ValueError(f"{name}: expected a setting of the grid ({listed}), got {setting}")
+
+    def _check_seeds(self) -> None:
+        """Raise where a seed is said as a setting, which seeds would replace."""
+        said = {"settings": self.settings, "grid": self.axes}
+        said |= {f'methods."{method.name}"': method.settings for method in self.methods}
+        for place, settings in said.items():
+            if "seed" in settings:
+                raise ValueError(
+                    f"{place}.seed: expected the runs' seeds as seeds = [...], got a setting; leave it out"
+                )
 
     @property
     def axes(self) -> tuple[str, ...]:
@@ -150,6 +173,14 @@ class Experiment:
     def tuned(self, point: Point) -> Point:
         """Return the part of a point that is tuned."""
         return tuple((setting, value) for setting, value in point if setting in self.choose)
+
+
+def flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested tables as dotted settings."""
+    found: dict[str, Any] = {}
+    for key, value in content.items():
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return found
 
 
 def short(setting: str, among: tuple[str, ...]) -> str:

@@ -8,9 +8,10 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dynamic_kd.experiments._experiment import TEACHER_EPOCH, TEACHER_RUN, Experiment, Method
+from dynamic_kd.experiments._experiment import TEACHER_EPOCH, TEACHER_RUN, Experiment, Method, flat
 from dynamic_kd.training._recipe import Recipe, field_names
 from dynamic_kd.training._recipe_file import changed, check_known
+from dynamic_kd.training._recipe_paths import place_paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -70,7 +71,7 @@ def read_experiment(experiment: str | Path, overrides: Iterable[str] = ()) -> Ex
         else:
             changed(forced, override)
     try:
-        return replace(_made(path, content, _flat(forced) | unset, _about(text)), file=str(experiment))
+        return replace(_made(path, content, flat(forced) | unset, _about(text)), file=str(experiment))
     except (TypeError, ValueError) as error:
         raise ValueError(f"{experiment}: {error}") from error
 
@@ -117,9 +118,9 @@ def _made(path: Path, content: dict[str, Any], forced: dict[str, Any], about: st
         about=about,
         recipe=_recipe(path, content["recipe"]),
         seeds=_values("seeds", content["seeds"]),
-        settings=_flat(_table("settings", content.get("settings", {}))) | forced,
-        methods=tuple(_method(name, each, without) for name, each in _table("methods", content["methods"]).items()),
-        grids=tuple(_grid(grid, without) for grid in grids),
+        settings=_placed(path, flat(_table("settings", content.get("settings", {})))) | forced,
+        methods=tuple(_method(path, *each, without) for each in _table("methods", content["methods"]).items()),
+        grids=tuple(_grid(path, grid, without) for grid in grids),
         choose=tuple(each for each in _values("choose.over", choose.get("over", [])) if each not in without),
         forced=tuple(forced),
         **given,
@@ -134,20 +135,35 @@ def _recipe(path: Path, recipe: Any) -> str:
     return str(beside.resolve()) if beside.is_file() else recipe
 
 
-def _method(name: str, content: Any, without: Mapping[str, None]) -> Method:
+def _method(path: Path, name: str, content: Any, without: Mapping[str, None]) -> Method:
     content = dict(_table(f"methods.{name}", content))
     try:
         check_known([key.partition(".")[0] for key in content], _METHOD_KEYS)
     except ValueError as error:
         raise ValueError(f'methods."{name}": {error}') from None
     about = {key: content.pop(key) for key in _OF_METHODS if key in content}
-    settings = {setting: value for setting, value in _flat(content).items() if setting not in without}
+    settings = {setting: value for setting, value in _placed(path, flat(content)).items() if setting not in without}
     return Method(name=name, settings=settings, **about)
 
 
-def _grid(content: Any, without: Mapping[str, None]) -> dict[str, tuple[Any, ...]]:
-    flat = _flat(_table("grid", content))
-    return {name: _values(f"grid.{name}", each) for name, each in flat.items() if name not in without}
+def _grid(path: Path, content: Any, without: Mapping[str, None]) -> dict[str, tuple[Any, ...]]:
+    axes = {name: _values(f"grid.{name}", each) for name, each in flat(_table("grid", content)).items()}
+    return {
+        name: tuple(_placed(path, {name: value})[name] for value in values)
+        for name, values in axes.items()
+        if name not in without
+    }
+
+
+def _placed(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
+    """Return settings with whole paths: those of an experiment's file are relative to it."""
+    placed = {}
+    for setting, value in settings.items():
+        section, _, last = setting.removeprefix(TEACHER_RUN).rpartition(".")
+        content = {section: {last: value}}
+        place_paths(content, path.parent)
+        placed[setting] = content[section][last]
+    return placed
 
 
 def _table(name: str, value: Any) -> dict[str, Any]:
@@ -160,11 +176,3 @@ def _values(name: str, value: Any) -> tuple[Any, ...]:
     if not isinstance(value, list):
         raise ValueError(f"{name}: expected a list, got {value!r}")
     return tuple(value)
-
-
-def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested tables as dotted settings."""
-    flat: dict[str, Any] = {}
-    for key, value in content.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return flat

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from dynamic_kd._files import write_whole
-from dynamic_kd.experiments._plan import RUNS, PlannedRun
+from dynamic_kd.experiments._plan import RUNS, Plan, PlannedRun
 from dynamic_kd.training._logs import EPOCHS
 from dynamic_kd.training._recipe import Recipe
 from dynamic_kd.training._recipe_file import recipe_toml
+from dynamic_kd.training._recipe_paths import with_whole_paths
 from dynamic_kd.training._results import RESULTS
 from dynamic_kd.training._stage import records_file
 from dynamic_kd.training._surroundings import read_sessions
@@ -44,11 +46,32 @@ def state_of(folder: Path, run: PlannedRun) -> str:
     if not (place / RECIPE).is_file():
         return "new"
     recipe = resumable(place)
-    if essence(recipe) != essence(run.recipe):
+    if essence(recipe) != essence(run.recipe) or not _is_taught_by(run.needs, recipe):
         raise ValueError(
             f"{place}: expected the run that is planned, got one of another recipe; remove it, or name another --out"
         )
     return "finished" if is_finished(place, recipe) else "unfinished"
+
+
+def _is_taught_by(needed: str | None, recipe: Recipe) -> bool:
+    """Return whether a run's teacher is that of the run that it needs, if it needs one."""
+    return needed is None or Path(recipe.teacher.checkpoint or "").parent.name == needed
+
+
+def check_teachers(folder: Path, plan: Plan, states: Mapping[str, str]) -> None:
+    """Raise unless runs that have begun have their teachers: another one may not take its place.
+
+    Raises
+    ------
+    ValueError
+        If the teacher of such a run is not finished.
+    """
+    for run in plan.runs:
+        if run.needs is not None and states[run.name] != "new" and states[run.needs] != "finished":
+            raise ValueError(
+                f"{run_folder(folder, run.name)}: expected its teacher in {run_folder(folder, run.needs)}, which is "
+                f"{states[run.needs]}; bring that back, or remove the runs that it taught as well"
+            )
 
 
 def is_finished(place: Path, recipe: Recipe) -> bool:
@@ -66,7 +89,7 @@ def result_file(place: Path, recipe: Recipe) -> Path:
 def words_of(folder: Path, run: PlannedRun, state: str) -> list[str]:
     """Write what a run starts from, and return the words after ``dynamic-kd train``."""
     place = run_folder(folder, run.name)
-    text = recipe_toml(run.recipe).encode()
+    text = recipe_toml(with_whole_paths(run.recipe)).encode()
     if state == "unfinished":
         write_whole(place / RECIPE, text)  # where files lie may have changed
         return ["--resume", str(place)]

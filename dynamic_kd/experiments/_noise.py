@@ -14,7 +14,7 @@ from dynamic_kd._extras import require
 from dynamic_kd.experiments._experiment import described
 from dynamic_kd.metrics._plots import COLOURS, DASHES
 from dynamic_kd.metrics._tables import rounded
-from dynamic_kd.training._insight import noise_limit
+from dynamic_kd.training._insight import NOISE, noise_limit
 from dynamic_kd.training._noise_report import read_noise_report
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 Facts = Mapping[str, Any]
 
-NOISE = "noise.csv"
 # Of a characteristic, the share of spoilt samples is kept at these shares of the clean ones.
 CLEAN_SHARES = np.linspace(0, 1, 21)
 _PANELS_IN_A_ROW = 4
@@ -117,8 +116,9 @@ def _groups(results: Results, *alike: str) -> dict[tuple[str, str], list[Facts]]
     methods: dict[tuple[str, ...], list[str]] = {}
     facts: dict[tuple[str, ...], list[Facts]] = {}
     for row in results.rows:
-        own = [results.runs[name].facts.get("noise", {}) for name in row.runs.values()]
-        if own and all("auc" in each for each in own):
+        every = [results.runs[name].facts.get("noise", {}) for name in row.runs.values()]
+        own = [each for each in every if "auc" in each]
+        if own:
             at = described(row.point, results.experiment.axes) or "-"
             found = (at, *(_mean([each[key] for each in own]) for key in alike))
             methods.setdefault(found, []).append(row.method)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,8 @@ from dynamic_kd.training._train import resumable
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
+
+    from dynamic_kd.training._recipe import Recipe
 
     Picture = NDArray[np.uint8]
 
@@ -41,7 +44,8 @@ def visual_comparison(
     images : int or sequence of str
         Which images, by name; or so many, on which the runs differ most.
     samples : sequence of Sample, optional
-        To choose from; by default the reporting images of the first run's recipe.
+        To choose from; by default the reporting images of the first run's recipe. Each run sees their depth if its own
+        recipe has depth.
     heat : bool
         Draw the maps as heat over the image, as Figure 8 does.
 
@@ -59,12 +63,12 @@ def visual_comparison(
     if not runs:
         raise ValueError("runs: expected a run folder for each method, got none")
     folders = {name: Path(folder) for name, folder in runs.items()}
-    recipe = resumable(next(iter(folders.values())))
-    samples = list(report_samples(recipe) if samples is None else samples)
+    recipes = {name: resumable(folder) for name, folder in folders.items()}
+    samples = _reporting([*recipes.values()]) if samples is None else list(samples)
     if not samples:
         raise ValueError("samples: expected images to show, got none; the recipe names none in data.report")
-    data = Tensors.of(samples, depth=recipe.data.depth)
-    maps = {name: _levels(folder, data) for name, folder in folders.items()}
+    data = {depth: Tensors.of(samples, depth=depth) for depth in {each.data.depth for each in recipes.values()}}
+    maps = {name: _levels(folder, data[recipes[name].data.depth]) for name, folder in folders.items()}
     shown = _positions(images, samples, maps)
     chosen = [samples[position] for position in shown]
     paint: Callable[[Sample, Picture], Picture] = _heated if heat else lambda sample, levels: levels
@@ -73,6 +77,13 @@ def visual_comparison(
         for name, levels in maps.items()
     }
     return picture_grid(chosen, columns, truth_known=False)
+
+
+def _reporting(recipes: Sequence[Recipe]) -> list[Sample]:
+    """Make or read the reporting images of the first recipe, with depth, as the first that has it, if any has it."""
+    first = recipes[0]
+    deep = next((each for each in recipes if each.data.depth), first)
+    return report_samples(replace(first, data=replace(first.data, depth=deep.data.depth, near=deep.data.near)))
 
 
 def _levels(folder: Path, data: Tensors) -> Picture:

@@ -8,7 +8,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dynamic_kd.experiments._experiment import TEACHER_EPOCH, TEACHER_RUN, Experiment, Method, Point, short
+from dynamic_kd.experiments._experiment import TEACHER_EPOCH, TEACHER_RUN, Experiment, Method, Point, flat, short
 from dynamic_kd.losses import DynamicKDLoss
 from dynamic_kd.training._recipe import Recipe
 from dynamic_kd.training._recipe_file import recipe_with
@@ -17,7 +17,6 @@ from dynamic_kd.training._sections import Student, Teacher, Training
 from dynamic_kd.training._stage import weights_file
 
 RUNS = "runs"
-_OF_STAGE_2 = ("loss.", "student.", "training.")
 
 
 class Cell(NamedTuple):
@@ -118,11 +117,14 @@ class _Planner:
         self._students: dict[str, _Student] = {}
         self._teachers: dict[str, Recipe] = {}
         self._teacher_of: dict[str, str] = {}
-        self._called: dict[str, str] = {}  # of a run's teacher, the name without the seed
+        try:
+            self._usual = recipe_with(experiment.recipe, _of_teacher({**experiment.settings, **root}))
+        except ValueError:  # methods say the rest, or what is wrong is found in each of them
+            self._usual = recipe_with(experiment.recipe, {})
 
     def add(self, method: Method, point: Point, seed: int) -> None:
         """Add a cell, and its run unless there is one like it."""
-        settings = {**self._root, **self._experiment.settings, **method.settings, **dict(point), "seed": seed}
+        settings = {**self._experiment.settings, **method.settings, **dict(point), **self._root, "seed": seed}
         student = self._wanted(settings, _places(self._experiment, method, point))
         name = self._name(method, point, seed, student.recipe)
         alike = next((known for known, other in self._students.items() if other == student), None)
@@ -130,8 +132,6 @@ class _Planner:
             if name in self._students:
                 raise ValueError(f"{name}: expected a name for each run, got two runs of that name; rename a method")
             self._students[name] = student
-            if student.teacher is not None:
-                self._called[name] = self._teacher_name(method, point)
         self._cells.append(Cell(method.name, point, seed, alike or name))
 
     def _wanted(self, settings: dict[str, Any], places: dict[str, list[str]]) -> _Student:
@@ -156,7 +156,7 @@ class _Planner:
         """Return the plan: teachers that runs share, then the runs."""
         for name, student in self._students.items():
             if student.teacher is not None:
-                self._teacher_of[name] = self._teacher(student.teacher, student.epoch, self._called[name])
+                self._teacher_of[name] = self._teacher(student.teacher, student.epoch)
         students = [self._student(name, student) for name, student in self._students.items()]
         return Plan((*(PlannedRun(*each) for each in self._teachers.items()), *students), tuple(self._cells))
 
@@ -167,27 +167,13 @@ class _Planner:
         values = [f"{short(setting, axes)}={value}" for setting, value in point if not setting.startswith(idle)]
         return "--".join(slug(part) for part in (method.name, *values, f"seed{seed}"))
 
-    def _teacher_name(self, method: Method, point: Point) -> str:
-        """Return the name of a teacher without its seed: what method and grid say of it."""
-        said = {**self._root, **self._experiment.settings}
-        before, words = self._taught(said), ["teacher"]
-        own = _of_teacher({**method.settings, **dict(point)})
-        for key, value in own.items():
-            said[key] = value
-            teacher = self._taught(said)
-            if not key.startswith(_OF_STAGE_2) or teacher != before:  # a rate may be stage 1's too
-                words.append(slug(f"{short(key, (*own, 'seed'))}={value}"))
-            before = teacher
-        return "--".join(words)
+    def _teacher_name(self, teacher: Recipe) -> str:
+        """Return the name of a teacher without its seed: how it differs from what the settings of all runs ask for."""
+        usual, own = (flat(_stage_1(recipe).as_dict()) for recipe in (self._usual, teacher))
+        values = [f"{short(key, tuple(own))}={own[key]}" for key in own if own[key] != usual.get(key) and key != "seed"]
+        return "--".join(("teacher", *map(slug, values)))
 
-    def _taught(self, settings: dict[str, Any]) -> Recipe | None:
-        """Return a teacher's recipe; None where settings that belong together are not all there."""
-        try:
-            return _stage_1(recipe_with(self._experiment.recipe, settings))
-        except ValueError:
-            return None
-
-    def _teacher(self, recipe: Recipe, epoch: int | None, called: str) -> str:
+    def _teacher(self, recipe: Recipe, epoch: int | None) -> str:
         """Return the run that trains a recipe's teacher; the epochs that its runs want are kept."""
         alone = _stage_1(recipe)
         kept = {*recipe.teacher_training.keep_epochs, *([] if epoch is None else [epoch])}
@@ -195,7 +181,7 @@ class _Planner:
             if _stage_1(other) == alone:
                 self._teachers[name] = _keeping(other, kept | set(other.teacher_training.keep_epochs))
                 return name
-        name = f"{called}--seed{recipe.seed}"
+        name = f"{self._teacher_name(recipe)}--seed{recipe.seed}"
         if name in self._teachers or name in self._students:
             raise ValueError(f"{name}: expected a name for each run, got two runs of that name; rename a method")
         self._teachers[name] = _keeping(replace(alone, name=name), kept)
@@ -230,8 +216,8 @@ def _of_teacher(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def _stage_1(recipe: Recipe) -> Recipe:
     """Return the recipe of a teacher alone: what stage 2 reads of it is gone, and so are epochs to keep."""
-    training = replace(recipe.teacher_training, keep_epochs=())
-    teacher = replace(recipe.teacher, training=training)
+    training, usual = replace(recipe.teacher_training, keep_epochs=()), Teacher()
+    teacher = replace(recipe.teacher, training=training, clip=usual.clip, probability_shift=usual.probability_shift)
     plain = replace(recipe, name="", teacher=teacher, loss=DynamicKDLoss(), training=Training(), student=Student())
     return replace(plain, teacher_only=True)
 

@@ -117,23 +117,20 @@ def _read(folder: Path, run: PlannedRun) -> RunResult:
 
 
 def _best(rows: list[Row], by: str) -> Row:
-    """Return the row that is best on the choosing images; the first of equals."""
-    return BEST[by](rows, key=lambda row: row.choosing[by].mean)
-
-
-def _chosen(experiment: Experiment, grid: list[Row]) -> list[Row]:
-    """Return, of each method at each point that is left, the row with the tuned settings that chose best.
+    """Return the row that is best on the choosing images; the first of equals.
 
     Those with fewer seeds than others, as where runs diverged or are not finished, cannot be chosen.
     """
+    most = max(len(row.runs) for row in rows)
+    return BEST[by]([row for row in rows if len(row.runs) == most], key=lambda row: row.choosing[by].mean)
+
+
+def _chosen(experiment: Experiment, grid: list[Row]) -> list[Row]:
+    """Return, of each method at each point that is left, the row with the tuned settings that chose best."""
     groups: dict[tuple[Point, str], list[Row]] = {}
     for row in grid:
         groups.setdefault((row.point, row.method), []).append(row)
-    chosen = []
-    for rows in groups.values():
-        most = max(len(row.runs) for row in rows)
-        chosen.append(_best([row for row in rows if len(row.runs) == most], experiment.by))
-    return chosen
+    return [_best(rows, experiment.by) for rows in groups.values()]
 
 
 def _references(experiment: Experiment, rows: list[Row]) -> dict[Point, str]:

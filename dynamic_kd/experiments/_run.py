@@ -11,8 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Literal
 
+from dynamic_kd._checks import check_choice
 from dynamic_kd.experiments._folder import (
+    KEEP,
     LOGS,
+    check_teachers,
     epochs_done,
     last_lines,
     log_file,
@@ -23,6 +26,7 @@ from dynamic_kd.experiments._folder import (
 )
 from dynamic_kd.experiments._plan import Plan, PlannedRun
 from dynamic_kd.training._lock import alone
+from dynamic_kd.training._section_checks import check_whole
 from dynamic_kd.training._stopping import stoppable
 
 _POLL, _GRACE = 0.1, 20.0  # seconds: between two looks, and until a child that was asked to stop is killed
@@ -84,7 +88,8 @@ def run_plan(
     Raises
     ------
     ValueError
-        If a run folder holds another run, or if another process makes runs in the folder.
+        If a run folder holds another run, or one whose teacher is gone; if another process makes runs in the folder; if
+        there is no such GPU.
     KeyboardInterrupt
         When stopped, after the runs' processes have ended; they go on the next time.
 
@@ -93,12 +98,15 @@ def run_plan(
     A run that is stopped keeps all epochs that it finished. One that is killed, as with its machine, does again what
     came after its last checkpoint: half a minute, and an epoch.
     """
-    folder = Path(folder)
+    check_choice("keep", keep, KEEP)
+    check_whole("at_once", at_once, low=1)
+    places, folder = _numbers(gpus) or (None,), Path(folder)
     # Children hold the folder too, so that it stays held by those that outlive a killed parent.
     with alone(folder, "makes runs") as lock, stoppable():
         (folder / LOGS).mkdir(exist_ok=True)
         states = {run.name: state_of(folder, run) for run in plan.runs}
-        return _Runner(plan, folder, states, _numbers(gpus) or (None,), at_once, keep, lock).run(show)
+        check_teachers(folder, plan, states)
+        return _Runner(plan, folder, states, places, at_once, keep, lock).run(show)
 
 
 class _Runner:
@@ -188,12 +196,20 @@ class _Runner:
 
 
 def _numbers(gpus: Sequence[int] | Literal["all"]) -> Sequence[int]:
-    """Return the GPUs' numbers."""
-    if gpus != "all":
+    """Return the GPUs' numbers, which are those that this process may see."""
+    if gpus != "all" and not gpus:
         return gpus
     import torch
 
-    return range(torch.cuda.device_count())
+    count = torch.cuda.device_count()
+    if gpus == "all":
+        return range(count)
+    for gpu in gpus:
+        if not 0 <= gpu < count:
+            raise ValueError(
+                f"gpus: expected numbers under {count}, as many as torch finds, got {gpu}; none is the CPU"
+            )
+    return gpus
 
 
 def start_training(
@@ -216,6 +232,4 @@ def start_training(
 def _visible(gpu: int) -> str:
     """Return a GPU as the driver knows it: of those that this process may see, if not all, the one of this number."""
     seen = [each for each in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if each.strip()]
-    if seen and gpu >= len(seen):
-        raise ValueError(f"gpus: expected numbers under {len(seen)}, for CUDA_VISIBLE_DEVICES hides others, got {gpu}")
     return seen[gpu].strip() if seen else str(gpu)

@@ -40,8 +40,8 @@ class DemoSettings:
     ----------
     recipe : Recipe
         Data, networks, loss and training; by default the recipe ``"cpu"`` with 400 samples to test on. The demo trains
-        every network to its last epoch, on the CPU in single precision, and gives each student its own weighting,
-        whatever the recipe says of these.
+        every network to its last epoch, on the CPU in single precision, and gives each student its own weighting, with
+        that weighting's own noise elimination, whatever the recipe says of these.
     test_share : float
         Part of the samples of folders to test on, chosen by the recipe's seed.
     fit_epochs : bool

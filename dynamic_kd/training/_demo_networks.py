@@ -6,6 +6,7 @@ import threading
 import time
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -37,6 +38,11 @@ STUDENTS: dict[str, Weighting] = {
     "dynamic + noise elimination": "dynamic",
 }
 """The students by name, and the weight strategy of each; "none" is trained without the teacher."""
+
+
+def student_recipe(recipe: Recipe, name: str) -> Recipe:
+    """Return the recipe of a student: its own weighting, which decides on noise elimination by itself."""
+    return replace(recipe, loss=replace(recipe.loss, weighting=STUDENTS[name], noise_elimination=None))
 
 
 def trained(
@@ -91,7 +97,7 @@ def _train(
     stage, training = (1, recipe.teacher_training) if name == TEACHER else (2, recipe.training)
     objective: Objective = CrossEntropy()
     if STUDENTS.get(name, "none") != "none":
-        objective = Distillation(recipe.with_weighting(STUDENTS[name]).loss, from_network(models[TEACHER]))
+        objective = Distillation(student_recipe(recipe, name).loss, from_network(models[TEACHER]))
     for _ in fit(
         models[name],
         sgd(models[name], training),

@@ -12,11 +12,13 @@ from dynamic_kd._extras import require
 from dynamic_kd._files import write_whole
 from dynamic_kd.evaluation._figure_file import write_figure
 from dynamic_kd.training._figures import contact_sheet
-from dynamic_kd.training._noise_report import noise_report_from_log
+from dynamic_kd.training._noise_report import noise_report_from_log, read_noise_report
 from dynamic_kd.training._recipe_file import read_recipe
 from dynamic_kd.training._sources import recipe_samples
 from dynamic_kd.training._weight_figures import teacher_student_scatter, weight_over_time
 from dynamic_kd.training._weights_log import read_weights_log
+
+NOISE = "noise.csv"
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -72,6 +74,8 @@ def write_insight(
     require("matplotlib", extra="eval")
     folder = Path(folder)
     report = noise_report_from_log(log, threshold, samples, ratio=ratio)
+    if not samples:
+        report = replace(report, spoilt=_known_truth(folder / NOISE, report.names))
     figures = {
         "scatter": teacher_student_scatter({folder.resolve().name: log}, last=last, threshold=threshold, ratio=ratio),
         "weight": weight_over_time(log, threshold=threshold, ratio=ratio),
@@ -79,12 +83,21 @@ def write_insight(
     if samples:
         by_name = {sample.name: sample for sample in samples}
         figures["noise"] = contact_sheet([by_name[name] for name in report.names], report)
-    table = folder / f"noise{suffix}.csv"
+    table = folder / NOISE.replace(".", f"{suffix}.")
     write_whole(table, report.csv().encode())
     pictures = {folder / f"{name}{suffix}.png": figures[name] for name in sorted(figures)}
     for path, figure in pictures.items():
         write_figure(path, figure)
     return [table, *pictures]
+
+
+def _known_truth(path: Path, names: tuple[str, ...]) -> tuple[str | None, ...] | None:
+    """Return how samples were spoilt, as far as the run's own report says."""
+    if not path.is_file():
+        return None
+    known = read_noise_report(path, 0.5)
+    spoilt = dict(zip(known.names, known.spoilt or (), strict=False))
+    return tuple(spoilt[name] for name in names) if spoilt.keys() >= set(names) else None
 
 
 def inspect_runs(
@@ -140,7 +153,8 @@ def inspect_runs(
     written = []
     for folder, log, recipe, limit, suffix in zip(folders, logs, recipes, limits, suffixes, strict=True):
         shown = _training_samples(recipe, progress) if samples and recipe else []
-        written += write_insight(folder, log, shown, **limit._asdict(), last=last, suffix=suffix)
+        judged = log.judged(*limit) if suffix else log
+        written += write_insight(folder, judged, shown, **limit._asdict(), last=last, suffix=suffix)
     if len(runs) > 1:
         together = Path(os.path.commonpath([folder.resolve().parent for folder in folders]))
         place = together if any(map(Path.is_absolute, folders)) else Path(os.path.relpath(together))

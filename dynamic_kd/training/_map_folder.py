@@ -78,5 +78,5 @@ def _check_same(folder: Path, settings: Mapping[str, Any]) -> None:
 def _short(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{word} ({key})" for key, word in value.items()) or "none"
-    text = str(value)
+    text = "unknown" if value is None else str(value)  # versions before did not note all
     return f"{text[:12]}…" if len(text) == 64 else text

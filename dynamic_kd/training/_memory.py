@@ -16,7 +16,12 @@ if TYPE_CHECKING:
     from dynamic_kd.training._recipe import Recipe
 
 _GIB = 2**30
-_LIMIT_OF_CONTAINER = Path("/sys/fs/cgroup/memory.max")
+_CGROUP = Path("/sys/fs/cgroup")
+# Folder, limit, what is in use with all that it holds below it, and what of this is files' content that can go.
+_CGROUP_VERSIONS = (
+    (".", "memory.max", "memory.current", "inactive_file"),
+    ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+)
 
 
 def check_room(
@@ -57,10 +62,21 @@ def free_memory() -> float:
         free = float(psutil.virtual_memory().available)
     except ImportError:  # it comes with accelerate
         return float("inf")
+    return min(free, *(_left_of_limit(_CGROUP / folder, *names) for folder, *names in _CGROUP_VERSIONS))
+
+
+def _left_of_limit(folder: Path, limit: str, used: str, reclaimable: str) -> float:
+    """Return what a container's limit still allows; infinite without a limit."""
     try:
-        return min(free, float(_LIMIT_OF_CONTAINER.read_text()))
+        whole = float((folder / limit).read_text())
     except (OSError, ValueError):  # no container, or "max"
-        return free
+        return float("inf")
+    try:
+        taken = float((folder / used).read_text())
+        facts = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+    except (OSError, ValueError):
+        return whole
+    return max(0.0, whole - max(0.0, taken - float(facts.get(reclaimable, 0))))
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:

@@ -83,7 +83,7 @@ class NoiseReport:
             **counts,
             **self._found(spoilt),
             "precision": _quotient(int((flagged & spoilt).sum()), flagged.sum()),
-            "kinds": {kind: self._found(kinds == kind) for kind in sorted(filter(None, self.spoilt))},
+            "kinds": {kind: self._found(kinds == kind) for kind in sorted(set(filter(None, self.spoilt)))},
         }
 
     def roc(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -224,14 +224,14 @@ def _in_order_of(samples: Sequence[Sample], positions: Mapping[str, int]) -> lis
     return [positions[name] for name in names]
 
 
-def read_noise_report(path: str | Path, threshold: float | None = None) -> NoiseReport:
+def read_noise_report(path: str | Path, default_threshold: float | None = None) -> NoiseReport:
     """Read the ``noise.csv`` of a run.
 
     Parameters
     ----------
     path : str or Path
         The file, as `NoiseReport.csv` writes it: six digits of each α.
-    threshold : float, optional
+    default_threshold : float, optional
         Noise threshold of a file without that column, as early versions wrote.
 
     Raises
@@ -245,13 +245,17 @@ def read_noise_report(path: str | Path, threshold: float | None = None) -> Noise
         raise ValueError(f"{path}: expected the noise.csv of a run, got no such file") from None
     reader = csv.DictReader(io.StringIO(text, newline=""))
     rows, header = list(reader), reader.fieldnames or ()
-    wanted = ("sample", "teacher_iou", *([] if threshold is not None else ["threshold"]))
+    wanted = ("sample", "teacher_iou", *([] if default_threshold is not None else ["threshold"]))
     if missing := [column for column in wanted if column not in header]:
         raise ValueError(f"{path}: expected the columns {', '.join(wanted)}, got none named {', '.join(missing)}")
+    threshold: Any = default_threshold
+    if default_threshold is None or "threshold" in header:
+        threshold = _numbers(path, rows, "threshold")
+        threshold = float(threshold[0]) if len(set(threshold)) == 1 else threshold
     return NoiseReport(
         tuple(row["sample"] for row in rows),
         _numbers(path, rows, "teacher_iou"),
-        _numbers(path, rows, "threshold") if threshold is None or "threshold" in header else threshold,
+        threshold,
         tuple(row["kind"] or None for row in rows) if "kind" in header else None,
     )
 

@@ -94,7 +94,7 @@ def predict_folder(
     """Predict the saliency map of every image of a folder, as an 8-bit PNG of the image's own size.
 
     Maps that are there already are kept, so that an interrupted call goes on where it was; a map is whole or not
-    there. ``predict.json`` beside them says which weights, images and settings they are of.
+    there. ``predict.json`` beside them says which weights, images, depth maps and settings they are of.
 
     Parameters
     ----------
@@ -137,8 +137,8 @@ def predict_folder(
         If a number is not whole.
     ValueError
         If the images or their depth maps cannot be found or read, if there are no masks to evaluate against, if the
-        maps that are there are of other weights, images or settings, if ``out`` is a folder of the data, or if the
-        network's output is not of one logit per pixel.
+        maps that are there are of other weights, images, depth maps or settings, if ``out`` is a folder of the data, or
+        if the network's output is not of one logit per pixel.
 
     Notes
     -----
@@ -160,7 +160,7 @@ def predict_folder(
     folders = predicted_folders(found, Path(data), out, masks_needed=evaluate)
     size = size or network.size or _SIZE
     jobs = [_Job(files, folder.near) for folder in found for files in folder.files]
-    names, settings = [job.files.name for job in jobs], _settings(network, found, folders, size)
+    names, settings = [job.files.name for job in jobs], _settings(network, found, folders, size, depth)
     kept = kept_maps(out, settings, names, overwrite=overwrite)
     left = [job for job in jobs if job.files.name not in kept]
     start = partial(begin, out, settings, replaced=names if overwrite else ())
@@ -173,14 +173,19 @@ def predict_folder(
 
 
 def _settings(
-    network: Network, found: list[DataFolder], folders: tuple[PredictedFolder, ...], size: int
+    network: Network,
+    found: list[DataFolder],
+    folders: tuple[PredictedFolder, ...],
+    size: int,
+    depth: str | Path | None,
 ) -> dict[str, Any]:
-    """Return what the maps depend on."""
+    """Return what the maps depend on; the depth maps of a data set follow from where its images are."""
     return {
         **network.facts,
         "size": size,
         "near": {folder.name: folder.near for folder in folders if folder.near},
         "images": {folder.name: str(folder.files[0].image.parent.resolve()) for folder in found},
+        **({} if depth is None else {"depth": str(Path(depth).resolve())}),
     }
 
 

@@ -17,7 +17,7 @@ from dynamic_kd.evaluation._figure_file import write_figure
 from dynamic_kd.metrics import plot_curves, table
 from dynamic_kd.metrics._tables import rounded
 from dynamic_kd.models import save_model
-from dynamic_kd.training._demo_networks import STUDENTS, TEACHER
+from dynamic_kd.training._demo_networks import STUDENTS, TEACHER, student_recipe
 from dynamic_kd.training._figures import contact_sheet, picture_grid
 from dynamic_kd.training._logs import STAGES
 
@@ -164,7 +164,7 @@ def _write_weights(folder: Path, result: DemoResult) -> None:
     recipe = result.settings.recipe
     for name, model in result.models.items():
         stage = STAGES[1 if name == TEACHER else 2]
-        own = recipe if name == TEACHER else recipe.with_weighting(STUDENTS[name])
+        own = recipe if name == TEACHER else student_recipe(recipe, name)
         save_model(model, folder / f"{slug(name)}.safetensors", stage=stage, recipe=own.as_dict())
 
 

@@ -12,12 +12,13 @@ from dynamic_kd.data import Sample, decide_near, find_data, read_samples, synthe
 from dynamic_kd.training._spoil import spoil_maps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from dynamic_kd.data import DataFolder
     from dynamic_kd.training._recipe import Recipe
 
     Advance = Callable[[str, int, int], None]
+    Parts = Mapping[str, list[DataFolder]]
 
 _WORDS = {"train": "training", "validation": "validation", "report": "reporting"}
 
@@ -25,8 +26,7 @@ _WORDS = {"train": "training", "validation": "validation", "report": "reporting"
 def recipe_samples(
     recipe: Recipe,
     progress: Advance = lambda step, done, total: None,
-    note: Callable[[str], None] = lambda text: None,
-    room: Callable[[dict[str, int]], None] = lambda counts: None,
+    parts: Parts | None = None,
 ) -> tuple[list[Sample], list[Sample]]:
     """Make or read the samples of a recipe, for training and for validation.
 
@@ -36,10 +36,8 @@ def recipe_samples(
         Its section ``data``, and ``teacher.maps`` with what spoils them.
     progress : callable
         Called with what is read, how much of it is done, and how much there is.
-    note : callable
-        Called with what the user should know of the data.
-    room : callable
-        Called before anything is read with the number of images for ``"train"``, ``"validation"`` and ``"report"``.
+    parts : mapping, optional
+        What `find_parts` found, that it need not be found again.
 
     Raises
     ------
@@ -48,19 +46,14 @@ def recipe_samples(
     """
     data, teacher = recipe.data, recipe.teacher
     if data.source == "synthetic":
-        room({part: getattr(data, f"{part}_count") for part in _WORDS})
         train_share, test_share = _shares(recipe)
         train_made = _synthetic(recipe, 0, data.train_count, train_share)
         return train_made, _synthetic(recipe, data.train_count, data.validation_count, test_share)
-    parts = find_parts(recipe)
-    room({part: sum(len(folder.files) for folder in folders) for part, folders in parts.items()})
-    train, validation = decide_near(parts["train"]), decide_near(parts["validation"])
-    for text in dict.fromkeys(text for folder in (*train, *validation) for text in _notes(folder, data.near)):
-        note(text)
-    samples = _read("training samples", train, data.size, progress)
+    parts = find_parts(recipe) if parts is None else parts
+    samples = _read("training samples", parts["train"], data.size, progress)
     if recipe.needs_teacher and teacher.spoil is not None:
         samples = spoil_maps(samples, teacher.spoil, teacher.spoil_share, recipe.seed)
-    return samples, _read("validation samples", validation, data.size, progress)
+    return samples, _read("validation samples", parts["validation"], data.size, progress)
 
 
 def find_parts(recipe: Recipe) -> dict[str, list[DataFolder]]:
@@ -77,13 +70,32 @@ def find_parts(recipe: Recipe) -> dict[str, list[DataFolder]]:
     return parts
 
 
-def report_samples(recipe: Recipe, progress: Advance = lambda step, done, total: None) -> list[Sample]:
-    """Make or read the samples that a recipe's networks are scored on once, at the end."""
+def decided_parts(recipe: Recipe, parts: Parts, note: Callable[[str], None]) -> dict[str, list[DataFolder]]:
+    """Decide what is near in the depth files of `find_parts`, and note it, with what else to know of the data sets."""
+    decided = {part: decide_near(folders) for part, folders in parts.items()}
+    folders = (folder for each in decided.values() for folder in each)
+    for text in dict.fromkeys(text for folder in folders for text in _notes(folder, recipe.data.near)):
+        note(text)
+    return decided
+
+
+def image_counts(recipe: Recipe, parts: Parts) -> dict[str, int]:
+    """Count the images for ``"train"``, ``"validation"`` and ``"report"``, in `find_parts` or in the synthetic set."""
+    if recipe.data.source == "synthetic":
+        return {part: getattr(recipe.data, f"{part}_count") for part in _WORDS}
+    return {part: sum(len(folder.files) for folder in folders) for part, folders in parts.items()}
+
+
+def report_samples(
+    recipe: Recipe, progress: Advance = lambda step, done, total: None, parts: Parts | None = None
+) -> list[Sample]:
+    """Make or read the samples that a recipe's networks are scored on once, at the end, of `find_parts` if given."""
     data = recipe.data
     if data.source == "synthetic":
         first = data.train_count + data.validation_count
         return _synthetic(recipe, first, data.report_count, _shares(recipe)[1])
-    return _read("report samples", _folders(recipe, data.report, None), data.size, progress)
+    folders = _folders(recipe, data.report, None) if parts is None else parts["report"]
+    return _read("report samples", folders, data.size, progress)
 
 
 def _shares(recipe: Recipe) -> tuple[float, float]:

@@ -22,7 +22,7 @@ from dynamic_kd.training._recipe_file import read_recipe, recipe_toml
 from dynamic_kd.training._recipe_paths import with_whole_paths
 from dynamic_kd.training._records_file import write_records
 from dynamic_kd.training._results import RESULTS, write_results
-from dynamic_kd.training._sources import find_parts, recipe_samples, report_samples
+from dynamic_kd.training._sources import decided_parts, find_parts, image_counts, recipe_samples, report_samples
 from dynamic_kd.training._stage import CHECKPOINT, Run, records_file, run_stage
 from dynamic_kd.training._stopping import stoppable
 from dynamic_kd.training._surroundings import accelerator_of, record_divergence, record_session, repeatable, seeded
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from dynamic_kd.models import FPNStudent, RFBTeacher
     from dynamic_kd.training._objective import Objective
     from dynamic_kd.training._recipe import Recipe
+    from dynamic_kd.training._sources import Parts
 
     Progress = Callable[[str, int, int], None]
     Note = Callable[[str], None]
@@ -115,11 +116,11 @@ def train(
                 held.enter_context(alone(folder, "trains"))
             _check_folder(folder, recipe, accelerator, resume=resume, overwrite=overwrite)
             check_weight(recipe, accelerator.device)
-            find_parts(recipe)
+            parts = find_parts(recipe)
             networks = _networks(recipe, accelerator)  # may download weights
             objective = None if 1 in networks else student_objective(recipe, accelerator, folder)
         with everywhere(accelerator):
-            samples, sets = _read(recipe, accelerator, progress, note)
+            samples, sets = _read(recipe, parts, accelerator, progress, note)
             check_teacher(recipe, objective, sets["train"], accelerator, note)
         with everywhere(accelerator):
             if main and not resume:
@@ -197,21 +198,22 @@ def _networks(recipe: Recipe, accelerator: Accelerator) -> dict[int, FPNStudent 
 
 
 def _read(
-    recipe: Recipe, accelerator: Accelerator, progress: Progress, note: Note
+    recipe: Recipe, parts: Parts, accelerator: Accelerator, progress: Progress, note: Note
 ) -> tuple[list[Sample], dict[str, Any]]:
     """Return the training samples, and all images as tensors; none is in memory twice when this is done."""
 
     def tensors(samples: list[Sample]) -> Tensors | None:
         return Tensors.of(samples, depth=recipe.data.depth).to(accelerator.device) if samples else None
 
-    samples, held_out = recipe_samples(
-        recipe, progress, note, lambda counts: check_room(recipe, counts, accelerator, note)
-    )
+    check_room(recipe, image_counts(recipe, parts), accelerator, note)
+    parts = decided_parts(recipe, parts, note)
+    samples, held_out = recipe_samples(recipe, progress, parts)
     train = Tensors.of(samples, depth=recipe.data.depth).to(accelerator.device)
     samples = train.lent(samples)
     validation = tensors(held_out)
     del held_out
-    return samples, {"train": train, "validation": validation, "report": tensors(report_samples(recipe, progress))}
+    report = tensors(report_samples(recipe, progress, parts))
+    return samples, {"train": train, "validation": validation, "report": report}
 
 
 def _place(folder: Path, recipe: Recipe, networks: dict[int, FPNStudent | RFBTeacher], data: Tensors) -> Place:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -57,6 +57,11 @@ class WeightsLog:
         order = np.lexsort((self.lines[epoch, sample], epoch))[-count:]
         last = epoch[order], sample[order]
         return self.teacher_iou[last], 1 - self.student_error[last]
+
+    def judged(self, threshold: float, ratio: float | None = None) -> WeightsLog:
+        """Return the log as if samples had been reliable above this α, or this share of the student's own IoU."""
+        limit = threshold if ratio is None else ratio * (1 - self.student_error)
+        return replace(self, reliable=self.seen & (self.teacher_iou > limit))
 
 
 class _Row(NamedTuple):

@@ -115,6 +115,15 @@ def test_a_failure_is_told_and_the_rest_is_reported(here, at_once, capsys):
     assert at_once.asked[0]["runs"] == ["none--seed1", "again--seed1"]
 
 
+def test_where_all_failed_there_is_nothing_to_report(here, at_once, capsys):
+    at_once.failing |= dict.fromkeys(("none--seed0", "again--seed0", "none--seed1", "again--seed1"), "no such GPU")
+    assert main(["experiment", "tiny.toml", "--gpus", "none", "--out", "there"]) == 1
+    printed = capsys.readouterr()
+    assert "none--seed0 failed: no such GPU" in printed.err
+    assert "expected a finished run" not in printed.err
+    assert printed.out == ""
+
+
 def test_ctrl_c_says_how_to_go_on(here, monkeypatch, capsys):
     def interrupted(*arguments, **settings):
         raise KeyboardInterrupt

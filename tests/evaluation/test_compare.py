@@ -208,6 +208,28 @@ def test_a_data_set_without_maps_is_said_to_be_left_out(root):
     assert "Left out, as no method has maps of them: SIP." in methods_used(found)
 
 
+def test_where_the_reference_has_no_maps_nothing_is_tested_and_that_is_said(root):
+    shutil.rmtree(root / "good" / "SIP")
+    found = compare(read_config(root, allow_missing=True, reference="good", **QUICK))
+    assert {(test.first, test.second) for test in found.datasets["DES"].tests} == {("good", "fair"), ("good", "poor")}
+    assert found.datasets["SIP"].tests == ()
+    said = methods_used(found)
+    assert "Not tested, as good has no maps of them: SIP." in said
+    assert any("for each method against good;" in sentence for sentence in said)
+    said = methods_used(compare(read_config(root, allow_missing=True, **QUICK)))
+    assert not any(sentence.startswith("Not tested") for sentence in said)
+
+
+def test_a_reference_without_any_maps_tests_nothing(root):
+    write_layout(root, datasets=("ZOO",), methods=("new",))
+    config = read_config(root, allow_missing=True, reference="new", **QUICK)
+    for method in ("good", "fair", "poor"):
+        shutil.rmtree(root / method / "SIP")
+    said = methods_used(compare(config))
+    assert "Not tested, as new has no maps of them: DES." in said
+    assert not any(sentence.startswith("Tests:") for sentence in said)
+
+
 def test_results_within_the_folder_are_no_method(root):
     config = read_config(root, output=root / "results", **QUICK)
     compare(config)

@@ -137,6 +137,7 @@ def test_pairs_are_all_or_those_with_a_reference():
     assert pairs == [("a", "b"), ("a", "c"), ("b", "c")]
     pairs = [(test.first, test.second) for test in paired_tests("DES", methods, ["Sm"], 30, reference="b")]
     assert pairs == [("b", "a"), ("b", "c")]
+    assert paired_tests("DES", methods, ["Sm"], 30, reference="elsewhere") == []
     tests = paired_tests("DES", methods, ["Sm"], 30)
     for column in ("p_bootstrap", "p_wilcoxon"):
         plain = [getattr(test, column) for test in tests]

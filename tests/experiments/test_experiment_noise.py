@@ -73,6 +73,7 @@ def test_several_kinds_are_columns_and_what_nobody_knows_is_left_out():
     unknown = {"samples": 8, "flagged": 4}
     made = results(("a", 0.0, [unknown]), ("a", 0.3, [{**FOUND, "kinds": KINDS}]), ("none", 0.3, []))
     header, row = noise_lines(made)
+    assert noise_lines(results(("a", 0.3, [unknown, {**FOUND, "kinds": KINDS}]))) == [header, row]  # of those that know
     assert header[6:] == ["AUC, dominated", "AUC, low contrast"]
     assert row[6:] == [".500", "1.000"]
     one = noise_lines(results(("a", 0.3, [{**FOUND, "kinds": {"swapped": KINDS["dominated"]}}])))

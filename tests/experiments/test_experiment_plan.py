@@ -88,11 +88,11 @@ def test_several_grids_are_one_after_another_and_points_come_once(planned):
 def test_a_teacher_that_the_grid_changes_is_trained_for_each_value(planned):
     _, plan = planned(TINY + "[grid]\nteacher.training.learning_rate = [0.01, 0.02]\n", "seeds=[0]")
     assert [(run.name, run.needs) for run in plan.runs] == [
-        ("teacher--learning_rate=0.01--seed0", None),
-        ("teacher--learning_rate=0.02--seed0", None),
+        ("teacher--teacher.training.learning_rate=0.01--seed0", None),
+        ("teacher--teacher.training.learning_rate=0.02--seed0", None),
         ("cross-entropy--seed0", None),
-        ("s=0.5--learning_rate=0.01--seed0", "teacher--learning_rate=0.01--seed0"),
-        ("s=0.5--learning_rate=0.02--seed0", "teacher--learning_rate=0.02--seed0"),
+        ("s=0.5--learning_rate=0.01--seed0", "teacher--teacher.training.learning_rate=0.01--seed0"),
+        ("s=0.5--learning_rate=0.02--seed0", "teacher--teacher.training.learning_rate=0.02--seed0"),
     ]
 
 
@@ -125,10 +125,29 @@ def test_a_teachers_name_does_not_depend_on_what_else_is_compared(planned):
     assert [run.name for run in after.runs if run.needs is None and run.recipe.teacher_only] == [
         "teacher--spoilt_share=0.1--seed0",
         "teacher--spoilt_share=0.0--data.seed=9--seed0",
-        "teacher--model=fpn--spoilt_share=0.1--seed0",
+        "teacher--spoilt_share=0.1--model=fpn--seed0",
         "teacher--spoilt_share=0.2--seed0",
-        "teacher--model=fpn--spoilt_share=0.2--seed0",
+        "teacher--spoilt_share=0.2--model=fpn--seed0",
     ]
+    lines = others.splitlines(keepends=True)
+    [_, other] = planned(TINY + "".join(reversed(lines)) + grid, "seeds=[0]")
+    assert {run.name: run.recipe for run in other.runs} == known
+
+
+@pytest.mark.parametrize("settings", ["teacher_epoch = 1", "teacher_run.data.spoilt_share = 0.0"])
+def test_settings_of_all_runs_name_no_teacher(planned, settings):
+    grid = "[grid]\ntraining.batch_size = [8, 4]\n"
+    _, plan = planned(TINY.replace("[settings]\n", f"[settings]\n{settings}\n") + grid, "seeds=[0]")
+    assert [run.name for run in plan.runs if run.recipe.teacher_only] == [
+        "teacher--seed0",
+        "teacher--teacher.training.batch_size=4--seed0",
+    ]
+
+
+def test_what_stage_2_reads_of_a_teacher_does_not_make_it_another(planned):
+    other = '"shifted" = { loss.weighting = 0.5, teacher.probability_shift = true }\n'
+    _, plan = planned(TINY + other, "seeds=[0]")
+    assert {run.needs for run in plan.runs} == {None, "teacher--seed0"}
 
 
 def test_a_run_that_is_called_as_a_teacher(planned):
@@ -247,6 +266,20 @@ def test_the_lists_for_choosing_and_reporting_part_the_validation_images():
         (('"s = 0.5"', '"cross, entropy"'), "cross-entropy--seed0: expected a name for each run, got two runs of that"),
         (("[methods]", "[grid]\nloss.p = []\n[methods]"), "grid.loss.p: expected values, got none; leave the setting"),
         (("[methods]", "[grid]\nloss.p = 1\n[methods]"), "grid.loss.p: expected a list, got 1"),
+        (
+            ("[methods]", "[grid]\ndata.train = [['a']]\n[methods]"),
+            r"grid.data.train: expected .*got \['a'\]; make",
+        ),
+        (
+            ("[methods]", "[grid]\nseed = [5]\n[methods]"),
+            r"grid.seed: expected the runs' seeds as seeds =",
+        ),
+        (("[settings]", "[settings]\nseed = 5"), r"settings.seed: expected the runs' seeds as seeds"),
+        (("loss.weighting = 0.5", "loss.weighting = 0.5, seed = 5"), r'methods."s = 0.5".seed: expected the runs'),
+        (("seeds = [0, 1]", "seeds = [0]\nresamples = 1e4"), "resamples: expected a whole number, got 10000.0"),
+        (("seeds = [0, 1]", "seeds = [0]\nbootstrap_seed = -1"), r"bootstrap_seed: expected a number in \[0, inf\)"),
+        (("seeds = [0, 1]", "seeds = [0]\npaper_table = 7"), "paper_table: expected one of 3, 4, 5, got 7"),
+        (("[methods]", "[choose]\nby = 'F'\n[methods]"), "choose.by: expected one of 'MAE', 'maxF'"),
         (("[methods]", "[choose]\nat = ['a']\n[methods]"), r"choose.at: expected over .* and by .*, got another"),
         (("[methods]", "[choose]\nover = ['a']\n[methods]"), r"choose: expected a setting of the grid \(none\), got a"),
         (

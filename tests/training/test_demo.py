@@ -17,7 +17,7 @@ from dynamic_kd.evaluation import evaluate_folders  # noqa: E402
 from dynamic_kd.models import FPNStudent, RFBTeacher, load_model, model_metadata  # noqa: E402
 from dynamic_kd.training import DemoSettings, Tensors, _demo_networks, _sources, run_demo, saliency  # noqa: E402
 from dynamic_kd.training._demo_networks import STUDENTS  # noqa: E402
-from dynamic_kd.training._run_folder import FILES, prepare, sentences, slug, write  # noqa: E402
+from dynamic_kd.training._run_folder import FILES, _write_weights, prepare, sentences, slug, write  # noqa: E402
 
 METHODS = ["teacher", *STUDENTS]
 
@@ -88,6 +88,22 @@ def test_scores_by_depth_belong_to_the_samples_with_such_depth(small_run):
     for parts in small_run.by_depth.values():
         assert set(parts["spoilt"].names) == spoilt
         assert set(parts["clean"].names) == {sample.name for sample in small_run.test} - spoilt
+
+
+@pytest.mark.parametrize("said", ["true", "relative", "false"])
+def test_the_students_eliminate_noise_as_their_names_say_whatever_the_recipe_says(
+    small_recipe, monkeypatch, tmp_path, said
+):
+    monkeypatch.setattr(_demo_networks, "fit", lambda *arguments, **settings: [])
+    losses, make = [], _demo_networks.Distillation
+    monkeypatch.setattr(_demo_networks, "Distillation", lambda loss, *rest: losses.append(loss) or make(loss, *rest))
+    result = run_demo(DemoSettings(recipe=small_recipe(f"loss.noise_elimination={said}")))
+    _write_weights(tmp_path, result)
+    own = {loss.weighting: loss.noise_elimination for loss in losses}
+    assert own == dict.fromkeys((0.5, "dynamic_no_threshold", "dynamic"))
+    for name in STUDENTS:
+        recipe = model_metadata(tmp_path / f"{slug(name)}.safetensors")["recipe"]
+        assert "noise_elimination" not in recipe["loss"]
 
 
 def test_every_step_is_reported_and_timed(small_recipe):

@@ -119,6 +119,28 @@ class TestRecipe:
         assert 0 < sum(kept.values()) < len(kept)
         assert inspect_runs([folder], threshold=0.25)[0].name == "noise-0.25.csv"  # the number is not the run's rule
 
+    def test_what_was_known_of_spoilt_samples_is_not_forgotten(self, folder, samples):
+        inspect_runs([folder], samples=True)
+        kinds = {sample.name: sample.spoilt or "" for sample in samples}
+        for threshold in (None, 0.6):
+            [table, *_] = inspect_runs([folder], threshold=threshold)
+            assert {row["sample"]: row["kind"] for row in csv.DictReader(table.read_text().splitlines())} == kinds
+        (folder / "noise.csv").write_text("sample,teacher_iou,threshold,flagged,spoilt,kind\nz,0.5,0.5,1,0,\n")
+        assert "kind" not in inspect_runs([folder])[0].read_text()  # of other samples
+
+    def test_another_threshold_is_drawn_by_that(self, folder, monkeypatch):
+        from dynamic_kd.training import _insight
+
+        drawn, logs = _insight.weight_over_time, []
+        monkeypatch.setattr(_insight, "weight_over_time", lambda log, **how: logs.append(log) or drawn(log, **how))
+        for threshold in (None, 0.6):
+            inspect_runs([folder], threshold=threshold)
+        own, other = logs
+        np.testing.assert_array_equal(own.reliable, own.teacher_iou > 0.5)  # as the log has it
+        np.testing.assert_array_equal(other.reliable, own.teacher_iou > 0.6)
+        limits = 0.9 * (1 - own.student_error)
+        np.testing.assert_array_equal(own.judged(0.6, ratio=0.9).reliable, own.teacher_iou > limits)
+
     def test_another_threshold_leaves_the_runs_own_files_alone(self, folder):
         own = {path: path.read_bytes() for path in inspect_runs([folder], threshold=0.25, samples=True)}
         assert [path.name for path in own] == ["noise.csv", "noise.png", "scatter.png", "weight.png"]

@@ -92,16 +92,41 @@ def test_a_gpu_holds_all_images_once(free, monkeypatch):
     assert notes_of(Recipe(), accelerator=gpu) == []
 
 
-def test_the_limit_of_a_container_counts(tmp_path, monkeypatch):
-    monkeypatch.setattr(_memory, "_LIMIT_OF_CONTAINER", tmp_path / "memory.max")
-    alone = free_memory()
-    assert alone > 2**20
+def test_what_is_left_of_a_containers_limit_counts(tmp_path, monkeypatch):
+    monkeypatch.setattr(_memory, "_CGROUP", tmp_path)
+    assert free_memory() > 2**20
     (tmp_path / "memory.max").write_text("1048576\n")
     assert free_memory() == 2**20
+    (tmp_path / "memory.current").write_text("600000\n")
+    assert free_memory() == 2**20
+    (tmp_path / "memory.stat").write_text("anon 350000\ninactive_file 200000\nactive_file 50000\n")
+    assert free_memory() == 2**20 - 400000
+    (tmp_path / "memory.current").write_text("150000\n")  # read a moment apart, they may not agree
+    assert free_memory() == 2**20
+    (tmp_path / "memory.current").write_text("2000000\n")
+    assert free_memory() == 0
+    (tmp_path / "memory.stat").write_text("anon 350000\n")
+    (tmp_path / "memory.current").write_text("1000000\n")
+    assert free_memory() == 48576
     (tmp_path / "memory.max").write_text("max\n")
     assert free_memory() > 2**20
     monkeypatch.setitem(sys.modules, "psutil", None)
     assert free_memory() == float("inf")
+
+
+def test_so_it_does_where_the_containers_are_of_the_first_version(tmp_path, monkeypatch):
+    monkeypatch.setattr(_memory, "_CGROUP", tmp_path)
+    (tmp_path / "memory").mkdir()
+    content = {
+        "limit_in_bytes": "1048576\n",
+        "usage_in_bytes": "600000\n",
+        "stat": "inactive_file 7\ntotal_inactive_file 200000\n",  # of it alone, and with the groups below it
+    }
+    for name, text in content.items():
+        (tmp_path / "memory" / f"memory.{name}").write_text(text)
+    assert free_memory() == 2**20 - 400000
+    (tmp_path / "memory" / "memory.limit_in_bytes").write_text("9223372036854771712\n")  # none
+    assert 2**20 < free_memory() < 2**50
 
 
 def test_a_run_asks_before_it_reads_or_writes(tmp_path, free):

@@ -203,12 +203,13 @@ class TestFile:
         read = read_noise_report(tmp_path / "noise.csv")
         assert read.names == ("b", "d", "c", "e", "a")
         assert read.csv() == report.csv()
+        assert read.rule == report.rule
         assert read.summary() == report.summary()
 
     def test_a_file_without_thresholds(self, tmp_path):
         path = tmp_path / "noise.csv"
         path.write_text("sample,teacher_iou,flagged\na,0.3,1\nb,0.4,0\n")
-        assert read_noise_report(path, 0.3).flagged.tolist() == [True, False]
+        assert read_noise_report(path, default_threshold=0.3).flagged.tolist() == [True, False]
         message = f"{path}: expected the columns sample, teacher_iou, threshold, got none named threshold"
         with pytest.raises(ValueError, match=re.escape(message)):
             read_noise_report(path)

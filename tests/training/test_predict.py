@@ -240,6 +240,29 @@ class TestResume:
         with pytest.raises(ValueError, match="expected images"):
             predict_folder(Pick(0, 3), tmp_path / "other" / "RGB", tmp_path / "maps", size=32)
 
+    def test_depth_maps_of_another_folder_are_refused(self, data, tmp_path):
+        shutil.copytree(data / "depth", tmp_path / "other")
+        maps, first, second = tmp_path / "maps", data / "depth", tmp_path / "other"
+        predict_folder(Pick(3, 4), data / "RGB", maps, depth=first, size=32)
+        message = f"{maps}: expected depth {first.resolve()}, of which the maps there are, got {second.resolve()}; name"
+        with pytest.raises(ValueError, match=re.escape(message)):
+            predict_folder(Pick(3, 4), data / "RGB", maps, depth=second, size=32)
+        assert predict_folder(Pick(3, 4), data / "RGB", maps, depth=first, size=32).kept == 5
+
+    def test_maps_of_a_version_that_noted_no_depth_are_kept_where_it_lies_in_the_data_set(self, data, tmp_path):
+        plain = {"depth": data / "depth", "size": 32}
+        predict_folder(Pick(3, 4), data, tmp_path / "set_maps", size=32)
+        predict_folder(Pick(3, 4), data / "RGB", tmp_path / "maps", **plain)
+        for folder in ("set_maps", "maps"):
+            path = tmp_path / folder / "predict.json"
+            noted = json.loads(path.read_text())
+            noted.pop("depth", None)
+            path.write_text(json.dumps(noted))
+        assert predict_folder(Pick(3, 4), data, tmp_path / "set_maps", size=32).kept == 5
+        message = f"maps: expected depth unknown, of which the maps there are, got {(data / 'depth').resolve()}; name"
+        with pytest.raises(ValueError, match=re.escape(message)):
+            predict_folder(Pick(3, 4), data / "RGB", tmp_path / "maps", **plain)
+
     def test_maps_of_unknown_origin_are_refused(self, data, tmp_path):
         (tmp_path / "maps").mkdir()
         (tmp_path / "maps" / "00000.png").touch()

@@ -1,6 +1,7 @@
 """Whole runs: what they leave, who teaches, and what they refuse."""
 
 import json
+import shutil
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -16,9 +17,9 @@ cv2 = pytest.importorskip("cv2", reason="OpenCV is not installed")
 from safetensors.torch import save_file  # noqa: E402
 from tiny_runs import rows, same_run, tensors  # noqa: E402
 
-from dynamic_kd.data import synthetic_rgbd  # noqa: E402
+from dynamic_kd.data import _polarity, synthetic_rgbd  # noqa: E402
 from dynamic_kd.models import FPNStudent, RFBTeacher, load_model, model_metadata, save_model  # noqa: E402
-from dynamic_kd.training import _loop, _stage, _train, resumable, train  # noqa: E402
+from dynamic_kd.training import _loop, _memory, _sources, _stage, _train, resumable, train  # noqa: E402
 
 SCORES = ("MAE", "maxF", "meanF", "adpF", "wF", "Sm", "maxE", "meanE", "adpE")
 
@@ -228,6 +229,42 @@ def test_folders_are_looked_for_before_any_weights_are_downloaded(from_folders, 
         train(from_folders("data.report=['set']"), folders / "run", cpu=True)
 
 
+def test_what_is_near_is_noted_of_the_sets_for_reporting_too(from_folders, folders, no_figures):
+    shutil.copytree(folders / "set", folders / "other")
+    shutil.copytree(folders / "set", folders / "flat")
+    for path in (folders / "other" / "depth").iterdir():
+        cv2.imwrite(str(path), 255 - cv2.imread(str(path), 0))
+    for path in (folders / "flat" / "depth").iterdir():
+        cv2.imwrite(str(path), np.full((40, 40), 7, np.uint8))
+    notes = []
+    recipe = from_folders("data.report=['other', 'flat']", "training.epochs=1", "loss.weighting=none")
+    train(recipe, folders / "run", cpu=True, note=notes.append)
+    doubt = "near seems bright, but only 0 of 0 depth maps say so: look at some, and say which it is by near"
+    assert notes == [
+        "near is bright in the depth files of set",
+        "near is dark in the depth files of other/other",
+        f"{folders / 'flat'}: {doubt}",
+        "near is bright in the depth files of flat/flat",
+    ]
+
+
+def test_the_folders_of_each_part_are_looked_through_once(from_folders, folders, monkeypatch, no_figures):
+    shutil.copytree(folders / "set", folders / "other")
+    find, decide, found, decided = _sources.find_data, _polarity.polarity_of_files, [], []
+    monkeypatch.setattr(_sources, "find_data", lambda root, **rest: found.append(root.name) or find(root, **rest))
+    monkeypatch.setattr(_polarity, "polarity_of_files", lambda paths: decided.append(paths[0]) or decide(paths))
+    train(from_folders("data.report=['other']", "training.epochs=1", "loss.weighting=none"), folders / "run", cpu=True)
+    assert found == ["set", "set", "other"]
+    assert len(decided) == 3
+
+
+def test_the_images_of_all_parts_need_room(from_folders, folders, monkeypatch):
+    shutil.copytree(folders / "set", folders / "other")
+    monkeypatch.setattr(_memory, "free_memory", lambda: 1000.0)
+    with pytest.raises(ValueError, match=r"expected what memory holds, got 24 images of 32²"):
+        train(from_folders("data.report=['other']"), folders / "run", cpu=True)
+
+
 def test_depth_that_is_missing(from_folders, folders):
     for path in (folders / "set" / "depth").iterdir():
         path.unlink()
@@ -270,8 +307,6 @@ def test_a_teacher_of_maps_on_folders(from_folders, folders, maps, no_figures):
 
 
 def test_folders_of_colour_alone_with_their_figures(from_folders, folders):
-    import shutil
-
     shutil.rmtree(folders / "set" / "depth")
     told = []
     recipe = from_folders("data.depth=false", "evaluate_every=0", "data.near=bright")
