@@ -60,7 +60,7 @@ def found(ink):
     """The ROC of a low α for two teachers, and the area under it for each kind of spoilt map."""
     results, runs = experiment("synthetic-noise")
     noise = {run["run"]: run.get("noise", {}) for run in runs}
-    _, (*rocs, areas) = plt.subplots(1, 3, figsize=(7.6, 3.5), layout="constrained")
+    _, (*rocs, areas) = plt.subplots(1, 3, figsize=(7.6, 3.2), layout="constrained")
     for axes, (method, title) in zip(rocs, TAUGHT.items(), strict=True):
         rows = [row for row in results["rows"] if row["method"] == method and row[AXIS]]
         for row, colour in zip(rows, SHADES, strict=True):
@@ -68,11 +68,10 @@ def found(ink):
             share = np.mean([each["roc"] for each in known], axis=0)
             label = f"{row[AXIS]:.0%}: {np.mean([each['auc'] for each in known]):.3f}".replace("0.", ".")
             axes.plot(np.linspace(0, 1, len(share)), share, color=colour, label=label)
-        axes.set(xlabel="share of clean samples", xlim=(0, 1), ylim=(0, 1.01), aspect="equal", anchor="N")
+        axes.set(xlabel="share of clean samples", xlim=(0, 1), ylim=(0, 1.01))
         axes.set_title(title, fontsize=9, color=ink)
-        axes.legend(
-            frameon=False, fontsize=8, labelcolor=ink, title="spoilt: area", title_fontsize=8
-        ).get_title().set_color(ink)
+        legend = axes.legend(loc="lower right", frameon=False, fontsize=8, labelcolor=ink, title="spoilt: area")
+        legend.get_title().set(color=ink, fontsize=8)
     rocs[0].set_ylabel("share of spoilt samples")
     rows = [row for row in results["rows"] if row["method"] == next(iter(TAUGHT)) and row[AXIS]]
     for kind, colour in KINDS.items():
@@ -84,4 +83,5 @@ def found(ink):
     areas.set_title("by kind, same teacher\nas on the left", fontsize=9, color=ink)
     areas.legend(frameon=False, fontsize=8, labelcolor=ink)
     for axes in (*rocs, areas):
+        axes.set_box_aspect(1)
         in_ink(axes, ink)

@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dynamic_kd.evaluation._bootstrap import LEVEL, Interval, Sample, draws, interval, times_drawn
+from dynamic_kd.evaluation._score_method import sample_of
+from dynamic_kd.metrics import MetricReport
 
 Floats = npt.NDArray[np.float64]
 Run = TypeVar("Run", bound=Hashable)
@@ -55,8 +57,8 @@ class Difference(NamedTuple):
 
 
 def differences(
-    candidates: Mapping[str, Mapping[int, Sample]],
-    reference: tuple[str, Mapping[int, Sample]],
+    candidates: Mapping[str, Mapping[int, MetricReport | Sample]],
+    reference: tuple[str, Mapping[int, MetricReport | Sample]],
     score: str,
     *,
     resamples: int,
@@ -74,9 +76,9 @@ def differences(
     Parameters
     ----------
     candidates : mapping
-        From method to its runs' samples, by seed; all of the same images.
+        From method to its runs' reports, by seed; all of the same images (`dynamic_kd.training.read_records`).
     reference : tuple
-        Name and samples of what they are compared with.
+        Name and reports of what they are compared with.
     score : str
         What is compared.
     resamples, seed : int
@@ -106,11 +108,12 @@ def differences(
     Westfall and Young, Resampling-Based Multiple Testing, 1993, chapter 2 (max-t).
     """
     name, own = reference
-    samples = {id(sample): sample for runs in (own, *candidates.values()) for sample in runs.values()}
+    reports = {id(report): report for runs in (own, *candidates.values()) for report in runs.values()}
+    samples = {key: each if isinstance(each, Sample) else sample_of(each) for key, each in reports.items()}
     found = resampled_runs(samples, score, resamples=resamples, seed=seed)
 
-    def of(runs: Mapping[int, Sample]) -> dict[int, Resampled]:
-        return {each: found[id(sample)] for each, sample in runs.items()}
+    def of(runs: Mapping[int, MetricReport | Sample]) -> dict[int, Resampled]:
+        return {each: found[id(report)] for each, report in runs.items()}
 
     return compared({method: of(runs) for method, runs in candidates.items()}, (name, of(own)), seed)
 

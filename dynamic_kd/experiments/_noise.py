@@ -44,14 +44,14 @@ def noise_facts(place: Path, recipe: Recipe) -> dict[str, Any]:
 def noise_lines(results: Results) -> list[list[str]]:
     """Return a table of what flags and α found, in the mean over seeds; a header alone where nobody knows the truth."""
     groups = _groups(results, "spoilt", "precision", "recall", "auc")
-    kinds = sorted({kind for facts in groups.values() for each in facts for kind in each["kinds"]})
+    kinds = sorted({kind for facts in groups.values() for each in facts for kind in _kinds(each)})
     kinds = kinds if len(kinds) > 1 else []
     named = [f"AUC, {kind.replace('_', ' ')}" for kind in kinds]
     lines = [["at", "methods", "spoilt", "precision", "recall", "AUC", *named]]
     for (at, methods), facts in groups.items():
         shares = [each["spoilt"] / each["samples"] for each in facts]
         columns = [[each[key] for each in facts] for key in ("precision", "recall", "auc")]
-        columns += [[each["kinds"].get(kind, {}).get("auc") for each in facts] for kind in kinds]
+        columns += [[_kinds(each).get(kind, {}).get("auc") for each in facts] for kind in kinds]
         lines.append([at, methods, *map(_mean, [shares, *columns])])
     return lines
 
@@ -124,6 +124,11 @@ def _groups(results: Results, *alike: str) -> dict[tuple[str, str], list[Facts]]
             methods.setdefault(found, []).append(row.method)
             facts.setdefault(found, own)
     return {(found[0], ", ".join(names)): facts[found] for found, names in methods.items()}
+
+
+def _kinds(facts: Facts) -> Facts:
+    kinds: Facts = facts.get("kinds", {})  # results of early versions do not part them
+    return kinds
 
 
 def _mean(values: Sequence[float | None]) -> str:

@@ -79,6 +79,7 @@ def test_several_kinds_are_columns_and_what_nobody_knows_is_left_out():
     one = noise_lines(results(("a", 0.3, [{**FOUND, "kinds": {"swapped": KINDS["dominated"]}}])))
     assert len(one[0]) == 6  # the kind's own AUC would say the same again
     assert len(noise_lines(results(("a", 0.3, [unknown])))) == 1
+    assert noise_lines(results(("a", 0.3, [FOUND])))[1][2:] == [".250", ".500", "1.000", ".750"]
 
 
 def test_a_quotient_that_no_seed_has_is_a_dash():

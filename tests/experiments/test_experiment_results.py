@@ -393,6 +393,19 @@ def test_the_tables_hold_all_that_was_found(finished, results, tmp_path):
     assert one["noise"]["roc"][-1] == 1
 
 
+def test_differences_of_reports_are_those_of_the_table(finished):
+    experiment, plan, folder = finished
+    results = read_results(experiment, plan, folder)
+    rows = {each.method: each for each in results.rows}
+    reports = {
+        method: {seed: read_records(folder / "runs" / run / "student-report.npz") for seed, run in own.runs.items()}
+        for method, own in rows.items()
+    }
+    base = reports.pop("s = 0.5")
+    found = differences(reports, ("s = 0.5", base), "maxF", resamples=experiment.resamples, seed=0)
+    assert found == {method: rows[method].differences["maxF"] for method in reports}
+
+
 def test_several_points_are_first_seen_at_a_glance(tmp_path):
     (tmp_path / "taught.toml").write_text(TAUGHT, encoding="utf-8")
     experiment = read_experiment(tmp_path / "taught.toml")
