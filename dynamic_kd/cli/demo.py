@@ -69,7 +69,7 @@ def add_parser(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Train, print the table, write the run folder."""
     from dynamic_kd.training import run_demo
-    from dynamic_kd.training._run_folder import prepare, write
+    from dynamic_kd.training._demo_folder import prepare, write
 
     settings = _settings(arguments)
     folder = Path(arguments.out or _default_folder(arguments))
@@ -105,7 +105,7 @@ def _print(result: DemoResult, folder: Path) -> None:
     from rich.table import Table
 
     from dynamic_kd.cli._console import Output
-    from dynamic_kd.training._run_folder import FILES, sentences
+    from dynamic_kd.training._demo_folder import FILES, sentences
 
     sheet = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
     sheet.add_column("scores on the test set", no_wrap=True)

@@ -15,7 +15,7 @@ from dynamic_kd.experiments._experiment import described
 from dynamic_kd.metrics._plots import COLOURS, DASHES
 from dynamic_kd.metrics._tables import rounded
 from dynamic_kd.training._insight import NOISE, noise_limit
-from dynamic_kd.training._noise_report import read_noise_report
+from dynamic_kd.training._noise_sources import read_noise_report
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -14,10 +14,10 @@ from dynamic_kd.training._loop import Epoch as Epoch
 from dynamic_kd.training._loop import fit as fit
 from dynamic_kd.training._loop import sgd as sgd
 from dynamic_kd.training._noise_report import NoiseReport as NoiseReport
-from dynamic_kd.training._noise_report import noise_report as noise_report
-from dynamic_kd.training._noise_report import noise_report_from_log as noise_report_from_log
-from dynamic_kd.training._noise_report import noise_report_from_maps as noise_report_from_maps
-from dynamic_kd.training._noise_report import read_noise_report as read_noise_report
+from dynamic_kd.training._noise_sources import noise_report as noise_report
+from dynamic_kd.training._noise_sources import noise_report_from_log as noise_report_from_log
+from dynamic_kd.training._noise_sources import noise_report_from_maps as noise_report_from_maps
+from dynamic_kd.training._noise_sources import read_noise_report as read_noise_report
 from dynamic_kd.training._objective import CrossEntropy as CrossEntropy
 from dynamic_kd.training._objective import Distillation as Distillation
 from dynamic_kd.training._objective import Losses as Losses

@@ -12,7 +12,8 @@ from dynamic_kd.data import read_folders
 from dynamic_kd.metrics import MetricReport, SODMetrics
 from dynamic_kd.training._demo_networks import TEACHER, one_thread, timed, trained
 from dynamic_kd.training._evaluation import saliency
-from dynamic_kd.training._noise_report import NoiseReport, noise_report
+from dynamic_kd.training._noise_report import NoiseReport
+from dynamic_kd.training._noise_sources import noise_report
 from dynamic_kd.training._recipe import Recipe
 from dynamic_kd.training._recipe_file import read_recipe
 from dynamic_kd.training._sources import recipe_samples

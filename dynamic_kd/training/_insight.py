@@ -12,7 +12,7 @@ from dynamic_kd._extras import require
 from dynamic_kd._files import write_whole
 from dynamic_kd.evaluation._figure_file import write_figure
 from dynamic_kd.training._figures import contact_sheet
-from dynamic_kd.training._noise_report import noise_report_from_log, read_noise_report
+from dynamic_kd.training._noise_sources import noise_report_from_log, read_noise_report
 from dynamic_kd.training._recipe_file import read_recipe
 from dynamic_kd.training._sources import recipe_samples
 from dynamic_kd.training._weight_figures import teacher_student_scatter, weight_over_time

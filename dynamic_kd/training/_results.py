@@ -9,7 +9,7 @@ from dynamic_kd._files import write_whole
 from dynamic_kd.models import model_metadata
 from dynamic_kd.training._insight import noise_limit, write_insight
 from dynamic_kd.training._logs import STAGES, WEIGHTS
-from dynamic_kd.training._noise_report import noise_report_from_log
+from dynamic_kd.training._noise_sources import noise_report_from_log
 from dynamic_kd.training._records_file import read_records
 from dynamic_kd.training._stage import Run, records_file, weights_file
 from dynamic_kd.training._weights_log import read_weights_log

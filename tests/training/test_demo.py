@@ -16,8 +16,8 @@ from dynamic_kd.data import read_gray  # noqa: E402
 from dynamic_kd.evaluation import evaluate_folders  # noqa: E402
 from dynamic_kd.models import FPNStudent, RFBTeacher, load_model, model_metadata  # noqa: E402
 from dynamic_kd.training import DemoSettings, Tensors, _demo_networks, _sources, run_demo, saliency  # noqa: E402
+from dynamic_kd.training._demo_folder import FILES, _write_weights, prepare, sentences, slug, write  # noqa: E402
 from dynamic_kd.training._demo_networks import STUDENTS  # noqa: E402
-from dynamic_kd.training._run_folder import FILES, _write_weights, prepare, sentences, slug, write  # noqa: E402
 
 METHODS = ["teacher", *STUDENTS]
 

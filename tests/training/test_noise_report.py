@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 from dynamic_kd.data import synthetic_rgbd  # noqa: E402
 from dynamic_kd.training import NoiseReport, Tensors, noise_report  # noqa: E402
 from dynamic_kd.training._figures import contact_sheet, picture_grid  # noqa: E402
-from dynamic_kd.training._noise_report import (  # noqa: E402
+from dynamic_kd.training._noise_sources import (  # noqa: E402
     noise_report_from_log,
     noise_report_from_maps,
     read_noise_report,
