@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,24 +66,25 @@ def write_results(
     }
     for name, text in texts.items():
         write_whole(folder / name, text.encode())
-    figures = _figures(results, pictures)
-    for name, figure in figures.items():
-        write_figure(folder / name, figure)
-    return [folder / name for name in (*texts, *figures)]
+    written = [folder / name for name in texts]
+    for name, figure in _figures(results, pictures):
+        if figure is not None:
+            write_figure(folder / name, figure)
+            written.append(folder / name)
+    return written
 
 
-def _figures(results: Results, pictures: int | tuple[str, ...]) -> dict[str, Figure]:
+def _figures(results: Results, pictures: int | tuple[str, ...]) -> Iterator[tuple[str, Figure | None]]:
+    """Yield the figures, one after another: where one cannot be made, those before it are written."""
     shown = _first_point(results)
     reports = {
         row.method: [read_records(result_file(results.runs[name].folder, resumable(results.runs[name].folder)))
                      for name in row.runs.values()]
         for row in shown
     }  # fmt: skip
-    figures = {
-        "axis.png": score_over_axis(results),
-        "curves.png": f_measure_curves(reports, _title(results, shown)),
-        "roc.png": roc_sheet(results),
-    }
+    yield "axis.png", score_over_axis(results)
+    yield "curves.png", f_measure_curves(reports, _title(results, shown))
+    yield "roc.png", roc_sheet(results)
     folders = {row.method: results.runs[next(iter(row.runs.values()))].folder for row in shown}
     logs = {
         method: read_weights_log(place / WEIGHTS_LOG)
@@ -90,12 +92,11 @@ def _figures(results: Results, pictures: int | tuple[str, ...]) -> dict[str, Fig
         if (place / WEIGHTS_LOG).is_file()
     }
     if logs:
-        figures["scatter.png"] = teacher_student_scatter(logs)
+        yield "scatter.png", teacher_student_scatter(logs)
     kept = {method: place for method, place in folders.items() if weights_file(place, 2, "last").is_file()}
     if pictures and kept:
-        figures["pictures.png"] = visual_comparison(kept, pictures)
-        figures["heat.png"] = visual_comparison(kept, pictures, heat=True)
-    return {name: figure for name, figure in figures.items() if figure is not None}
+        yield "pictures.png", visual_comparison(kept, pictures)
+        yield "heat.png", visual_comparison(kept, pictures, heat=True)
 
 
 def _first_point(results: Results) -> list[Row]:

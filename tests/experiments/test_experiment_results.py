@@ -393,6 +393,15 @@ def test_the_tables_hold_all_that_was_found(finished, results, tmp_path):
     assert one["noise"]["roc"][-1] == 1
 
 
+def test_a_picture_that_cannot_be_made_costs_no_other_figure(finished, tmp_path):
+    results = read_results(*finished)
+    with pytest.raises(ValueError, match="nobody"):
+        write_results(results, tmp_path, pictures=("nobody",))
+    names = {path.name for path in tmp_path.iterdir()}
+    assert {"table.md", "axis.png", "curves.png", "roc.png", "scatter.png"} <= names
+    assert "pictures.png" not in names
+
+
 def test_differences_of_reports_are_those_of_the_table(finished):
     experiment, plan, folder = finished
     results = read_results(experiment, plan, folder)
