@@ -11,6 +11,8 @@ STYLES = {
     "dynamic": ("#3a9bd9", "--"),
     "dynamic + threshold": ("#3a9bd9", "-"),
     "s = 0.5 + relative": ("#cc79a7", "-"),
+    "clean teacher, s = 0.5": ("#009e73", ":"),
+    "clean teacher, s = 0.5 + relative": ("#009e73", "--"),
     "clean teacher, dynamic + threshold": ("#009e73", "-"),
     "other clean teacher, dynamic + threshold": ("#e69f00", "-"),
 }

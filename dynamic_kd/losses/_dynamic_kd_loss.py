@@ -58,8 +58,8 @@ class DynamicKDLoss:
         Whether a teacher at or under the threshold gets the weight ε (equation 6). By default that is so with
         ``"dynamic"`` alone; True adds it to a number, to ``"a2dele"`` or to a function. ``"relative"`` compares the
         teacher with the student instead of with a number: where both are bad, the image is hard and the teacher still
-        worth hearing; where the teacher alone is bad, its map is wrong. An input that misleads both, such as a bad
-        depth map that the student sees too, it does not find.
+        worth hearing; where the teacher alone is bad, its map is wrong. On bad inputs
+        that the teacher has itself learnt from it may be better than its student, and is then kept.
     mix : {"convex", "additive", "matched"}
         How the two losses make one: ``"convex"`` is equation 5, ``"additive"`` is θ L_KL + L_CE, and ``"matched"`` is
         equation 5 with the divergence scaled, image by image, so that its gradient is as large as the
