@@ -27,6 +27,7 @@ Facts = Mapping[str, Any]
 
 # Of a characteristic, the share of spoilt samples is kept at these shares of the clean ones.
 CLEAN_SHARES = np.linspace(0, 1, 21)
+NO_POINT = "-"  # of a grid with nothing in it but what is tuned
 _PANELS_IN_A_ROW = 4
 
 
@@ -93,7 +94,7 @@ def _panel(axes: Any, point: str, groups: Mapping[str, Sequence[Facts]]) -> None
         style = {"color": COLOURS[index % len(COLOURS)], "linestyle": DASHES[index % len(DASHES)]}
         axes.plot(CLEAN_SHARES, share, label=label, linewidth=1.4, **style)
     axes.plot([0, 1], [0, 1], color="0.7", linewidth=0.8)
-    axes.set_title(point, fontsize=10)
+    axes.set_title("" if point == NO_POINT else point, fontsize=10)
     axes.set(xlim=(0, 1), ylim=(0, 1.01), aspect="equal", anchor="N")
     axes.set_xlabel("share of the clean samples", fontsize=9)
     axes.grid(color="0.9", linewidth=0.6)
@@ -119,7 +120,7 @@ def _groups(results: Results, *alike: str) -> dict[tuple[str, str], list[Facts]]
         every = [results.runs[name].facts.get("noise", {}) for name in row.runs.values()]
         own = [each for each in every if "auc" in each]
         if own:
-            at = described(row.point, results.experiment.axes) or "-"
+            at = described(row.point, results.experiment.axes) or NO_POINT
             found = (at, *(_mean([each[key] for each in own]) for key in alike))
             methods.setdefault(found, []).append(row.method)
             facts.setdefault(found, own)

@@ -206,9 +206,8 @@ def _numbers(gpus: Sequence[int] | Literal["all"]) -> Sequence[int]:
         return range(count)
     for gpu in gpus:
         if not 0 <= gpu < count:
-            raise ValueError(
-                f"gpus: expected numbers under {count}, as many as torch finds, got {gpu}; none is the CPU"
-            )
+            known = f"numbers under {count}" if count else "none, which is the CPU"
+            raise ValueError(f"gpus: expected {known}, since torch finds {count} GPUs here, got {gpu}")
     return gpus
 
 

@@ -142,7 +142,7 @@ def test_all_gpus_are_those_that_torch_sees(planned, children, monkeypatch):
 @pytest.mark.parametrize(
     ("how", "message"),
     [
-        ({"gpus": [0, 2]}, "gpus: expected numbers under 2, as many as torch finds, got 2; none is the CPU"),
+        ({"gpus": [0, 2]}, "gpus: expected numbers under 2, since torch finds 2 GPUs here, got 2"),
         ({"at_once": 0}, r"at_once: expected a number in \[1, inf\), got 0"),
         ({"keep": "record"}, "keep: expected .*all.*weights.*records.*got 'record'"),
     ],
@@ -153,6 +153,13 @@ def test_mistakes_are_found_before_anything_starts(planned, children, monkeypatc
     with pytest.raises(ValueError, match=message):
         run_plan(plan, out, **how)
     assert not children.list
+
+
+def test_gpus_where_there_is_none(planned, children, monkeypatch):
+    plan, out = planned
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    with pytest.raises(ValueError, match="gpus: expected none, which is the CPU, since torch finds 0 GPUs here, got 3"):
+        run_plan(plan, out, gpus=[3])
 
 
 def test_students_of_a_teacher_that_is_gone_are_not_given_another(planned, children):
