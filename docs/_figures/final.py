@@ -1,7 +1,7 @@
 """Max F and weighted F on ECSSD over the share of swapped maps, gradients clipped; bands: one deviation over seeds."""
 
 import matplotlib.pyplot as plt
-from ink import in_ink
+from ink import in_ink, over
 from measured import experiment
 
 STYLES = {
@@ -27,13 +27,7 @@ def draw(ink):
     results, _ = experiment("ecssd-final")
     figure, both = plt.subplots(1, 2, figsize=(7.6, 3.9), layout="constrained")
     for axes, (score, label) in zip(both, SCORES.items(), strict=True):
-        for method, (colour, line) in STYLES.items():
-            rows = [row for row in results["rows"] if row["method"] == method]
-            shares, spreads = [row["teacher.spoil_share"] for row in rows], [row["scores"][score] for row in rows]
-            style = {"color": colour, "linestyle": line, "marker": "o", "markersize": 4}
-            axes.plot(shares, [spread["mean"] for spread in spreads], label=method, **style)
-            low, high = ([each["mean"] + side * each["deviation"] for each in spreads] for side in (-1, 1))
-            axes.fill_between(shares, low, high, color=colour, alpha=0.13, linewidth=0)
+        shares = over(axes, results, "teacher.spoil_share", score, STYLES)
         axes.set(xlabel="share of maps that are another image's", ylabel=label, xticks=shares)
         in_ink(axes, ink)
     handles, labels = both[0].get_legend_handles_labels()

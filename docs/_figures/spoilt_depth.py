@@ -2,7 +2,7 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
-from ink import in_ink
+from ink import in_ink, over
 from measured import experiment
 
 STYLES = {
@@ -46,12 +46,7 @@ def scores(ink):
     results, _ = experiment("synthetic-noise")
     figure, both = plt.subplots(1, 2, figsize=(7.6, 4.1), layout="constrained")
     for axes, (score, label) in zip(both, {"maxF": "max F on 200 images", "wF": "weighted F"}.items(), strict=True):
-        for method, (colour, line) in STYLES.items():
-            rows = [row for row in results["rows"] if row["method"] == method]
-            shares, spreads = [row[AXIS] for row in rows], [row["scores"][score] for row in rows]
-            axes.plot(shares, [each["mean"] for each in spreads], line, color=colour, marker="o", ms=4, label=method)
-            low, high = ([each["mean"] + side * each["deviation"] for each in spreads] for side in (-1, 1))
-            axes.fill_between(shares, low, high, color=colour, alpha=0.1, linewidth=0)
+        shares = over(axes, results, AXIS, score, STYLES)
         axes.set(xlabel="share of training depth maps that are spoilt", ylabel=label, xticks=shares)
         in_ink(axes, ink)
     handles, labels = both[0].get_legend_handles_labels()
