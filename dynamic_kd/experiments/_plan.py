@@ -129,10 +129,13 @@ class _Planner:
         name = self._name(method, point, seed, student.recipe)
         alike = next((known for known, other in self._students.items() if other == student), None)
         if alike is None:
-            if name in self._students:
-                raise ValueError(f"{name}: expected a name for each run, got two runs of that name; rename a method")
+            self._check_free(name)
             self._students[name] = student
         self._cells.append(Cell(method.name, point, seed, alike or name))
+
+    def _check_free(self, name: str) -> None:
+        if name in self._teachers or name in self._students:
+            raise ValueError(f"{name}: expected a name for each run, got two runs of that name; rename a method")
 
     def _wanted(self, settings: dict[str, Any], places: dict[str, list[str]]) -> _Student:
         """Return what a cell's settings ask for; what is wrong with one names its place."""
@@ -182,8 +185,7 @@ class _Planner:
                 self._teachers[name] = _keeping(other, kept | set(other.teacher_training.keep_epochs))
                 return name
         name = f"{self._teacher_name(recipe)}--seed{recipe.seed}"
-        if name in self._teachers or name in self._students:
-            raise ValueError(f"{name}: expected a name for each run, got two runs of that name; rename a method")
+        self._check_free(name)
         self._teachers[name] = _keeping(replace(alone, name=name), kept)
         return name
 
