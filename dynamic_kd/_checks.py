@@ -1,4 +1,4 @@
-"""Checks of settings; every message says what was expected, what came, and how to mend it."""
+"""Checks of settings. Each message names the setting, what was expected and what was passed."""
 
 from __future__ import annotations
 
@@ -30,6 +30,19 @@ def check_number(
     below = number < high if exclusive_high else number <= high
     if not (above and below and math.isfinite(number)):
         raise ValueError(f"{name}: expected a number in {interval}, got {value!r}")
+
+
+def check_whole(
+    name: str, value: Any, *, low: int | None = None, high: int | None = None, optional: bool = False
+) -> None:
+    """Raise unless ``value`` is an ``int`` from ``low`` to ``high``, or None if it is ``optional``."""
+    if value is None and optional:
+        return
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name}: expected a whole number, got {value!r} ({type(value).__name__})")
+    if (low is not None and value < low) or (high is not None and value > high):
+        bounds = f"of at least {low}" if high is None else f"from {low} to {high}"
+        raise ValueError(f"{name}: expected a whole number {bounds}, got {value!r}")
 
 
 def check_choice(name: str, value: Any, options: Collection[str]) -> None:

@@ -9,11 +9,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from dynamic_kd._checks import check_choice, check_flag
+from dynamic_kd._checks import check_choice, check_flag, check_whole
 from dynamic_kd.data._file_facts import FileFacts, sample_facts
 from dynamic_kd.data._located import Located, locate_any
 from dynamic_kd.data._polarity import LOOKED_AT, spread
-from dynamic_kd.data._reading import check_whole
 from dynamic_kd.data._set_report import SetReport, set_report
 from dynamic_kd.data._sources import POLARITIES
 
@@ -100,7 +99,7 @@ def check_data(
     """
     check_choice("near", near, POLARITIES)
     check_flag("quick", quick)
-    check_whole("workers", workers)
+    check_whole("workers", workers, low=1, optional=True)
     located, notes = locate_any(Path(root), list_file, teacher)
     looked_at = [spread(_whole(each), LOOKED_AT) if quick else _whole(each) for each in located]
     jobs = [each.of(stem) for each, stems in zip(located, looked_at, strict=True) for stem in stems]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dynamic_kd._checks import check_number
+from dynamic_kd._checks import check_whole
 from dynamic_kd.data._images import opencv, read_depth, read_gray, read_rgb
 from dynamic_kd.data._polarity import decide_near
 from dynamic_kd.data._sample import Sample
@@ -67,8 +67,8 @@ def read_samples(
     >>> sample.depth.shape  # doctest: +SKIP
     (256, 256)
     """
-    check_whole("size", size)
-    check_whole("workers", workers)
+    check_whole("size", size, low=1, optional=True)
+    check_whole("workers", workers, low=1, optional=True)
     folders = decide_near(folders)
     jobs = [(files, folder.near) for folder in folders for files in folder.files]
     samples = []
@@ -80,15 +80,6 @@ def read_samples(
     finally:
         pool.shutdown(cancel_futures=True)
     return samples
-
-
-def check_whole(name: str, value: int | None) -> None:
-    """Raise unless a setting is a whole number of at least 1, or None."""
-    if value is None:
-        return
-    check_number(name, value, low=1)
-    if not isinstance(value, int):
-        raise TypeError(f"{name}: expected a whole number, got {value!r}")
 
 
 def read_inputs(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from dynamic_kd._checks import check_number
+from dynamic_kd._checks import check_number, check_whole
 from dynamic_kd.data._sample import Sample
 
 if TYPE_CHECKING:
@@ -71,9 +71,7 @@ def synthetic_rgbd(
     ((32, 32, 3), 8)
     """
     for name, value, low in (("count", count, 1), ("size", size, 32), ("seed", seed, 0), ("first", first, 0)):
-        check_number(name, value, low=low)
-        if not isinstance(value, int):
-            raise TypeError(f"{name}: expected a whole number, got {value!r}")
+        check_whole(name, value, low=low)
     check_number("spoilt_share", spoilt_share, low=0, high=1)
     return [_sample(index, size, seed, spoilt_share) for index in range(first, first + count)]
 

@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from dynamic_kd._checks import check_whole
 from dynamic_kd.data._images import opencv
 from dynamic_kd.evaluation._bootstrap import Interval
 from dynamic_kd.evaluation._cache import RecordCache
 from dynamic_kd.evaluation._compare_config import CompareConfig
 from dynamic_kd.evaluation._compare_plan import DataSetPlan, plan
-from dynamic_kd.evaluation._folders import check_workers
 from dynamic_kd.evaluation._measuring import Measured, Measurer
 from dynamic_kd.evaluation._paired_tests import PairedTest, paired_tests
 from dynamic_kd.evaluation._ranks import Rank, ranks, unranked
@@ -117,7 +117,7 @@ def compare(
     >>> found.datasets["DES"].reports["ours"]["maxF"]  # doctest: +SKIP
     0.928
     """
-    check_workers(workers)
+    check_whole("workers", workers, low=1)
     settings = config.settings
     scores_of(settings)
     plans = plan(config)

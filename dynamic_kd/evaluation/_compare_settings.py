@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dynamic_kd._checks import check_choice, check_flag
+from dynamic_kd._checks import check_choice, check_flag, check_whole
 from dynamic_kd.metrics._sod_metrics import EMPTY_TARGET
 
 MOST_RESAMPLES = 1_000_000
@@ -69,8 +69,8 @@ class CompareSettings:
         for name in ("normalize", "strict", "allow_missing", "strict_size", "paper"):
             check_flag(name, getattr(self, name))
         check_choice("empty_target", self.empty_target, EMPTY_TARGET)
-        _check_whole("resamples", self.resamples, MOST_RESAMPLES)
-        _check_whole("seed", self.seed, 2**63 - 1)
+        check_whole("resamples", self.resamples, low=0, high=MOST_RESAMPLES)
+        check_whole("seed", self.seed, low=0, high=2**63 - 1)
         for name in ("metrics", "scores"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, _names(name, getattr(self, name)))
@@ -100,8 +100,3 @@ def _names(name: str, value: Any) -> tuple[str, ...]:
     if not names or "" in names:
         raise ValueError(f"{name}: expected at least one name and none empty, got {list(value)!r}")
     return names
-
-
-def _check_whole(name: str, value: Any, high: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= high:
-        raise ValueError(f"{name}: expected a whole number from 0 to {high}, got {value!r}")

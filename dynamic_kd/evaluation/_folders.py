@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from dynamic_kd._checks import check_whole
 from dynamic_kd.data import match_by_stem, read_gray
 from dynamic_kd.data._images import file_content, opencv
 from dynamic_kd.data._reading import check_mask
@@ -72,7 +73,7 @@ def evaluate_folders(
     >>> report["maxF"], report.counts["resized"]  # doctest: +SKIP
     (0.928, 0)
     """
-    check_workers(workers)
+    check_whole("workers", workers, low=1)
     metrics = SODMetrics(**settings)
     matching = match_by_stem(pred=pred, target=target, allow_missing=allow_missing)
     warm_up()
@@ -100,12 +101,6 @@ def evaluate_folders(
         counts={**report.counts, **counts, **missing},
         settings={**report.settings, "pred": str(pred), "target": str(target), "resize": "bilinear"},
     )
-
-
-def check_workers(workers: object) -> None:
-    """Raise unless ``workers`` is a number of threads."""
-    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
-        raise ValueError(f"workers: expected a whole number of at least 1, got {workers!r}")
 
 
 def _measure(stem: str, files: dict[str, Path], *, metrics: SODMetrics, strict_size: bool) -> _Measured:

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
-from dynamic_kd._checks import check_choice, check_flag
+from dynamic_kd._checks import check_choice, check_flag, check_whole
 from dynamic_kd.experiments._paper import PAPER_TABLES
 from dynamic_kd.training._recipe import BEST
-from dynamic_kd.training._section_checks import check_name, check_text, check_whole
+from dynamic_kd.training._section_checks import check_name, check_text
 
 Settings = Mapping[str, Any]
 Point = tuple[tuple[str, Any], ...]

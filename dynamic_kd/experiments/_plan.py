@@ -8,11 +8,11 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from dynamic_kd._checks import check_whole
 from dynamic_kd.experiments._experiment import TEACHER_EPOCH, TEACHER_RUN, Experiment, Method, Point, flat, short
 from dynamic_kd.losses import DynamicKDLoss
 from dynamic_kd.training._recipe import Recipe
 from dynamic_kd.training._recipe_file import recipe_with
-from dynamic_kd.training._section_checks import check_whole
 from dynamic_kd.training._sections import Student, Teacher, Training
 from dynamic_kd.training._stage import weights_file
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Literal
 
-from dynamic_kd._checks import check_choice
+from dynamic_kd._checks import check_choice, check_whole
 from dynamic_kd.experiments._folder import (
     KEEP,
     LOGS,
@@ -26,7 +26,6 @@ from dynamic_kd.experiments._folder import (
 )
 from dynamic_kd.experiments._plan import Plan, PlannedRun
 from dynamic_kd.training._lock import alone
-from dynamic_kd.training._section_checks import check_whole
 from dynamic_kd.training._stopping import stoppable
 
 _POLL, _GRACE = 0.1, 20.0  # seconds: between two looks, and until a child that was asked to stop is killed

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dynamic_kd._array import Array
-from dynamic_kd._checks import check_number
+from dynamic_kd._checks import check_number, check_whole
 from dynamic_kd._extras import require
 from dynamic_kd._support import array_support
 from dynamic_kd.metrics._on_host import Floats, Mask, scored_on_host
@@ -86,9 +86,7 @@ def human_correction_effort(
     >>> float(human_correction_effort(half * 1.0, target))
     6.0
     """
-    check_number("relax", relax, low=0)
-    if relax % 1:
-        raise ValueError(f"relax: expected a whole number of steps, got {relax!r}")
+    check_whole("relax", relax, low=0)
     check_number("epsilon", epsilon, low=0)
     require("cv2", "numba", extra="eval")
 

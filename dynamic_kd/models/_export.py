@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import nn
 
-from dynamic_kd._checks import check_choice, check_number
+from dynamic_kd._checks import check_choice, check_number, check_whole
 from dynamic_kd._extras import require
 from dynamic_kd._files import write_whole
 from dynamic_kd.models._files import RESERVED, checked, described
@@ -99,10 +99,10 @@ def export_onnx(
     settings, least = checked(model).settings, model.backbone.reduction
     check_choice("output", output, OUTPUTS)
     _check_place(Path(path))
-    check_number("opset", opset, low=18, high=_newest_opset())
+    check_whole("opset", opset, low=18, high=_newest_opset())
     check_number("tolerance", tolerance, low=0)
     if size is not None:
-        check_number("size", size, low=least)
+        check_whole("size", size, low=least)
     network: nn.Module = copy.deepcopy(model).cpu().float().eval()
     if output == "saliency":
         network = nn.Sequential(network, nn.Sigmoid()).eval()

@@ -14,7 +14,7 @@ import torch
 from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
-from dynamic_kd._checks import check_number
+from dynamic_kd._checks import check_whole
 from dynamic_kd.models._backbone import PLANS
 from dynamic_kd.models._fpn import FPNStudent, RFBTeacher
 
@@ -120,8 +120,8 @@ def profile(
     >>> cost.parameters, round(cost.mebibytes, 1), round(cost.flops / 1e9, 1)
     (15180289, 57.9, 54.1)
     """
-    check_number("size", size, low=1)
-    check_number("batch", batch, low=1)
+    check_whole("size", size, low=1)
+    check_whole("batch", batch, low=1)
     shape = (batch, _channels(model) if in_channels is None else in_channels, size, size)
     parameters = list(model.parameters())
     was_training = model.training

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dynamic_kd._checks import check_number
+from dynamic_kd._checks import check_number, check_whole
 from dynamic_kd.data import read_folders
 from dynamic_kd.metrics import MetricReport, SODMetrics
 from dynamic_kd.training._demo_networks import TEACHER, one_thread, timed, trained
@@ -65,7 +65,7 @@ class DemoSettings:
             given = teacher.checkpoint or teacher.model
             raise ValueError(f'teacher: expected "rfb" or "fpn" without a checkpoint, to train it here, got {given}')
         if data.source == "synthetic":
-            check_number("validation_count", data.validation_count, low=1)
+            check_whole("validation_count", data.validation_count, low=1)
         elif (data.train, data.validation) != ((".",), ()):
             raise ValueError(
                 'data: expected train = ["."] and no validation, since the demo splits all that is in root; '
@@ -144,9 +144,7 @@ def run_demo(
         If ``workers`` is not a whole number of at least 1, if the folders cannot be read, or if they hold fewer than
         four samples.
     """
-    check_number("workers", workers, low=1)
-    if not isinstance(workers, int):
-        raise TypeError(f"workers: expected a whole number, got {workers!r}")
+    check_whole("workers", workers, low=1)
     seconds: dict[str, float] = {}
     with timed(seconds, "data"):
         train, test, near = _samples(settings, note)

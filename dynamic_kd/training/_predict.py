@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 
-from dynamic_kd._checks import check_choice, check_number
+from dynamic_kd._checks import check_choice, check_whole
 from dynamic_kd.data import DataFolder, SampleFiles, read_depth, read_rgb
 from dynamic_kd.data._images import opencv
 from dynamic_kd.data._reading import resized
@@ -149,10 +149,7 @@ def predict_folder(
     >>> predict_folder("runs/des/student.safetensors", "DES", "maps/ours", evaluate=True)  # doctest: +SKIP
     """
     for name, value in (("size", size), ("batch_size", batch_size), ("workers", workers)):
-        if value is not None:
-            check_number(name, value, low=1)
-            if not isinstance(value, int):
-                raise TypeError(f"{name}: expected a whole number, got {value!r}")
+        check_whole(name, value, low=1, optional=True)
     check_choice("near", near, POLARITIES)
     out, workers = Path(out), workers or min(8, os.cpu_count() or 1)
     network = ready_network(model, device, in_channels)

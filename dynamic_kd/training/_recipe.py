@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from dynamic_kd._checks import check_choice, check_flag
+from dynamic_kd._checks import check_choice, check_flag, check_whole
 from dynamic_kd.losses import DynamicKDLoss
 from dynamic_kd.training._imported import ImportedWeight
-from dynamic_kd.training._section_checks import check_name, check_whole
+from dynamic_kd.training._section_checks import check_name
 from dynamic_kd.training._sections import Data, Student, Teacher, Training
 
 if TYPE_CHECKING:

@@ -5,17 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dynamic_kd._checks import check_number
+from dynamic_kd._checks import check_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-
-def check_whole(name: str, value: Any, *, low: int) -> None:
-    """Raise unless a setting is a whole number that is not too small."""
-    check_number(name, value, low=low)
-    if not isinstance(value, int):
-        raise TypeError(f"{name}: expected a whole number, got {value!r}")
 
 
 def check_text(name: str, value: Any, *, optional: bool = False) -> None:

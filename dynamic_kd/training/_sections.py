@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from dynamic_kd._checks import check_choice, check_flag, check_number
+from dynamic_kd._checks import check_choice, check_flag, check_number, check_whole
 from dynamic_kd.models._backbone import PLANS
-from dynamic_kd.training._section_checks import check_text, check_whole, checked_epochs, checked_parts
+from dynamic_kd.training._section_checks import check_text, checked_epochs, checked_parts
 
 SCHEDULES = ("constant", "cosine", "one_cycle", "poly")
 SPOIL_KINDS = ("swapped", "blurred", "inverted", "half_missing")

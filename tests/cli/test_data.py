@@ -107,7 +107,7 @@ def test_a_contact_sheet(check, tmp_path):
         (["DES/none"], "none: expected a folder"),
         (["DES", "--list", "none.txt"], "none.txt: expected a list file, got no such file"),
         (["DES", "--teacher", "none"], "teacher none: expected a sub-folder of each data set"),
-        (["DES", "--workers", "0"], "workers: expected a number in [1, inf), got 0"),
+        (["DES", "--workers", "0"], "workers: expected a whole number of at least 1, got 0"),
         (
             ["DES", "--contact", "nowhere/sheet.png"],
             "--contact nowhere/sheet.png: expected a file in a folder that exists",

@@ -90,10 +90,10 @@ def test_a_filled_run_folder_is_refused_before_any_work_and_replaced_on_demand(d
     ("arguments", "message"),
     [
         (["--data", "nowhere"], "nowhere: expected a folder, got nothing there"),
-        (["--epochs", "0"], "epochs: expected a number in [1, inf), got 0"),
-        (["--size", "16"], "size: expected a number in [32, inf), got 16"),
-        (["--seed", "-1"], "seed: expected a number in [0, inf), got -1"),
-        (["--workers", "0"], "workers: expected a number in [1, inf), got 0"),
+        (["--epochs", "0"], "epochs: expected a whole number of at least 1, got 0"),
+        (["--size", "16"], "size: expected a whole number of at least 32, got 16"),
+        (["--seed", "-1"], "seed: expected a whole number of at least 0, got -1"),
+        (["--workers", "0"], "workers: expected a whole number of at least 1, got 0"),
     ],
 )
 def test_mistakes_are_one_line_and_status_2(demo, tmp_path, capsys, arguments, message):

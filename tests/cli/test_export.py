@@ -67,9 +67,9 @@ def test_options_are_passed_on(weights, asked):
     ("arguments", "message"),
     [
         (["nowhere.safetensors"], "nowhere.safetensors: expected a file of weights, got no file"),
-        (["WEIGHTS", "--size", "8"], "size: expected a number in [32, inf), got 8"),
-        (["WEIGHTS", "--opset", "9"], "opset: expected a number in [18, "),
-        (["WEIGHTS", "--opset", "99"], "opset: expected a number in [18, "),
+        (["WEIGHTS", "--size", "8"], "size: expected a whole number of at least 32, got 8"),
+        (["WEIGHTS", "--opset", "9"], "opset: expected a whole number from 18 to "),
+        (["WEIGHTS", "--opset", "99"], "opset: expected a whole number from 18 to "),
         (["WEIGHTS", "--out", "x.pt"], "x.pt: expected a name ending in .onnx, got .pt"),
     ],
 )

@@ -85,7 +85,7 @@ def test_json(weights, capsys, tmp_path):
             "device: expected auto, cpu, cuda or another of torch's, got 'abacus'",
         ),
         (["student-tiny", "--size", "8"], "images: expected shape (B, 4, H, W) with H and W at least 32, got "),
-        (["student-tiny", "--batch", "0"], "batch: expected a number in [1, inf), got 0"),
+        (["student-tiny", "--batch", "0"], "batch: expected a whole number of at least 1, got 0"),
         (["student-tiny", "--json", "no/x.json"], "--json no/x.json: expected a file in a folder that exists; make no"),
     ],
 )

@@ -84,7 +84,7 @@ def test_scores_at_once(here, capsys):
         (["none.safetensors", "my set"], "none.safetensors: expected a file of weights, got no file"),
         (["4.safetensors", "nowhere"], "nowhere: expected a folder, got nothing there"),
         (["4.safetensors", "my set/RGB"], "RGB: this network takes depth too"),
-        (["4.safetensors", "my set", "--size", "0"], "size: expected a number in [1, inf), got 0"),
+        (["4.safetensors", "my set", "--size", "0"], "size: expected a whole number of at least 1, got 0"),
         (["4.safetensors", "my set", "--size", "8"], "expected shape (B, 4, H, W) with H and W at least 32"),
         (["4.safetensors", "my set", "--device", "x"], "device: expected one of 'auto', 'cpu', 'cuda', got 'x'"),
     ],

@@ -126,7 +126,7 @@ def test_from_folders_to_predicted_maps(here, capsys, quick):
         (["gpu"], "gpu: expected a TOML file or one of the recipes cpu,"),
         (["tiny.toml", "--set", "epochs"], "epochs: expected SETTING=VALUE, such as training.epochs=2"),
         (["tiny.toml", "--set", "training.epoch=2"], "--set: training.epoch: expected a setting, got an unknown one"),
-        (["tiny.toml", "--set", "training.epochs=0"], "--set: training.epochs: expected a number in [1, inf), "),
+        (["tiny.toml", "--set", "training.epochs=0"], "--set: training.epochs: expected a whole number of at least 1"),
         (["tiny.toml", "--set", "data.train=NJUD"], "data.train: expected a list"),
         (["tiny.toml", "--set", "student.backbone=vgg16", "student.weights=none.pth"], "none.pth: expected a file of"),
         (["tiny.toml", "--data", "none", "--set", "data.source=folders", "data.train=['a']"], "none/a: expected a f"),

@@ -124,7 +124,7 @@ BAD_SETTINGS = [
         ValueError,
         "num_levels: expected 10, the cell sizes of the paper, got 5",
     ),
-    (HumanCorrectionEffortMeasure, {"relax": -1}, ValueError, "relax: expected a number in [0, inf), got -1"),
+    (HumanCorrectionEffortMeasure, {"relax": -1}, ValueError, "relax: expected a whole number of at least 0, got -1"),
     (HumanCorrectionEffortMeasure, {"epsilon": -1}, ValueError, "epsilon: expected a number in [0, inf), got -1"),
     (
         FmeasureV2,

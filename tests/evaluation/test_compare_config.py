@@ -118,7 +118,7 @@ MISTAKES = [
     ),
     (GOOD.replace("true", "1"), "settings.strict: expected True or False, got 1"),
     (GOOD.replace("= 10", "= -1"), "settings.resamples: expected a whole number from 0 to 1000000, got -1"),
-    (GOOD.replace("resamples = 10", "seed = 0.5"), "settings.seed: expected a whole number from 0 to .*, got 0.5"),
+    (GOOD.replace("resamples = 10", "seed = 0.5"), "settings.seed: expected a whole number, got 0.5"),
     (GOOD.replace('["maxF", "MAE"]', '"maxF"'), "settings.scores: expected a list of names, got 'maxF'"),
     (GOOD.replace('["maxF", "MAE"]', "[]"), r"settings.scores: expected at least one name and none empty, got \[\]"),
     (GOOD + 'empty_target = "drop"', "settings.empty_target: expected one of 'count', 'skip', 'refuse', got 'drop'"),

@@ -135,9 +135,9 @@ def test_settings_are_those_of_the_accumulator(folders):
         evaluate_folders(*folders, empty_target="drop")
 
 
-@pytest.mark.parametrize("workers", [0, -1, 1.5, True])
-def test_bad_workers(folders, workers):
-    with pytest.raises(ValueError, match="workers: expected a whole number of at least 1, got"):
+@pytest.mark.parametrize(("workers", "error"), [(0, ValueError), (-1, ValueError), (1.5, TypeError), (True, TypeError)])
+def test_bad_workers(folders, workers, error):
+    with pytest.raises(error, match="workers: expected a whole number"):
         evaluate_folders(*folders, workers=workers)
 
 

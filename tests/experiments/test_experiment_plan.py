@@ -232,7 +232,7 @@ def test_the_lists_for_choosing_and_reporting_part_the_validation_images():
         (("seeds = [0, 1]", "seeds = 1"), "seeds: expected a list, got 1"),
         (("seeds = [0, 1]", "seeds = [0]\nrepeats = 3"), "repeats: expected some of recipe, seeds, .* an unknown one"),
         (("seeds = [0, 1]", "seeds = [0]\nscores = ['F']"), "scores: expected one of 'MAE', 'maxF'"),
-        (("seeds = [0, 1]", "seeds = [0]\nresamples = 0"), r"resamples: expected a number in \[1, inf\), got 0"),
+        (("seeds = [0, 1]", "seeds = [0]\nresamples = 0"), r"resamples: expected a whole number of at least 1, got 0"),
         (
             ("seeds = [0, 1]", "seeds = [0]\naxis = 'loss.p'"),
             r"axis: expected a setting of the grid \(none\), got loss.p",
@@ -277,14 +277,17 @@ def test_the_lists_for_choosing_and_reporting_part_the_validation_images():
         (("[settings]", "[settings]\nseed = 5"), r"settings.seed: expected the runs' seeds as seeds"),
         (("loss.weighting = 0.5", "loss.weighting = 0.5, seed = 5"), r'methods."s = 0.5".seed: expected the runs'),
         (("seeds = [0, 1]", "seeds = [0]\nresamples = 1e4"), "resamples: expected a whole number, got 10000.0"),
-        (("seeds = [0, 1]", "seeds = [0]\nbootstrap_seed = -1"), r"bootstrap_seed: expected a number in \[0, inf\)"),
+        (
+            ("seeds = [0, 1]", "seeds = [0]\nbootstrap_seed = -1"),
+            "bootstrap_seed: expected a whole number of",
+        ),
         (("seeds = [0, 1]", "seeds = [0]\npaper_table = 7"), "paper_table: expected one of 3, 4, 5, got 7"),
         (("[methods]", "[choose]\nby = 'F'\n[methods]"), "choose.by: expected one of 'MAE', 'maxF'"),
         (("[methods]", "[choose]\nat = ['a']\n[methods]"), r"choose.at: expected over .* and by .*, got another"),
         (("[methods]", "[choose]\nover = ['a']\n[methods]"), r"choose: expected a setting of the grid \(none\), got a"),
         (
             ("[methods]", "[grid]\nteacher_epoch = [0]\n[methods]"),
-            r"teacher_epoch: expected a number in \[1, inf\), got 0",
+            r"teacher_epoch: expected a whole number of at least 1, got 0",
         ),
         (("[methods]", "[grid]\nteacher_epoch = [3]\n[methods]"), "keep_epochs: expected some of the 2 epochs, got 3"),
         (

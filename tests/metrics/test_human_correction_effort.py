@@ -143,9 +143,9 @@ def test_inputs_of_every_kind(batch):
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"relax": -1}, ValueError, "relax: expected a number in [0, inf), got -1"),
-        ({"relax": 2.5}, ValueError, "relax: expected a whole number of steps, got 2.5"),
-        ({"relax": "5"}, TypeError, "relax: expected a number in [0, inf), got '5' (str)"),
+        ({"relax": -1}, ValueError, "relax: expected a whole number of at least 0, got -1"),
+        ({"relax": 2.5}, TypeError, "relax: expected a whole number, got 2.5"),
+        ({"relax": "5"}, TypeError, "relax: expected a whole number, got '5' (str)"),
         ({"epsilon": -0.1}, ValueError, "epsilon: expected a number in [0, inf), got -0.1"),
         ({"check": "on"}, ValueError, "check: expected one of 'auto', 'off', got 'on'"),
         ({"normalize": 1}, TypeError, "normalize: expected True or False, got 1"),

@@ -146,9 +146,9 @@ class TestRefused:
         ("settings", "message"),
         [
             ({"output": "map"}, "output: expected one of 'saliency', 'logits', got 'map'"),
-            ({"size": 31}, r"size: expected a number in \[32, inf\), got 31"),
-            ({"opset": 17}, r"opset: expected a number in \[18, \d\d\], got 17"),
-            ({"opset": 999}, r"opset: expected a number in \[18, \d\d\], got 999"),
+            ({"size": 31}, r"size: expected a whole number of at least 32, got 31"),
+            ({"opset": 17}, r"opset: expected a whole number from 18 to \d\d, got 17"),
+            ({"opset": 999}, r"opset: expected a whole number from 18 to \d\d, got 999"),
             ({"tolerance": -1}, r"tolerance: expected a number in \[0, inf\), got -1"),
         ],
     )

@@ -146,7 +146,7 @@ def test_a_failure_in_one_network_stops_the_others(small_recipe):
 @pytest.mark.parametrize(
     ("workers", "error", "message"),
     [
-        (0, ValueError, r"workers: expected a number in \[1, inf\), got 0"),
+        (0, ValueError, r"workers: expected a whole number of at least 1, got 0"),
         (1.5, TypeError, r"workers: expected a whole number, got 1\.5"),
     ],
 )
@@ -308,7 +308,7 @@ class TestSettings:
         [
             (["teacher.checkpoint=a.safetensors"], "without a checkpoint, to train it here, got a.safetensors"),
             (["teacher.model=package:name"], 'teacher: expected "rfb" or "fpn" without a checkpoint, to train it here'),
-            (["data.validation_count=0"], "validation_count: expected a number in [1, inf), got 0"),
+            (["data.validation_count=0"], "validation_count: expected a whole number of at least 1, got 0"),
             (
                 ["data.source=folders", 'data.train=["NJUD"]', 'data.validation=["DES"]'],
                 "no validation, since the demo splits all that is in root; got ['NJUD'] and ['DES']",

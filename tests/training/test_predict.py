@@ -323,10 +323,10 @@ class TestMistakes:
     @pytest.mark.parametrize(
         ("settings", "error", "message"),
         [
-            ({"size": 0}, ValueError, "size: expected a number in [1, inf), got 0"),
+            ({"size": 0}, ValueError, "size: expected a whole number of at least 1, got 0"),
             ({"size": 32.5}, TypeError, "size: expected a whole number, got 32.5"),
-            ({"batch_size": 0}, ValueError, "batch_size: expected a number in [1, inf), got 0"),
-            ({"workers": 0}, ValueError, "workers: expected a number in [1, inf), got 0"),
+            ({"batch_size": 0}, ValueError, "batch_size: expected a whole number of at least 1, got 0"),
+            ({"workers": 0}, ValueError, "workers: expected a whole number of at least 1, got 0"),
             ({"near": "left"}, ValueError, "near: expected one of 'auto', 'bright', 'dark', got 'left'"),
             ({"device": "tpu"}, ValueError, "device: expected one of 'auto', 'cpu', 'cuda', got 'tpu'"),
             ({"device": "cuda:99"}, ValueError, "device: expected one that is there, got 'cuda:99' and"),

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from dynamic_kd._checks import check_number
+from dynamic_kd._checks import check_number, check_whole
 from dynamic_kd.compat.py_sod_metrics._measure import Measure, Pair, mean
 from dynamic_kd.metrics._human_correction_effort import human_correction_effort
 
@@ -43,7 +43,7 @@ class HumanCorrectionEffortMeasure(Measure):
     """
 
     def __init__(self, relax: int = 5, epsilon: float = 2.0) -> None:
-        check_number("relax", relax, low=0)
+        check_whole("relax", relax, low=0)
         check_number("epsilon", epsilon, low=0)
         self.hces: list[np.int64] = []
         self.relax = relax
