@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
+from collections.abc import Mapping
 from dataclasses import fields
 from importlib import resources
 from pathlib import Path
@@ -19,7 +20,7 @@ from dynamic_kd.training._recipe_paths import place_paths
 from dynamic_kd.training._sections import Data, Student, Teacher, Training
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
 SECTIONS = {"data": Data, "teacher": Teacher, "student": Student, "loss": DynamicKDLoss, "training": Training}
 
@@ -31,35 +32,40 @@ def bundled_recipes() -> dict[str, str]:
     return {file.name[:-5]: file.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ") for file in files}
 
 
-def read_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
-    """Read a recipe from a TOML file.
+def read_recipe(recipe: str | Path, overrides: Iterable[str] | Mapping[str, Any] = ()) -> Recipe:
+    """Read a recipe from a TOML file, from the package, or from a run folder.
 
     Parameters
     ----------
     recipe : str or Path
-        A file, or the name of a recipe that comes with the package (see `bundled_recipes`).
-    overrides : iterable of str
-        Settings that replace those of the file, such as ``"training.epochs=2"`` or ``"loss.weighting=0.5"``; what
-        follows the ``=`` is read as TOML, and as plain text if it is not TOML. Nothing after it puts the default back.
+        A TOML file, the name of a bundled recipe (see `bundled_recipes`), or a run folder, which holds the recipe of
+        its run.
+    overrides : iterable of str, or mapping
+        Settings that replace those of the file: strings such as ``"training.epochs=2"``, or a mapping such as
+        ``{"training.epochs": 2}``. The text after ``=`` is parsed as TOML, or taken as plain text if it is not TOML.
+        An empty text, or None in a mapping, restores the default.
 
     Raises
     ------
     ValueError
-        If there is no such recipe, if it is no TOML, or if a setting is unknown or wrong; the message names the file
-        and the setting.
+        If there is no such recipe, if the file is not valid TOML, or if a setting is unknown or invalid. The message
+        names the file and the setting.
 
     Examples
     --------
     >>> recipe = read_recipe("cpu", ["seed=3", "loss.weighting=0.5"])
     >>> recipe.seed, recipe.loss.weighting
     (3, 0.5)
+    >>> read_recipe("cpu", {"seed": 3, "loss.weighting": 0.5}) == recipe
+    True
     """
-    content, given = _content(_path_of(recipe), ()), []
-    for override in overrides:
-        changed(content, override)
-        given.append(override.partition("=")[0].strip())
-    # The place of the data also has an option of its own, and is refused for what the recipe says of its data.
-    return _checked(recipe, content, {"--set": [setting for setting in given if setting != "data.root"]})
+    content = _content(_path_of(recipe), ())
+    pairs = overrides.items() if isinstance(overrides, Mapping) else map(parsed_override, overrides)
+    settings = dict(pairs)
+    for setting, value in settings.items():
+        _replace(content, setting, value)
+    # --data sets data.root too, so an error about it names the recipe.
+    return _checked(recipe, content, {"--set": settings.keys() - {"data.root"}})
 
 
 def recipe_with(
@@ -83,11 +89,7 @@ def recipe_with(
     """
     content = _content(_path_of(recipe), ())
     for setting, value in settings.items():
-        section, last = _place(content, setting, f"{setting}={value}")
-        if value is None:
-            section.pop(last, None)
-        else:
-            section[last] = value
+        _replace(content, setting, value)
     return _checked(recipe, content, places)
 
 
@@ -127,10 +129,14 @@ def _path_of(recipe: str | Path) -> Path:
     path = Path(recipe)
     if path.is_file():
         return path
+    if (path / "recipe.toml").is_file():
+        return path / "recipe.toml"
     bundled = bundled_recipes()
     if str(recipe) in bundled:
         return Path(str(resources.files("dynamic_kd.training") / "recipes" / f"{recipe}.toml"))
-    raise ValueError(f"{recipe}: expected a TOML file or one of the recipes {', '.join(bundled)}, got neither")
+    raise ValueError(
+        f"{recipe}: no such recipe; name a TOML file, a run folder, or one of the recipes {', '.join(bundled)}"
+    )
 
 
 def _content(path: Path, extended_by: tuple[Path, ...]) -> dict[str, Any]:
@@ -159,17 +165,29 @@ def _merged(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
 
 def changed(content: dict[str, Any], override: str) -> None:
     """Put a setting, written as ``section.name=VALUE``, into the content of a file."""
-    key, equals, text = override.partition("=")
-    if not equals or not key.strip():
+    _replace(content, *parsed_override(override))
+
+
+def parsed_override(override: str) -> tuple[str, Any]:
+    """Return a setting and its value, written as ``section.name=VALUE``; None if nothing follows the ``=``."""
+    setting, equals, text = (part.strip() for part in override.partition("="))
+    if not equals or not setting:
         raise ValueError(f"{override}: expected SETTING=VALUE, such as training.epochs=2")
-    section, last = _place(content, key.strip(), override)
-    if not text.strip():
-        section.pop(last, None)
-        return
+    if not text:
+        return setting, None
     try:
-        section[last] = tomllib.loads(f"value = {text}")["value"]
+        return setting, tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        section[last] = text.strip()
+        return setting, text
+
+
+def _replace(content: dict[str, Any], setting: str, value: Any) -> None:
+    """Put a dotted setting into the content of a file; None removes it."""
+    section, last = _place(content, setting, f"{setting}={value}")
+    if value is None:
+        section.pop(last, None)
+    else:
+        section[last] = value
 
 
 def _place(content: dict[str, Any], setting: str, override: str) -> tuple[dict[str, Any], str]:

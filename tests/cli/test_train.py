@@ -123,7 +123,7 @@ def test_from_folders_to_predicted_maps(here, capsys, quick):
     ("words", "message"),
     [
         ([], "expected a RECIPE, got none; dynamic-kd train --list names those that come with the package"),
-        (["gpu"], "gpu: expected a TOML file or one of the recipes cpu,"),
+        (["gpu"], "gpu: no such recipe"),
         (["tiny.toml", "--set", "epochs"], "epochs: expected SETTING=VALUE, such as training.epochs=2"),
         (["tiny.toml", "--set", "training.epoch=2"], "--set: training.epoch: expected a setting, got an unknown one"),
         (["tiny.toml", "--set", "training.epochs=0"], "--set: training.epochs: expected a whole number of at least 1"),

@@ -238,7 +238,7 @@ def test_the_lists_for_choosing_and_reporting_part_the_validation_images():
             r"axis: expected a setting of the grid \(none\), got loss.p",
         ),
         (('recipe = "cpu"', "recipe = 3"), "recipe: expected a name or a file, got 3"),
-        (('recipe = "cpu"', 'recipe = "gpu"'), "gpu: expected a TOML file or one of the recipes"),
+        (('recipe = "cpu"', 'recipe = "gpu"'), "gpu: no such recipe"),
         (("fixed = true", "fixed = 1"), "methods.s = 0.5.fixed: expected True or False, got 1"),
         (("fixed = true", "paper = 1"), "methods.s = 0.5.paper: expected text, got 1"),
         (

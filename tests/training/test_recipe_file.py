@@ -183,7 +183,7 @@ def test_single_settings_are_toml_or_plain_text_or_back_to_the_default():
         ("[data]\nsize = 8", r"data\.size: expected"),
         ("[student]\nbackbone = 'x'", r"student\.backbone: expected one of"),
         ("[data]\ntrain = 'x'", r"data\.train: expected a list"),
-        ('extends = "none"', r"none: expected a TOML file or one of the recipes cpu, .*, got neither"),
+        ('extends = "none"', r"none: no such recipe; name a TOML file, a run folder, or one of the recipes cpu, "),
         ('extends = "mine.toml"', r"mine\.toml: expected recipes that extend each other in a line, got a circle"),
         ('extends = "other.toml"', r"mine\.toml: expected recipes that extend each other in a line, got a circle"),
     ],
@@ -250,7 +250,7 @@ def test_no_recipe_of_this_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "cpu").mkdir()  # a folder is no recipe
     assert read_recipe("cpu").name == "cpu"
-    with pytest.raises(ValueError, match=r"gpu: expected a TOML file or one of the recipes cpu, .*got neither"):
+    with pytest.raises(ValueError, match=r"gpu: no such recipe; name a TOML file, a run folder, or one of "):
         read_recipe("gpu")
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(ValueError, match=r"binary\.toml: expected a recipe in TOML, got"):
@@ -287,3 +287,16 @@ def test_a_weight_is_named_by_where_it_is_imported_from(tmp_path, monkeypatch):
 def test_weights_that_cannot_be_imported(name, got):
     with pytest.raises(ValueError, match=f"--set: loss.weighting: {got}"):
         read_recipe("cpu", [f"loss.weighting={name}"])
+
+
+def test_settings_as_values():
+    changed = read_recipe("cpu", {"training.epochs": 3, "loss.weighting": "none", "teacher.training": None})
+    assert changed == read_recipe("cpu", ["training.epochs=3", "loss.weighting=none", "teacher.training="])
+    with pytest.raises(ValueError, match=r"^--set: training\.epochs: "):
+        read_recipe("cpu", {"training.epochs": 0})
+
+
+def test_the_recipe_of_a_run_folder(tmp_path):
+    recipe = read_recipe("cpu", {"seed": 5})
+    (tmp_path / "recipe.toml").write_text(recipe_toml(recipe), encoding="utf-8")
+    assert read_recipe(tmp_path) == recipe
