@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from dynamic_kd._tables import rounded
 from dynamic_kd.metrics import MetricReport
-from dynamic_kd.metrics._tables import rounded
 
 
 def print_report(name: str, report: MetricReport) -> None:

@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dynamic_kd._tables import rounded
 from dynamic_kd.cli._progress import bars
-from dynamic_kd.metrics._tables import rounded
 
 if TYPE_CHECKING:
     from dynamic_kd.training import DemoResult, DemoSettings

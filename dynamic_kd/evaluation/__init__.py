@@ -1,5 +1,7 @@
 """Evaluation of maps in folders: one folder's scores, or many methods on many data sets side by side."""
 
+from dynamic_kd._tables import Column as Column
+from dynamic_kd._tables import Table as Table
 from dynamic_kd.evaluation._compare import Comparison as Comparison
 from dynamic_kd.evaluation._compare import DataSetResult as DataSetResult
 from dynamic_kd.evaluation._compare import compare as compare

@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from dynamic_kd._extras import require
+from dynamic_kd._tables import rounded
 from dynamic_kd.data import images_by_stem, read_gray, read_rgb
 from dynamic_kd.evaluation._compare import Comparison, DataSetResult
 from dynamic_kd.evaluation._compare_settings import grid_request
 from dynamic_kd.evaluation._ranks import lower_is_better
-from dynamic_kd.metrics._tables import rounded
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

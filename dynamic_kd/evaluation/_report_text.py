@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+from dynamic_kd._tables import latex_text, rounded
 from dynamic_kd._version import __version__
 from dynamic_kd.evaluation._bootstrap import LEVEL
 from dynamic_kd.evaluation._compare import Comparison, DataSetResult
@@ -12,7 +13,6 @@ from dynamic_kd.evaluation._paired_tests import FEW, PairedTest
 from dynamic_kd.evaluation._paper import paper_numbers
 from dynamic_kd.evaluation._ranks import is_constant, unranked
 from dynamic_kd.evaluation._score_tables import BEST, INCOMPLETE, SECOND, Cell, ScoreTable, score_tables
-from dynamic_kd.metrics._tables import _LATEX_ESCAPES, rounded
 
 # More tests than a reader takes in stay in their own file.
 _TESTS_SHOWN = 60
@@ -170,15 +170,14 @@ def latex(comparison: Comparison) -> str:
             lines.append(" & ".join([_escaped(row.label), *cells]) + r" \\")
         blocks.append("\n".join(lines))
     titles = max((table.header for table in tables), key=len)
-    arrows = {"↓": r"$\downarrow$", "↑": r"$\uparrow$"}
-    header = [_escaped(title).replace("↓", arrows["↓"]).replace("↑", arrows["↑"]) for title in titles]
+    header = [_escaped(title) for title in titles]
     body = "\n\\midrule\n".join([" & ".join(header) + r" \\", *blocks])
     comments = "".join(f"% {sentence}\n" for sentence in methods_used(comparison))
     return f"{comments}\\begin{{tabular}}{{l{'r' * len(scores)}}}\n\\toprule\n{body}\n\\bottomrule\n\\end{{tabular}}\n"
 
 
 def _escaped(text: str) -> str:
-    return text.translate(_LATEX_ESCAPES).replace(f" {INCOMPLETE}", r"$^\dagger$")
+    return latex_text(text)
 
 
 def as_json(comparison: Comparison) -> str:

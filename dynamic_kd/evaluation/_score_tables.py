@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from dynamic_kd._tables import rounded
 from dynamic_kd.evaluation._compare import Comparison, DataSetResult
 from dynamic_kd.evaluation._notes import image_notes
 from dynamic_kd.evaluation._paper import paper_numbers
 from dynamic_kd.evaluation._ranks import incomplete, is_constant, lower_is_better
-from dynamic_kd.metrics._tables import rounded
 
 BEST, SECOND, PLAIN = "best", "second", ""
 # Behind the name of a method that takes part in neither marks nor ranks.

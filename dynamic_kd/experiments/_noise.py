@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dynamic_kd._extras import require
+from dynamic_kd._tables import rounded
 from dynamic_kd.experiments._experiment import described
 from dynamic_kd.metrics._plots import COLOURS, DASHES
-from dynamic_kd.metrics._tables import rounded
 from dynamic_kd.training._insight import NOISE, noise_limit
 from dynamic_kd.training._noise_sources import read_noise_report
 

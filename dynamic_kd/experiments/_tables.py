@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from dynamic_kd._tables import latex_text, rounded
 from dynamic_kd.evaluation._sheets import Sheet, Value
 from dynamic_kd.experiments._bootstrap import Difference
 from dynamic_kd.experiments._experiment import Experiment, Point, described, short
@@ -14,7 +15,6 @@ from dynamic_kd.experiments._paper import PAPER_TABLES, SCORES, paper_row
 from dynamic_kd.experiments._results import Results
 from dynamic_kd.experiments._rows import Row, Spread
 from dynamic_kd.experiments._sentences import sentences
-from dynamic_kd.metrics._tables import _LATEX_ESCAPES, rounded
 
 Lines = list[list[str]]
 
@@ -196,4 +196,4 @@ def _tabular(lines: Lines) -> str:
 
 
 def _escaped(text: str) -> str:
-    return text.translate(_LATEX_ESCAPES)
+    return latex_text(text)

@@ -89,7 +89,7 @@ def test_csv_keeps_every_digit(report):
 
 
 def test_papers_print_three_decimals_without_the_zero():
-    from dynamic_kd.metrics._tables import rounded
+    from dynamic_kd._tables import rounded
 
     assert [rounded(value) for value in (0.0, 0.8317, 0.9996, 1.0, 0.0004)] == [
         ".000",

@@ -27,11 +27,13 @@ CALLED = {"__call__", "__getitem__", "__init__", "__iter__", "__len__"}
 
 
 def public_names(package: griffe.Module) -> list[str]:
-    """Names listed in ``__all__``, else those imported from modules of the package's own folder."""
+    """Names listed in ``__all__``, else those imported from the package's own modules and from the tables' module."""
     if package.exports is not None:
         return sorted(str(name) for name in package.exports)
     own = {name: each for name, each in package.members.items() if each.is_alias and not name.startswith("_")}
-    return sorted(name for name, each in own.items() if each.target_path.startswith(f"{package.path}."))
+    return sorted(
+        name for name, each in own.items() if each.target_path.startswith((f"{package.path}.", "dynamic_kd._tables."))
+    )
 
 
 def described(path: str, each: griffe.Object | griffe.Alias) -> Iterator[str]:
