@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from dynamic_kd import __version__
-from dynamic_kd.cli import compare, data, demo, evaluate, experiment, export, info, inspect, predict, train
+from dynamic_kd.cli import compare, data, demo, evaluate, export, info, inspect, predict, train
 from dynamic_kd.cli._parser import Parser
 
 _DESCRIPTION = """\
@@ -52,7 +52,6 @@ def parser() -> argparse.ArgumentParser:
     data.add_parser(commands)
     demo.add_parser(commands)
     train.add_parser(commands)
-    experiment.add_parser(commands)
     inspect.add_parser(commands)
     predict.add_parser(commands)
     export.add_parser(commands)

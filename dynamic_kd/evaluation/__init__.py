@@ -12,4 +12,5 @@ from dynamic_kd.evaluation._compare_settings import CompareSettings as CompareSe
 from dynamic_kd.evaluation._folders import evaluate_folders as evaluate_folders
 from dynamic_kd.evaluation._paired_tests import PairedTest as PairedTest
 from dynamic_kd.evaluation._ranks import Rank as Rank
+from dynamic_kd.evaluation._size_figure import score_against_size as score_against_size
 from dynamic_kd.evaluation._write_comparison import write_comparison as write_comparison

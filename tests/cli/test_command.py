@@ -12,7 +12,7 @@ from dynamic_kd import cli
 from dynamic_kd.cli import main, parser
 from dynamic_kd.cli._outputs import PICTURES, check_output
 
-COMMANDS = ("evaluate", "compare", "data check", "demo", "train", "experiment", "inspect", "predict", "export", "info")
+COMMANDS = ("evaluate", "compare", "data check", "demo", "train", "inspect", "predict", "export", "info")
 
 
 def failing(error):

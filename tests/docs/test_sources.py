@@ -20,7 +20,6 @@ PACKAGES = {
     "data": "data",
     "models": "models",
     "training": "training",
-    "experiments": "experiments",
 }
 BUILT = ("_build", "generated", "gallery")  # by Sphinx
 # Other names of classes that the page lists.
@@ -42,9 +41,9 @@ def public(package):
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_the_reference_has_every_public_name_once(package):
-    if package in ("torch", "models", "training", "experiments"):
+    if package in ("torch", "models", "training"):
         pytest.importorskip("torch")
-    if package in ("training", "experiments"):
+    if package == "training":
         pytest.importorskip("accelerate")
     names = listed(PACKAGES[package])
     assert sorted(names) == sorted(public(package))

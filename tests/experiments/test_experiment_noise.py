@@ -8,8 +8,8 @@ import pytest
 pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("matplotlib", reason="matplotlib is not installed")
 
-from dynamic_kd.experiments._noise import CLEAN_SHARES, noise_facts, noise_lines, roc_sheet
-from dynamic_kd.experiments._rows import Row, RunResult
+from benchmarks.experiments._noise import CLEAN_SHARES, noise_facts, noise_lines, roc_sheet
+from benchmarks.experiments._rows import Row, RunResult
 from dynamic_kd.training import read_recipe
 
 FOUND = {"samples": 8, "flagged": 4, "spoilt": 2, "precision": 0.5, "recall": 1.0, "auc": 0.75}

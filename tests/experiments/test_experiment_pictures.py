@@ -8,8 +8,8 @@ for package in ("matplotlib", "safetensors", "tomli_w"):
     pytest.importorskip(package, reason=f"{package} is not installed")
 cv2 = pytest.importorskip("cv2", reason="OpenCV is not installed")
 
+from benchmarks.experiments import visual_comparison  # noqa: E402
 from dynamic_kd.data import synthetic_rgbd  # noqa: E402
-from dynamic_kd.experiments import visual_comparison  # noqa: E402
 from dynamic_kd.models import FPNStudent, load_model, save_model  # noqa: E402
 from dynamic_kd.training import read_recipe, saliency  # noqa: E402
 from dynamic_kd.training._recipe_file import recipe_toml  # noqa: E402

@@ -2,14 +2,18 @@
 
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("tomli_w", reason="tomli_w is not installed")
 
-from dynamic_kd.experiments import bundled_experiments, plan_experiment, read_experiment
+from benchmarks import experiments
+from benchmarks.experiments import bundled_experiments, plan_experiment, read_experiment
 from dynamic_kd.training import read_recipe, recipe_toml
+
+RECIPES = Path(experiments.__file__).parent / "recipes"
 
 TINY = """\
 # Is it worth it.
@@ -204,7 +208,7 @@ def test_the_packages_experiments_can_be_planned(name, tmp_path):
     assert len(plan.cells) == len(experiment.points()) * len(experiment.methods) * len(experiment.seeds)
     known = {run.name for run in plan.runs}
     assert all(run.needs is None or run.needs in known for run in plan.runs)
-    assert len(experiment.seeds) >= 3 or name in ("smoke", "ecssd-clipped")  # where rates are chosen
+    assert len(experiment.seeds) >= 3 or name == "smoke"
     assert any(method.fixed for method in experiment.methods)
 
 
@@ -214,13 +218,13 @@ def test_the_lists_for_choosing_and_reporting_part_the_validation_images():
         with open(part["list"], encoding="utf-8") as file:
             return [line.strip() for line in file if line.strip() and not line.startswith("#")]
 
-    both, data = read_recipe("ecssd").data, read_recipe("ecssd-report").data
+    both, data = read_recipe("ecssd").data, read_recipe(RECIPES / "ecssd-short.toml").data
     choose, report = names(data.validation), names(data.report)
     assert all(int(name) % 10 == 0 for name in choose)
     assert (len(choose), len(report)) == (100, 100)
     assert sorted(choose + report) == sorted(names(both.validation))
     assert data.train == both.train
-    assert read_recipe("ecssd-teacher-report").data == data
+    assert read_recipe(RECIPES / "ecssd-teacher-short.toml").data == data
 
 
 @pytest.mark.parametrize(
@@ -347,6 +351,6 @@ def test_names_that_would_lead_out_of_the_folder(planned):
 
 def test_no_such_experiment():
     with pytest.raises(
-        ValueError, match=r"none: expected a TOML file or one of the experiments ecssd-candidates, .*, got neith"
+        ValueError, match=r"none: expected a TOML file or one of the experiments ecssd-final, .*, got neith"
     ):
         read_experiment("none")

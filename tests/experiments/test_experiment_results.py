@@ -14,8 +14,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 for package in ("accelerate", "matplotlib", "safetensors", "tensorboard", "tomli_w"):
     pytest.importorskip(package, reason=f"{package} is not installed")
 
-from dynamic_kd.evaluation._bootstrap import Sample, resampled_scores  # noqa: E402
-from dynamic_kd.experiments import (  # noqa: E402
+from benchmarks.experiments import (  # noqa: E402
     Results,
     _bootstrap,
     differences,
@@ -23,16 +22,16 @@ from dynamic_kd.experiments import (  # noqa: E402
     plan_experiment,
     read_experiment,
     read_results,
-    score_against_size,
     score_over_axis,
     visual_comparison,
     write_results,
 )
-from dynamic_kd.experiments._bootstrap import _of_drawn_seeds, resampled_runs  # noqa: E402
-from dynamic_kd.experiments._paper import PAPER_TABLES, paper_row  # noqa: E402
-from dynamic_kd.experiments._results import _best, _chosen, _references, _with_differences  # noqa: E402
-from dynamic_kd.experiments._rows import Row, RunResult, Spread, grid_rows  # noqa: E402
-from dynamic_kd.experiments._tables import markdown  # noqa: E402
+from benchmarks.experiments._bootstrap import _of_drawn_seeds, resampled_runs  # noqa: E402
+from benchmarks.experiments._paper import PAPER_TABLES, paper_row  # noqa: E402
+from benchmarks.experiments._results import _best, _chosen, _references, _with_differences  # noqa: E402
+from benchmarks.experiments._rows import Row, RunResult, Spread, grid_rows  # noqa: E402
+from benchmarks.experiments._tables import markdown  # noqa: E402
+from dynamic_kd.evaluation._bootstrap import Sample, resampled_scores  # noqa: E402
 from dynamic_kd.training import _results, noise_report_from_log, read_records, train  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -562,15 +561,3 @@ def test_points_off_the_axis_are_marks_beside_it(results):
     assert [label.get_text() for label in beside.get_xticklabels()] == ["blurred\n0.3"]
     assert score_over_axis(replace(results, experiment=experiment, rows=rows), "teacher.spoil") is None
     assert score_over_axis(replace(results, experiment=replace(experiment, grids=({},), axis=None), rows=rows)) is None
-
-
-def test_scores_against_sizes_have_the_papers_beside_them():
-    figure = score_against_size({"mine": (10.0, 0.9)}, dataset="NLPR")
-    told = {text.get_text(): tuple(text.xy) for text in figure.axes[0].texts}
-    assert told["mine"] == (10.0, 0.9)
-    assert told["Ours VGG19"] == (78.2, 0.930)
-    assert told["DMRA"] == (238.8, 0.888)
-    with pytest.raises(ValueError, match="dataset: expected one of the paper's Table 1, got 'ECSSD'"):
-        score_against_size({}, dataset="ECSSD")
-    with pytest.raises(ValueError, match="score: expected one of 'maxF'"):
-        score_against_size({}, score="wF")

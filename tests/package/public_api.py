@@ -15,8 +15,6 @@ PACKAGES = (
     "compat.py_sod_metrics",
     "data",
     "evaluation",
-    "experiments",
-    "experiments.weights",
     "losses",
     "metrics",
     "models",

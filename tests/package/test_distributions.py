@@ -52,7 +52,6 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel):
     own = {f"{info}/{name}" for name in ("METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE")}
     assert names == tracked() | own
     assert {"dynamic_kd/py.typed", "dynamic_kd/training/recipes/cpu.toml"} <= names
-    assert "dynamic_kd/experiments/bundled/smoke.toml" in names
     assert wheel.read(f"{info}/licenses/LICENSE") == (ROOT / "LICENSE").read_bytes()
     assert b"dynamic-kd = dynamic_kd.cli:main" in wheel.read(f"{info}/entry_points.txt")
 

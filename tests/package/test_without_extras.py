@@ -26,9 +26,7 @@ def test_losses_and_metrics_work():
     assert {"MAE", "maxF", "wF", "Sm", "maxE"} <= set(metrics.compute())
 
 
-@pytest.mark.parametrize(
-    ("package", "extra"), [("torch", "torch"), ("models", "torch"), ("training", "train"), ("experiments", "train")]
-)
+@pytest.mark.parametrize(("package", "extra"), [("torch", "torch"), ("models", "torch"), ("training", "train")])
 def test_packages_that_need_torch_name_their_extra(package, extra):
     code = f"import dynamic_kd.{package}"
     result = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True)
@@ -48,7 +46,7 @@ def test_reading_images_names_its_extra(tmp_path):
 
 COMMANDS = {
     "compare": (".",), "data": ("check", "."), "demo": (), "evaluate": ("--pred", ".", "--target", "."),
-    "experiment": ("smoke",), "export": ("student.safetensors", "--out", "x.onnx"), "info": (), "inspect": (".",),
+    "export": ("student.safetensors", "--out", "x.onnx"), "info": (), "inspect": (".",),
     "predict": ("student.safetensors", ".", "--out", "maps"), "train": ("cpu",),
 }  # fmt: skip
 
