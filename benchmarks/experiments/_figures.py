@@ -12,9 +12,8 @@ from benchmarks.experiments._experiment import short
 from benchmarks.experiments._results import Results
 from benchmarks.experiments._rows import Row
 from dynamic_kd._extras import require
-from dynamic_kd.evaluation._curve_sheet import curve_sheet
-from dynamic_kd.metrics import MetricReport
-from dynamic_kd.metrics._plots import COLOURS, DASHES
+from dynamic_kd._figures import COLOURS, DASHES
+from dynamic_kd.metrics import MetricReport, plot_curves
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -140,7 +139,7 @@ def f_measure_curves(reports: Mapping[str, Sequence[MetricReport]], title: str =
     title : str
         Names the images.
     """
-    return curve_sheet(title, {name: _mean_report(own) for name, own in reports.items()})
+    return plot_curves({name: _mean_report(own) for name, own in reports.items()}, title=title)
 
 
 def _mean_report(reports: Sequence[MetricReport]) -> MetricReport:

@@ -12,8 +12,8 @@ import numpy as np
 
 from benchmarks.experiments._experiment import described
 from dynamic_kd._extras import require
+from dynamic_kd._figures import COLOURS, DASHES
 from dynamic_kd._tables import rounded
-from dynamic_kd.metrics._plots import COLOURS, DASHES
 from dynamic_kd.training._insight import NOISE, noise_limit
 from dynamic_kd.training._noise_sources import read_noise_report
 

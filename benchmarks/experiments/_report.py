@@ -16,8 +16,8 @@ from benchmarks.experiments._results import Results
 from benchmarks.experiments._rows import Row
 from benchmarks.experiments._tables import latex, markdown, sheet
 from dynamic_kd._extras import require
+from dynamic_kd._figures import write_figure
 from dynamic_kd._files import write_whole
-from dynamic_kd.evaluation._figure_file import write_figure
 from dynamic_kd.evaluation._sheets import csv_text
 from dynamic_kd.training._records_file import read_records
 from dynamic_kd.training._stage import weights_file

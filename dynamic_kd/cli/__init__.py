@@ -11,7 +11,7 @@ from typing import Any
 
 from dynamic_kd import __version__
 from dynamic_kd.cli import compare, data, demo, evaluate, export, info, inspect, predict, train
-from dynamic_kd.cli._parser import Parser
+from dynamic_kd.cli._arguments import Parser
 
 _DESCRIPTION = """\
 Dynamic knowledge distillation with noise elimination for RGB-D salient object

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from rich.box import SIMPLE_HEAD
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dynamic_kd.cli._console import Output
+from dynamic_kd.cli._terminal import terminal
 from dynamic_kd.evaluation import Comparison
 from dynamic_kd.evaluation._report_text import methods_used
 from dynamic_kd.evaluation._score_tables import BEST, INCOMPLETE, SECOND, ScoreTable, score_tables
@@ -19,7 +20,7 @@ _DIGITS, _PADDING = 4, 2
 
 def print_comparison(comparison: Comparison) -> None:
     """Print a table for each data set, what was done to its images, the ranks, and the conventions."""
-    console = Output()
+    console = terminal()
     for table in score_tables(comparison):
         _print_scores(console, table)
         for note in table.notes:
@@ -42,7 +43,7 @@ def print_comparison(comparison: Comparison) -> None:
     console.print(f"{fresh} maps measured, {maps - fresh} found in {comparison.config.cache}")
 
 
-def _print_scores(console: Output, table: ScoreTable) -> None:
+def _print_scores(console: Console, table: ScoreTable) -> None:
     """Print a table, in as many parts as the terminal's width asks for."""
     titles = [title.replace(" ", "") if _signs(console) else title.split()[0] for title in table.header[1:]]
     for part in _parts(titles, console.width - max(_LEAST_NAME, *(min(_NAME, len(row.name)) for row in table.rows))):
@@ -62,12 +63,12 @@ def _print_scores(console: Output, table: ScoreTable) -> None:
         console.print(sheet)
 
 
-def _signs(console: Output) -> bool:
+def _signs(console: Console) -> bool:
     """Whether the terminal can show arrows and daggers; one that cannot would raise at them."""
     return console.encoding.startswith("utf")
 
 
-def _shown(console: Output, text: str) -> str:
+def _shown(console: Console, text: str) -> str:
     return text if _signs(console) else text.replace(INCOMPLETE, "*")
 
 

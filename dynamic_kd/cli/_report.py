@@ -10,10 +10,10 @@ def print_report(name: str, report: MetricReport) -> None:
     """Print the table, then what a reader of the numbers should know of the images."""
     from rich.table import Table
 
-    from dynamic_kd.cli._console import Output
+    from dynamic_kd.cli._terminal import terminal
     from dynamic_kd.evaluation._notes import image_notes
 
-    console = Output()
+    console = terminal()
     widest = max(map(len, report.columns))
     if console.width > sum(max(len(column), 5) + 3 for column in report.columns):
         console.print(f"{name} against {report.settings['target']}")

@@ -6,8 +6,8 @@ import argparse
 import os
 from typing import Any
 
-from dynamic_kd.cli._names import known_names
-from dynamic_kd.cli._progress import one_bar
+from dynamic_kd.cli._arguments import known_names
+from dynamic_kd.cli._terminal import one_bar
 from dynamic_kd.metrics._host_measures import HOST_MEASURES
 from dynamic_kd.metrics._measures import MEASURES
 from dynamic_kd.metrics._sod_metrics import EMPTY_TARGET

@@ -7,8 +7,8 @@ import json
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from dynamic_kd.cli._outputs import PICTURES, check_output, write_text
-from dynamic_kd.cli._progress import one_bar
+from dynamic_kd.cli._arguments import PICTURES, check_output, write_text
+from dynamic_kd.cli._terminal import one_bar
 
 if TYPE_CHECKING:
     from dynamic_kd.data import DataReport
@@ -80,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
     check_output("--contact", arguments.contact, PICTURES)
     check_output("--json", arguments.json)
     if arguments.contact:
-        from dynamic_kd.evaluation._figure_file import write_figure
+        from dynamic_kd._figures import write_figure
 
         write_figure(arguments.contact, contact_sheet(arguments.root, **source))
     with one_bar() as progress:
@@ -104,10 +104,10 @@ def _print(report: DataReport) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    from dynamic_kd.cli._console import Output
+    from dynamic_kd.cli._terminal import terminal
     from dynamic_kd.data._report_words import COLUMNS, closing, heading, rows, sentences
 
-    console = Output()
+    console = terminal()
     for each in report.sets:
         console.print(heading(each), style="bold")
         sheet = Table(*COLUMNS, box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dynamic_kd._tables import rounded
-from dynamic_kd.cli._progress import bars
+from dynamic_kd.cli._terminal import bars
 
 if TYPE_CHECKING:
     from dynamic_kd.training import DemoResult, DemoSettings
@@ -104,7 +104,7 @@ def _print(result: DemoResult, folder: Path) -> None:
     from rich import box
     from rich.table import Table
 
-    from dynamic_kd.cli._console import Output
+    from dynamic_kd.cli._terminal import terminal
     from dynamic_kd.training._demo_folder import FILES, sentences
 
     sheet = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
@@ -115,7 +115,7 @@ def _print(result: DemoResult, folder: Path) -> None:
     for name, report in result.reports.items():
         parts = [result.by_depth[name][depth]["maxF"] for depth in depths]
         sheet.add_row(name, *map(rounded, (*(report[score] for score in _SCORES), *parts)))
-    console = Output()
+    console = terminal()
     console.print(sheet)
     if depths:
         console.print(f"{' and '.join(depths)}: maxF on the samples with such depth")

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from dynamic_kd._extras import require
-from dynamic_kd.cli._names import known_names
-from dynamic_kd.cli._outputs import PICTURES, check_output, write_text
-from dynamic_kd.cli._progress import one_bar
+from dynamic_kd.cli._arguments import PICTURES, check_output, known_names, write_text
 from dynamic_kd.cli._report import print_report
+from dynamic_kd.cli._terminal import one_bar
 from dynamic_kd.metrics import MetricReport, plot_curves, table
 from dynamic_kd.metrics._host_measures import HOST_MEASURES
 from dynamic_kd.metrics._measures import DEFAULT, MEASURES
@@ -78,7 +77,7 @@ def add_parser(commands: Any) -> None:
     files.add_argument("--markdown", metavar="FILE", help="the table for a README")
     files.add_argument("--latex", metavar="FILE", help="the table for a paper (booktabs)")
     files.add_argument("--per-image", metavar="FILE", help="scores of each image as CSV")
-    files.add_argument("--curves", metavar="FILE.png", help="precision-recall and F-measure curves (.png, .pdf, .svg)")
+    files.add_argument("--curves", metavar="FILE.png", help="precision-recall, F and E curves (.png, .pdf, .svg)")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -131,8 +130,8 @@ def _check_files(arguments: argparse.Namespace) -> None:
         check_output(flag, path, PICTURES if option == "curves" else ())
     if arguments.curves:
         require("matplotlib", extra="eval")
-    if arguments.curves and "F" not in arguments.metrics:
-        raise ValueError("--curves: expected F among --metrics, whose curves are drawn; add it")
+    if arguments.curves and not {"F", "E"} & set(arguments.metrics):
+        raise ValueError("--curves: --metrics has neither F nor E, whose curves are drawn; add one")
 
 
 def _write(arguments: argparse.Namespace, name: str, report: MetricReport) -> None:
@@ -141,6 +140,6 @@ def _write(arguments: argparse.Namespace, name: str, report: MetricReport) -> No
         if path is not None:
             write_text(path, text(name, report))
     if arguments.curves:
-        from dynamic_kd.evaluation._figure_file import write_figure
+        from dynamic_kd._figures import write_figure
 
         write_figure(arguments.curves, plot_curves({name: report}))

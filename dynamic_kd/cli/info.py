@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dynamic_kd._extras import require
-from dynamic_kd.cli._outputs import check_output, write_text
-from dynamic_kd.cli._progress import one_bar
+from dynamic_kd.cli._arguments import check_output, write_text
+from dynamic_kd.cli._terminal import one_bar
 
 if TYPE_CHECKING:
     from dynamic_kd.models import FPNStudent, Profile, RFBTeacher
@@ -98,7 +98,7 @@ def _print(profiles: dict[str, Profile]) -> None:
     from rich import box
     from rich.table import Table
 
-    from dynamic_kd.cli._console import Output
+    from dynamic_kd.cli._terminal import terminal
 
     sheet = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
     sheet.add_column("network", overflow="fold")
@@ -108,7 +108,7 @@ def _print(profiles: dict[str, Profile]) -> None:
         speed = "-" if cost.fps is None else f"{cost.fps:.1f}"
         paper = _PAPER_SIZES.get(name, "-")
         sheet.add_row(name, f"{cost.parameters:,}", f"{cost.mebibytes:.1f}", paper, f"{cost.flops / 1e9:.2f}", speed)
-    console = Output()
+    console = terminal()
     console.print(sheet)
     some = next(iter(profiles.values()))
     said = [f"Images of {some.size}x{some.size}; a multiply-add is two operations."]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from dynamic_kd.cli._outputs import PICTURES, check_output
-from dynamic_kd.cli._progress import one_bar
+from dynamic_kd.cli._arguments import PICTURES, check_output
+from dynamic_kd.cli._terminal import one_bar
 
 _DESCRIPTION = """\
 Draw what the distillation saw of its training samples, for runs that are

@@ -6,8 +6,8 @@ import argparse
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from dynamic_kd.cli._progress import one_bar
 from dynamic_kd.cli._report import print_report
+from dynamic_kd.cli._terminal import one_bar
 
 if TYPE_CHECKING:
     from dynamic_kd.training._predict import Prediction

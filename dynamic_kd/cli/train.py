@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dynamic_kd._tables import rounded
-from dynamic_kd.cli._listing import print_listing
-from dynamic_kd.cli._progress import bars
+from dynamic_kd.cli._terminal import bars, print_listing
 
 if TYPE_CHECKING:
     from dynamic_kd.training import Recipe
@@ -195,7 +194,7 @@ def _print(results: dict[str, Any], folder: Path) -> None:
     from rich import box
     from rich.table import Table
 
-    from dynamic_kd.cli._console import Output
+    from dynamic_kd.cli._terminal import terminal
 
     sheet = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
     sheet.add_column("scores on the validation set", no_wrap=True)
@@ -206,7 +205,7 @@ def _print(results: dict[str, Any], folder: Path) -> None:
             if "scores" in facts:
                 cells = (rounded(facts["scores"][score]) for score in _SCORES)
                 sheet.add_row(f"{name}, {which}", str(facts["epoch"]), *cells)
-    console = Output(soft_wrap=True)
+    console = terminal(soft_wrap=True)
     if sheet.row_count:
         console.print(sheet)
     names = [f"{name}-last.safetensors" for name in results["results"]]

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from dynamic_kd._checks import check_choice
 from dynamic_kd._extras import require
+from dynamic_kd._figures import COLOURS
 from dynamic_kd.evaluation._paper import paper_numbers
-from dynamic_kd.metrics._plots import COLOURS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

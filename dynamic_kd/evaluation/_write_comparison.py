@@ -8,14 +8,14 @@ from contextlib import suppress
 from pathlib import Path
 
 from dynamic_kd._extras import require
+from dynamic_kd._figures import figure_bytes
 from dynamic_kd._files import write_whole
 from dynamic_kd.evaluation._compare import Comparison
-from dynamic_kd.evaluation._curve_sheet import curve_sheet
-from dynamic_kd.evaluation._figure_file import figure_bytes
 from dynamic_kd.evaluation._grid import chosen_images, draw_grid
 from dynamic_kd.evaluation._report_text import as_json, latex, markdown
 from dynamic_kd.evaluation._sheets import csv_text, curve_rows, per_image_rows, rank_sheet, score_sheet, tests_sheet
 from dynamic_kd.evaluation._workbook import workbook
+from dynamic_kd.metrics import plot_curves
 
 # What not every run writes, which would lie about this one if it came from another.
 _OF_RUNS = ("ranks.csv", "tests.csv")
@@ -98,8 +98,8 @@ def _contents(comparison: Comparison) -> Iterator[tuple[str, bytes]]:
         yield f"per-image/{name}.csv", csv_text([str(title) for title in next(rows)], rows).encode()
         rows = curve_rows(comparison, name)
         yield f"curves/{name}.csv", csv_text([str(title) for title in next(rows)], rows).encode()
-        figure = curve_sheet(name, result.reports)
-        if figure is not None:
+        if {"f_measure", "e_measure"} & set(next(iter(result.reports.values())).curves):
+            figure = plot_curves(result.reports, title=name)
             yield f"curves/{name}.png", figure_bytes(figure, "png")
     if comparison.config.settings.grid is not None:
         for name, stems in chosen_images(comparison).items():

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dynamic_kd._checks import check_number
 from dynamic_kd._extras import require
+from dynamic_kd._figures import write_figure
 from dynamic_kd._files import write_whole
-from dynamic_kd.evaluation._figure_file import write_figure
 from dynamic_kd.training._figures import contact_sheet
 from dynamic_kd.training._noise_sources import noise_report_from_log, read_noise_report
 from dynamic_kd.training._recipe_file import read_recipe

@@ -9,7 +9,7 @@ import numpy as np
 
 from dynamic_kd._checks import check_number
 from dynamic_kd._extras import require
-from dynamic_kd.metrics._plots import COLOURS
+from dynamic_kd._figures import COLOURS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,7 +10,7 @@ import pytest
 
 from dynamic_kd import cli
 from dynamic_kd.cli import main, parser
-from dynamic_kd.cli._outputs import PICTURES, check_output
+from dynamic_kd.cli._arguments import PICTURES, check_output
 
 COMMANDS = ("evaluate", "compare", "data check", "demo", "train", "inspect", "predict", "export", "info")
 
@@ -152,7 +152,7 @@ def test_a_file_that_cannot_be_written_is_found_out_before_the_work(tmp_path, mo
         check_output("--curves", fine, PICTURES)
     with monkeypatch.context() as patched:
         patched.setattr(os, "access", lambda path, mode: False)
-        with pytest.raises(ValueError, match=r"--json x: expected a place where you may write, got no permission"):
+        with pytest.raises(ValueError, match=r"--json x: no permission to write there"):
             check_output("--json", "x")
     for path, message in (
         ("none/a.png", "--json none/a.png: expected a file in a folder that exists; make none first"),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dynamic_kd.cli import main
-from dynamic_kd.cli._names import known_names
+from dynamic_kd.cli._arguments import known_names
 from dynamic_kd.evaluation._score_method import names_of_scores
 from dynamic_kd.metrics._host_measures import HOST_MEASURES
 from dynamic_kd.metrics._measures import MEASURES
@@ -64,7 +64,7 @@ def test_other_metrics(folders, tmp_path, capsys):
     assert main(["evaluate", *folders, "--metrics", "maxF"]) == 2
     assert "got 'maxF', a score of 'F'; pass that" in capsys.readouterr().err
     assert main(["evaluate", *folders, "--metrics", "MAE", f"--curves={tmp_path / 'curves.png'}"]) == 2
-    assert "--curves: expected F among --metrics" in capsys.readouterr().err
+    assert "--curves: --metrics has neither F nor E" in capsys.readouterr().err
 
 
 def test_metrics_are_known_whatever_their_capitals(folders, tmp_path, capsys):

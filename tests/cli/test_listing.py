@@ -2,7 +2,7 @@
 
 import pytest
 
-from dynamic_kd.cli._listing import print_listing
+from dynamic_kd.cli._terminal import print_listing
 
 DESCRIBED = {"cpu": "A small one.", "paper-vgg16": "Both stages as in the paper, on a GPU."}
 

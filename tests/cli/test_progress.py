@@ -6,8 +6,8 @@ import pytest
 
 pytest.importorskip("rich", reason="rich is not installed")
 
-from dynamic_kd.cli import _progress
-from dynamic_kd.cli._progress import bars, one_bar
+from dynamic_kd.cli import _terminal
+from dynamic_kd.cli._terminal import bars, one_bar
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_a_bar_for_each_step_and_notes_above(watched, capsys):
 
 def test_a_log_gets_a_line_for_each_step_and_each_minute(monkeypatch, capsys):
     now = [0.0]
-    monkeypatch.setattr(_progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(_terminal.time, "monotonic", lambda: now[0])
     with bars() as (progress, note):
         note("long " + "x" * 120)
         for done in range(1, 9):

@@ -15,8 +15,8 @@ import pytest
 from comparison_folders import write_image, write_layout
 from matplotlib.figure import Figure
 
+from dynamic_kd._figures import figure_bytes
 from dynamic_kd.evaluation import compare, read_config, write_comparison
-from dynamic_kd.evaluation._figure_file import figure_bytes
 from dynamic_kd.evaluation._grid import chosen_images, draw_grid
 from dynamic_kd.evaluation._paper import paper_datasets, paper_numbers
 from dynamic_kd.evaluation._report_text import latex, markdown

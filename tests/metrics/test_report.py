@@ -130,24 +130,38 @@ def test_without_matplotlib_the_extra_is_named(report, monkeypatch):
 
 def test_curves_are_drawn_without_pyplot(report, tmp_path):
     pytest.importorskip("matplotlib")
-    figure = plot_curves({"ours": report, "theirs": report})
-    left, right = figure.axes
-    for axes, x, y in ((left, report.curves["recall"], "precision"), (right, np.arange(256.0), "f_measure")):
+    figure = plot_curves({"ours": report, "theirs$": report}, title="DES")
+    curves = [("recall", "precision"), ("threshold", "f_measure"), ("threshold", "e_measure")]
+    for axes, (x, y) in zip(figure.axes, curves, strict=True):
         assert len(axes.lines) == 2
-        np.testing.assert_allclose(axes.lines[0].get_xdata(), x)
+        np.testing.assert_allclose(axes.lines[0].get_xdata(), report.curves[x] * (255 if x == "threshold" else 1))
         np.testing.assert_array_equal(axes.lines[0].get_ydata(), report.curves[y])
-    labels = [text.get_text() for text in right.get_legend().get_texts()]
-    assert labels[0] == f"ours (max {report['maxF']:.3f})"
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels[0] == f"ours (maxF {report['maxF']:.3f}, maxE {report['maxE']:.3f})"
+    assert labels[1].startswith(r"theirs\$ (")
     figure.savefig(tmp_path / "curves.png")
     with pytest.raises(ValueError, match="reports: expected at least one, got none"):
         plot_curves({})
 
 
+def test_only_measured_curves_are_drawn(random_pair):
+    pytest.importorskip("matplotlib")
+    for metrics, panels in ((["F"], 2), (["E"], 1)):
+        accumulator = SODMetrics(metrics)
+        accumulator.update(*random_pair(np.random.default_rng(0), 20, 24))
+        assert len(plot_curves({"ours": accumulator.compute()}).axes) == panels
+    accumulator = SODMetrics(["MAE"])
+    accumulator.update(*random_pair(np.random.default_rng(0), 20, 24))
+    with pytest.raises(ValueError, match="no curves of F or E"):
+        plot_curves({"ours": accumulator.compute()})
+
+
 def test_curves_stay_apart_and_within_their_axes(report):
     pytest.importorskip("matplotlib")
     figure = plot_curves({str(number): report for number in range(30)})
-    for axes, last in zip(figure.axes, (1, 255), strict=True):
-        assert (axes.get_xlim(), axes.get_ylim()) == ((0, last), (0, 1.02))
+    for axes, last in zip(figure.axes, (1, 255, 255), strict=True):
+        assert axes.get_xlim() == (0, last)
+        assert axes.get_ylim()[1] == 1.01
         assert {side: spine.get_visible() for side, spine in axes.spines.items()} == {
             "left": True,
             "bottom": True,
