@@ -14,7 +14,7 @@ from benchmarks.experiments._noise import noise_facts
 from benchmarks.experiments._plan import Cell, Plan, PlannedRun
 from benchmarks.experiments._rows import Row, RunResult, grid_rows
 from dynamic_kd.evaluation._score_method import sample_of
-from dynamic_kd.training._recipe import BEST
+from dynamic_kd.metrics import SCORES
 from dynamic_kd.training._records_file import read_records
 from dynamic_kd.training._results import RESULTS
 from dynamic_kd.training._stage import records_file
@@ -122,7 +122,8 @@ def _best(rows: list[Row], by: str) -> Row:
     Those with fewer seeds than others, as where runs diverged or are not finished, cannot be chosen.
     """
     most = max(len(row.runs) for row in rows)
-    return BEST[by]([row for row in rows if len(row.runs) == most], key=lambda row: row.choosing[by].mean)
+    best = max if SCORES[by].higher_is_better else min
+    return best([row for row in rows if len(row.runs) == most], key=lambda row: row.choosing[by].mean)
 
 
 def _chosen(experiment: Experiment, grid: list[Row]) -> list[Row]:

@@ -7,10 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dynamic_kd.metrics import MetricReport
+from dynamic_kd.metrics import SCORES, MetricReport
 
-# Among the scores that there are; all others grow with quality.
-_LOWER = ("MAE", "BER", "FPR", "HCE")
 # At threshold 0 all is salient, whatever the map: recall and false positive rate are 1, and the balanced error is 0.5,
 # which is the most of any map that is nowhere worse than chance.
 _CONSTANT = ("maxRecall", "maxFPR", "maxBER")
@@ -25,8 +23,8 @@ class Rank(NamedTuple):
 
 
 def lower_is_better(score: str) -> bool:
-    """Whether a score measures error, as MAE does, whatever it is reduced by (minBER, meanBER)."""
-    return score.removesuffix("_per_image").endswith(_LOWER)
+    """Whether a score measures error, as MAE does."""
+    return not SCORES[score].higher_is_better
 
 
 def is_constant(score: str) -> bool:

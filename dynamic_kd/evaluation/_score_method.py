@@ -16,8 +16,9 @@ from dynamic_kd.evaluation._fit import MARKS
 from dynamic_kd.evaluation._measuring import Measured
 from dynamic_kd.evaluation._paired_tests import Paired
 from dynamic_kd.metrics import MetricReport, Records, SODMetrics
-from dynamic_kd.metrics._host_measures import HOST_MEASURES, HostMeasure
-from dynamic_kd.metrics._measures import DEFAULT, MEASURES, Measure, plan_of
+from dynamic_kd.metrics._host_measures import HOST_MEASURES
+from dynamic_kd.metrics._measure import Measure, PixelMeasure
+from dynamic_kd.metrics._measures import DEFAULT, MEASURES, plan_of
 
 # Images scored together.
 _BATCH = 256
@@ -44,7 +45,7 @@ class ScoredMethod(NamedTuple):
     paired: Paired | None
 
 
-def names_of_scores(measures: Iterable[Measure | HostMeasure]) -> tuple[str, ...]:
+def names_of_scores(measures: Iterable[Measure | PixelMeasure]) -> tuple[str, ...]:
     """Return the names of what metrics score, the means of the images' own maxima last."""
     measures = list(measures)
     own = [name for each in measures for name in each.numbers]
@@ -160,7 +161,7 @@ def sample_of(report: MetricReport) -> Sample:
     """Return what the report's scores are made of: means over images, and maxima of mean curves."""
     own = dict(zip(report.columns, report.rows.T, strict=True))
     curves = {}
-    every: list[Measure | HostMeasure] = [*MEASURES.values(), *HOST_MEASURES.values()]
+    every: list[Measure | PixelMeasure] = [*MEASURES.values(), *HOST_MEASURES.values()]
     for measure in every:
         if measure.summarized and measure.numbers[0] in own:
             largest = measure.numbers[0]

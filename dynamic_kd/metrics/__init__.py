@@ -8,6 +8,8 @@ from dynamic_kd.metrics._e_measure import e_measure as e_measure
 from dynamic_kd.metrics._f_measure import f_measure as f_measure
 from dynamic_kd.metrics._human_correction_effort import human_correction_effort as human_correction_effort
 from dynamic_kd.metrics._mean_absolute_error import mean_absolute_error as mean_absolute_error
+from dynamic_kd.metrics._measure import Score as Score
+from dynamic_kd.metrics._measures import SCORES as SCORES
 from dynamic_kd.metrics._multi_scale_iou import multi_scale_iou as multi_scale_iou
 from dynamic_kd.metrics._plots import plot_curves as plot_curves
 from dynamic_kd.metrics._records import Records as Records

@@ -7,9 +7,9 @@ from typing import Any
 from dynamic_kd._array import Array, Namespace
 from dynamic_kd._support import array_support
 from dynamic_kd.metrics._functional import scored
-from dynamic_kd.metrics._rates import RATES, Rate
+from dynamic_kd.metrics._measure import Measure, Score
 from dynamic_kd.metrics._statistics import Statistics
-from dynamic_kd.metrics._statistics._interface import column
+from dynamic_kd.metrics._threshold_measures import RATES, Rate, confusion
 
 
 @array_support(gradient=False, traced=True, gpu="kernels")
@@ -112,20 +112,25 @@ def roc_area(xp: Namespace, *counts: Any) -> Any:
     return _trapezoids(xp, RATES["false_positive_rate"](xp, *counts), RATES["recall"](xp, *counts), end=0)
 
 
-def pr_area(xp: Namespace, hits: Any, alarms: Any, foreground: Any, pixels: Any) -> Any:
+def pr_area(xp: Namespace, tp: Any, fp: Any, fn: Any, tn: Any) -> Any:
     """Area under the precision-recall curve of counts over thresholds on the last axis, as in `RATES`."""
-    precision = RATES["precision"](xp, hits, alarms, foreground, pixels)
-    precision = xp.where(hits + alarms > 0, precision, xp.ones_like(precision))
-    return _trapezoids(xp, RATES["recall"](xp, hits, alarms, foreground, pixels), precision, end=1)
+    precision = RATES["precision"](xp, tp, fp, fn, tn)
+    precision = xp.where(tp + fp > 0, precision, xp.ones_like(precision))
+    return _trapezoids(xp, RATES["recall"](xp, tp, fp, fn, tn), precision, end=1)
 
 
 def _of_curves(area: Rate, statistics: Statistics) -> Array:
-    return area(
-        statistics.xp, *statistics.threshold_counts(), statistics.foreground[:, None], column(statistics.pixels)
-    )
+    return area(statistics.xp, *confusion(statistics, statistics.threshold_counts()))
 
 
 def _trapezoids(xp: Namespace, x: Any, y: Any, *, end: float) -> Any:
     """Integrate y over x, which falls along the last axis, down to the point (0, end)."""
     doubled = xp.sum((x[..., :-1] - x[..., 1:]) * (y[..., :-1] + y[..., 1:]), axis=-1)
     return (doubled + x[..., -1] * (y[..., -1] + end)) / 2
+
+
+MEASURE = Measure(
+    (Score("AUC-ROC", r"\mathrm{AUC}_{ROC}", metric="AUC"), Score("AUC-PR", r"\mathrm{AUC}_{PR}", metric="AUC")),
+    lambda statistics, curves, strict: [roc_auc_values(statistics), pr_auc_values(statistics)],
+    pooled=True,
+)

@@ -15,11 +15,9 @@ from dynamic_kd._checks import check_number
 from dynamic_kd._extras import require
 from dynamic_kd._support import array_support
 from dynamic_kd.metrics._camouflage import camouflage_degree
+from dynamic_kd.metrics._measure import Floats, Mask, Score, single_pixel_value
 from dynamic_kd.metrics._on_host import scored_on_host
 from dynamic_kd.metrics._statistics._interface import EPSILON
-
-Floats = npt.NDArray[np.float64]
-Mask = npt.NDArray[np.bool_]
 
 
 @array_support(gradient=False, traced=False, gpu="copied")
@@ -234,3 +232,8 @@ def _photographs(image: Array, shape: tuple[int, ...]) -> Iterator[npt.NDArray[n
     if photographs.dtype != np.uint8:
         raise TypeError(f"image: expected uint8 (0 to 255), got {photographs.dtype}; scale and round it")
     yield from np.ascontiguousarray(photographs).reshape(-1, *expected[-3:])
+
+
+MEASURE = single_pixel_value(
+    Score("CM", r"C_\beta", metric="CM"), partial(context_value, beta_squared=1.0, alpha=6.0), "cv2"
+)

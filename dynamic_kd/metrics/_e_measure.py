@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from dynamic_kd._array import Array
 from dynamic_kd._checks import check_flag
 from dynamic_kd._support import array_support
 from dynamic_kd.metrics._functional import scored
+from dynamic_kd.metrics._measure import Measure, peaks, threshold_scores
 from dynamic_kd.metrics._reduce import check_reduce, reduced
 from dynamic_kd.metrics._statistics import Counts, Statistics
 from dynamic_kd.metrics._statistics._interface import EPSILON, column
@@ -106,3 +109,16 @@ def _alignment(statistics: Statistics, counts: Counts) -> Array:
 def _enhanced(p: Array, g: Array) -> Array:
     """Enhanced alignment (1 + ξ)² / 4 of a pixel with deviations p and g."""
     return (2 * p * g / (p * p + g * g + EPSILON) + 1) ** 2 / 4
+
+
+def _curves(statistics: Statistics, strict: bool) -> Sequence[Array]:
+    return [e_values(statistics, "curve", strict=strict)]
+
+
+def _numbers(statistics: Statistics, curves: Sequence[Array], strict: bool) -> Sequence[Array]:
+    return [*peaks(statistics.xp, curves[0]), e_values(statistics, "adaptive", strict=strict)]
+
+
+MEASURE = Measure(
+    threshold_scores("E", "E", r"E_\phi", "e_measure", single=("adp",)), _numbers, ("e_measure",), _curves
+)

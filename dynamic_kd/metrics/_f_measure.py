@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
-from dynamic_kd._array import Array
+from dynamic_kd._array import Array, Namespace
 from dynamic_kd._checks import check_number
 from dynamic_kd._support import array_support
 from dynamic_kd.metrics._functional import scored
-from dynamic_kd.metrics._rates import BETA_SQUARED as BETA_SQUARED
-from dynamic_kd.metrics._rates import RATES, f_rate, rate_values
+from dynamic_kd.metrics._measure import Measure, peaks, threshold_scores
 from dynamic_kd.metrics._reduce import check_reduce
-from dynamic_kd.metrics._statistics import Counts, Statistics
-from dynamic_kd.metrics._statistics._interface import column
+from dynamic_kd.metrics._statistics import Statistics
+from dynamic_kd.metrics._threshold_measures import RATES, rate_values
+
+BETA_SQUARED = 0.3
 
 
 @array_support(gradient=False, traced=True, gpu="kernels")
@@ -86,7 +89,25 @@ def f_values(statistics: Statistics, reduce: str, *, beta_squared: float = BETA_
     return rate_values(statistics, partial(f_rate, beta_squared=beta_squared), reduce)
 
 
-def precision_recall(statistics: Statistics, counts: Counts) -> tuple[Array, Array]:
-    """Precision and recall at each threshold; 0 where nothing is predicted, or nothing is salient."""
-    every = (*counts, statistics.foreground[:, None], column(statistics.pixels))
-    return RATES["precision"](statistics.xp, *every), RATES["recall"](statistics.xp, *every)
+def f_rate(xp: Namespace, *counts: Any, beta_squared: float = BETA_SQUARED) -> Any:
+    """F-measure of counts, as in `RATES`; 0 where nothing is hit."""
+    precision, recall = RATES["precision"](xp, *counts), RATES["recall"](xp, *counts)
+    weighted = beta_squared * precision + recall
+    return (1 + beta_squared) * precision * recall / xp.where(weighted > 0, weighted, xp.ones_like(weighted))
+
+
+def _curves(statistics: Statistics, strict: bool) -> Sequence[Array]:
+    return [rate_values(statistics, rate, "curve") for rate in (RATES["precision"], RATES["recall"], f_rate)]
+
+
+def _numbers(statistics: Statistics, curves: Sequence[Array], strict: bool) -> Sequence[Array]:
+    return [*peaks(statistics.xp, curves[2]), f_values(statistics, "adaptive")]
+
+
+MEASURE = Measure(
+    threshold_scores("F", "F", r"F_\beta", "f_measure", single=("adp",)),
+    _numbers,
+    ("precision", "recall", "f_measure"),
+    _curves,
+    pooled=True,
+)

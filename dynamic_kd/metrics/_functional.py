@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TypedDict, Unpack
 
 import numpy as np
 
@@ -12,7 +12,17 @@ from dynamic_kd.metrics._inputs import as_pairs
 from dynamic_kd.metrics._statistics import DeferredStatistics, Statistics, statistics
 
 
-def scored(formula: Callable[[Statistics], Array], pred: Array, target: Array, **settings: Any) -> Array:
+class InputSettings(TypedDict, total=False):
+    """How predictions and targets are read: ``normalize``, ``quantize`` and ``check`` of `mean_absolute_error`."""
+
+    normalize: bool
+    quantize: bool
+    check: str
+
+
+def scored(
+    formula: Callable[[Statistics], Array], pred: Array, target: Array, **settings: Unpack[InputSettings]
+) -> Array:
     """Return a formula's values for each image, without the batch axis if there was none.
 
     On a GPU everything is queued before the values' flags are waited for, unless ``check="off"``.

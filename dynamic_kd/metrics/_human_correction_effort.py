@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ from dynamic_kd._array import Array
 from dynamic_kd._checks import check_number, check_whole
 from dynamic_kd._extras import require
 from dynamic_kd._support import array_support
-from dynamic_kd.metrics._on_host import Floats, Mask, scored_on_host
+from dynamic_kd.metrics._measure import Floats, Mask, Score, single_pixel_value
+from dynamic_kd.metrics._on_host import scored_on_host
 
 # A pixel and its four neighbours.
 CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)
@@ -160,3 +162,12 @@ def _pieces(points: npt.NDArray[np.int32], first: Indices, border: Mask) -> list
     for head, tail in zip(heads[touching], tails[touching], strict=True):
         runs[tail] = np.concatenate([runs[tail], runs[head][::-1]])
     return [run for run, spent in zip(runs, np.isin(np.arange(len(runs)), heads[touching]), strict=True) if not spent]
+
+
+def _value(x: Floats, mask: Mask) -> float:
+    return correction_effort((x > 0.5).view(np.uint8), mask, relax=5, epsilon=2.0)
+
+
+MEASURE = single_pixel_value(
+    Score("HCE", r"\mathrm{HCE}", metric="HCE", higher_is_better=False, range=(0.0, math.inf)), _value, "cv2", "numba"
+)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dynamic_kd._array import Array
 from dynamic_kd._support import array_support
 from dynamic_kd.metrics._functional import scored
+from dynamic_kd.metrics._measure import Score, single_value
 from dynamic_kd.metrics._statistics import Statistics
 
 
@@ -63,3 +64,6 @@ def mean_absolute_error_values(statistics: Statistics) -> Array:
     background, foreground = moments.mean_x[:, 0], 1 - moments.mean_x[:, 1]
     errors = moments.count[:, 0] * background + moments.count[:, 1] * foreground
     return errors / statistics.pixels
+
+
+MEASURE = single_value(Score("MAE", r"\mathrm{MAE}", metric="MAE", higher_is_better=False), mean_absolute_error_values)

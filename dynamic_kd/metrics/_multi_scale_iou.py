@@ -11,7 +11,8 @@ import numpy.typing as npt
 from dynamic_kd._array import Array
 from dynamic_kd._support import array_support
 from dynamic_kd.metrics._edges import THRESHOLDS, edges, hits, touched
-from dynamic_kd.metrics._on_host import Floats, Mask, scored_on_host
+from dynamic_kd.metrics._measure import Floats, Mask, pixel_curve, threshold_scores
+from dynamic_kd.metrics._on_host import scored_on_host
 from dynamic_kd.metrics._reduce import check_reduce
 
 SCALES = 10
@@ -115,3 +116,6 @@ def multi_scale_curve(levels: npt.NDArray[np.uint8], target: Mask) -> Floats:
 def _in_half_precision(count: int) -> float:
     """Return the count and one more, as PySODMetrics adds them up where half precision can hold it."""
     return float(np.float16(np.float16(count) + 1)) if count < HALF_OVERFLOWS else count + 1.0
+
+
+MEASURE = pixel_curve(threshold_scores("MSIoU", "MSIoU", r"\mathrm{MSIoU}", "multi_scale_iou"), multi_scale_value)

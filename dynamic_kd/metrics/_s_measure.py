@@ -6,6 +6,7 @@ from dynamic_kd._array import Array
 from dynamic_kd._checks import check_number
 from dynamic_kd._support import array_support
 from dynamic_kd.metrics._functional import scored
+from dynamic_kd.metrics._measure import Score, single_value
 from dynamic_kd.metrics._statistics import Moments, Statistics
 from dynamic_kd.metrics._statistics._interface import EPSILON
 
@@ -107,3 +108,6 @@ def _ssim(statistics: Statistics, moments: Moments) -> Array:
     denominator = (x * x + g * g) * (moments.squares_x + moments.squares_g) / freedom
     value = numerator / (denominator + EPSILON)
     return xp.where(denominator == 0, xp.ones_like(value), value)
+
+
+MEASURE = single_value(Score("Sm", r"S_\alpha", metric="S"), s_values)

@@ -10,10 +10,14 @@ import numpy as np
 from dynamic_kd._array import Array
 from dynamic_kd._checks import check_choice, check_number
 from dynamic_kd._support import array_support
-from dynamic_kd.metrics._objects import Floats, Mask, ObjectStatistics, object_boxes
+from dynamic_kd.metrics._f_measure import BETA_SQUARED, f_rate
+from dynamic_kd.metrics._measure import Floats, Mask, Score, pixel_curve, single_pixel_value, threshold_scores
+from dynamic_kd.metrics._objects import ObjectStatistics, object_boxes
 from dynamic_kd.metrics._on_host import scored_on_host
-from dynamic_kd.metrics._rates import BETA_SQUARED, RATES, Rate, f_rate, rate_values
 from dynamic_kd.metrics._reduce import check_reduce
+from dynamic_kd.metrics._threshold_measures import RATES, Rate, rate_values
+
+OBJECT_RATES = {**RATES, "f_measure": f_rate}
 
 
 @array_support(gradient=False, traced=False, gpu="copied")
@@ -127,9 +131,9 @@ def size_invariant_rate(
     >>> float(size_invariant_rate(target * 1.0, target, "dice", reduce="max"))
     1.0
     """
-    check_choice("rate", rate, RATES)
+    check_choice("rate", rate, OBJECT_RATES)
     settings = {"normalize": normalize, "quantize": quantize, "check": check}
-    return _mean_over_objects(RATES[rate], pred, target, reduce, **settings)
+    return _mean_over_objects(OBJECT_RATES[rate], pred, target, reduce, **settings)
 
 
 @array_support(gradient=False, traced=False, gpu="copied")
@@ -204,3 +208,13 @@ def _mean_over_objects(rate: Rate, pred: Array, target: Array, reduce: str, **se
         return values if single or reduce == "curve" else getattr(np, reduce)(values)
 
     return scored_on_host(value, pred, target, **settings)
+
+
+def _mean_f(x: Floats, mask: Mask, *, reduce: str) -> Any:
+    return rate_values(ObjectStatistics(x, mask), f_rate, reduce).mean(axis=0)
+
+
+MEASURES = (
+    pixel_curve(threshold_scores("SI-F", "SI-F", r"\mathrm{SI{-}F}_\beta", "size_invariant_f_measure"), _mean_f),
+    single_pixel_value(Score("SI-MAE", r"\mathrm{SI{-}MAE}", metric="SI-MAE", higher_is_better=False), object_error),
+)

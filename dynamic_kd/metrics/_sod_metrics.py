@@ -11,11 +11,11 @@ import numpy as np
 from dynamic_kd._array import Array
 from dynamic_kd._checks import check_choice, check_flag
 from dynamic_kd._version import __version__
+from dynamic_kd.metrics._f_measure import BETA_SQUARED
 from dynamic_kd.metrics._host_measures import host_values
 from dynamic_kd.metrics._inputs import CHECKS
 from dynamic_kd.metrics._measures import DEFAULT, plan_of
 from dynamic_kd.metrics._padding import batches
-from dynamic_kd.metrics._rates import BETA_SQUARED
 from dynamic_kd.metrics._records import Records, check_records, measure_records
 from dynamic_kd.metrics._report import MetricReport
 from dynamic_kd.metrics._scoring import Part, start_scoring

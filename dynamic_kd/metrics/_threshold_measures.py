@@ -1,50 +1,121 @@
-"""Rates of a saliency map cut at a threshold; their formulas are in `_rates`."""
+"""Nine rates of a saliency map cut at a threshold, each declared once: formula, scores and documentation.
+
+A formula takes ``(xp, tp, fp, fn, tn)``: true positives, false positives, false negatives and true negatives. They are
+floating arrays of shapes that broadcast, of one image, of many, or summed over a data set. All are whole numbers, so a
+denominator is 0 or at least 1.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import inspect
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar, Unpack
 
-from dynamic_kd._array import Array
+from dynamic_kd._array import Array, Namespace
 from dynamic_kd._support import array_support
-from dynamic_kd.metrics._functional import scored
-from dynamic_kd.metrics._rates import rate_values
-from dynamic_kd.metrics._reduce import check_reduce
+from dynamic_kd.metrics._functional import InputSettings, scored
+from dynamic_kd.metrics._measure import Measure, Range, Score, peaks, threshold_scores
+from dynamic_kd.metrics._reduce import check_reduce, reduced
+from dynamic_kd.metrics._statistics import Counts, Statistics
+from dynamic_kd.metrics._statistics._interface import CutStatistics, column
+
+Rate = Callable[[Namespace, Any, Any, Any, Any], Any]
+Function = TypeVar("Function", bound=Callable[..., Array])
+
+RATES: dict[str, Rate] = {}
+"""Formulas by the names of their functions."""
+MEASURES: list[Measure] = []
+"""What `SODMetrics` computes of them."""
+
+_PARAMETERS = """Parameters
+----------
+pred, target, normalize, quantize, check
+    As for `mean_absolute_error`.
+reduce
+    Where the map is cut. ``"curve"``: where it is at least the threshold k / 255, k = 0 to 255 ascending. ``"max"``,
+    ``"min"`` or ``"mean"``: the same, reduced over each image's own curve. ``"adaptive"``: where it is at least
+    min(2 · mean(pred), 1). ``"binary"``: where it is above one half.
+
+Returns
+-------
+array
+    Values in [{}, {}]: shape (B, 256) for the curve, else (B,); without the batch axis for a single image.
+
+Raises
+------
+ValueError, TypeError
+    As for `mean_absolute_error`, and for an unknown ``reduce``.
+
+"""
 
 
-@array_support(gradient=False, traced=True, gpu="kernels")
-def precision(
-    pred: Array,
-    target: Array,
-    *,
-    reduce: str = "curve",
-    normalize: bool = True,
-    quantize: bool = False,
-    check: str = "auto",
-) -> Array:
+def confusion(statistics: CutStatistics, counts: Counts) -> tuple[Array, Array, Array, Array]:
+    """True positives, false positives, false negatives and true negatives of cuts, each of shape (B, cuts)."""
+    tp, fp = counts
+    salient = statistics.foreground[:, None]
+    return tp, fp, salient - tp, column(statistics.pixels) - salient - fp
+
+
+def rate_values(statistics: CutStatistics, rate: Rate, reduce: str) -> Array:
+    """A rate from statistics."""
+
+    def value(statistics: CutStatistics, counts: Counts) -> Array:
+        return rate(statistics.xp, *confusion(statistics, counts))
+
+    return reduced(statistics, value, reduce)
+
+
+def _declare(
+    rate: Rate, metric: str, symbol: str, *, higher_is_better: bool = True, bounds: Range = (0.0, 1.0)
+) -> Callable[[Function], Function]:
+    """Declare the rate that a function computes: list it, and complete the function's docstring."""
+
+    def declared(function: Function) -> Function:
+        name = function.__name__
+        RATES[name] = rate
+        suffix = metric[0].upper() + metric[1:]
+        scores = threshold_scores(metric, suffix, symbol, name, higher_is_better=higher_is_better, bounds=bounds)
+        MEASURES.append(_measure(rate, scores, name))
+        text = inspect.cleandoc(function.__doc__ or "")  # python -OO leaves none
+        parameters = _PARAMETERS.format(*(f"{bound:g}" for bound in bounds))
+        function.__doc__ = re.sub(
+            r"(?=^(References|Examples)$)", lambda _: parameters, text, count=1, flags=re.MULTILINE
+        )
+        return array_support(gradient=False, traced=True, gpu="kernels")(function)
+
+    return declared
+
+
+def _measure(rate: Rate, scores: tuple[Score, ...], name: str) -> Measure:
+    def numbers(statistics: Statistics, curves: Sequence[Array], strict: bool) -> Sequence[Array]:
+        single = [rate_values(statistics, rate, reduce) for reduce in ("adaptive", "binary")]
+        return [*peaks(statistics.xp, curves[0]), *single]
+
+    return Measure(scores, numbers, (name,), lambda statistics, strict: [rate_values(statistics, rate, "curve")], True)
+
+
+def _scored(rate: Rate, pred: Array, target: Array, reduce: str, settings: InputSettings) -> Array:
+    check_reduce(reduce)
+    return scored(lambda statistics: rate_values(statistics, rate, reduce), pred, target, **settings)
+
+
+def _share(xp: Namespace, part: Array, whole: Array) -> Array:
+    """Part of a whole number; 0 of nothing."""
+    return part / xp.maximum(whole, xp.ones_like(whole))
+
+
+def _precision(xp: Namespace, tp: Any, fp: Any, fn: Any, tn: Any) -> Any:
+    return _share(xp, tp, tp + fp)
+
+
+@_declare(_precision, "precision", "P")
+def precision(pred: Array, target: Array, *, reduce: str = "curve", **settings: Unpack[InputSettings]) -> Array:
     r"""Share of the pixels predicted salient that are.
 
     .. math:: P = \frac{TP}{TP + FP}
 
     It is 0 where nothing is predicted.
-
-    Parameters
-    ----------
-    pred, target, normalize, quantize, check
-        As for `mean_absolute_error`.
-    reduce
-        Where the map is cut: ``"curve"`` where it is at least the threshold k / 255, k = 0 to 255 ascending;
-        ``"max"``, ``"min"`` or ``"mean"`` over each image's own curve; ``"adaptive"`` where it is at least
-        min(2 · mean(pred), 1); ``"binary"`` where it is above one half.
-
-    Returns
-    -------
-    array
-        Values in [0, 1]: shape (B, 256) for the curve, else (B,); without the batch axis for a single image.
-
-    Raises
-    ------
-    ValueError, TypeError
-        As for `mean_absolute_error`, and for an unknown ``reduce``.
 
     Examples
     --------
@@ -54,26 +125,20 @@ def precision(
     >>> float(precision(pred, target, reduce="binary")), float(precision(pred, target)[0])
     (0.5, 0.5)
     """
-    return _rate("precision", pred, target, reduce, normalize=normalize, quantize=quantize, check=check)
+    return _scored(_precision, pred, target, reduce, settings)
 
 
-@array_support(gradient=False, traced=True, gpu="kernels")
-def recall(
-    pred: Array,
-    target: Array,
-    *,
-    reduce: str = "curve",
-    normalize: bool = True,
-    quantize: bool = False,
-    check: str = "auto",
-) -> Array:
+def _recall(xp: Namespace, tp: Any, fp: Any, fn: Any, tn: Any) -> Any:
+    return _share(xp, tp, tp + fn)
+
+
+@_declare(_recall, "recall", "R")
+def recall(pred: Array, target: Array, *, reduce: str = "curve", **settings: Unpack[InputSettings]) -> Array:
     r"""Share of the salient pixels that are predicted salient (sensitivity, true positive rate).
 
     .. math:: R = \frac{TP}{TP + FN}
 
     It is 0 for an empty target.
-
-    Parameters, values returned and errors are those of `precision`.
 
     Examples
     --------
@@ -83,26 +148,20 @@ def recall(
     >>> round(float(recall(pred, target, reduce="binary")), 4)
     0.6667
     """
-    return _rate("recall", pred, target, reduce, normalize=normalize, quantize=quantize, check=check)
+    return _scored(_recall, pred, target, reduce, settings)
 
 
-@array_support(gradient=False, traced=True, gpu="kernels")
-def specificity(
-    pred: Array,
-    target: Array,
-    *,
-    reduce: str = "curve",
-    normalize: bool = True,
-    quantize: bool = False,
-    check: str = "auto",
-) -> Array:
+def _specificity(xp: Namespace, tp: Any, fp: Any, fn: Any, tn: Any) -> Any:
+    return _share(xp, tn, tn + fp)
+
+
+@_declare(_specificity, "specificity", r"\mathrm{Spec}")
+def specificity(pred: Array, target: Array, *, reduce: str = "curve", **settings: Unpack[InputSettings]) -> Array:
     r"""Share of the background that is not predicted salient (true negative rate).
 
     .. math:: \frac{TN}{TN + FP}
 
     It is 0 for a target without background.
-
-    Parameters, values returned and errors are those of `precision`.
 
     Examples
     --------
@@ -112,26 +171,22 @@ def specificity(
     >>> round(float(specificity(pred, target, reduce="binary")), 4)
     1.0
     """
-    return _rate("specificity", pred, target, reduce, normalize=normalize, quantize=quantize, check=check)
+    return _scored(_specificity, pred, target, reduce, settings)
 
 
-@array_support(gradient=False, traced=True, gpu="kernels")
+def _false_positive_rate(xp: Namespace, tp: Any, fp: Any, fn: Any, tn: Any) -> Any:
+    return _share(xp, fp, fp + tn)
+
+
+@_declare(_false_positive_rate, "FPR", r"\mathrm{FPR}", higher_is_better=False)
 def false_positive_rate(
-    pred: Array,
-    target: Array,
-    *,
-    reduce: str = "curve",
-    normalize: bool = True,
-    quantize: bool = False,
-    check: str = "auto",
+    pred: Array, target: Array, *, reduce: str = "curve", **settings: Unpack[InputSettings]
 ) -> Array:
     r"""Share of the background that is predicted salient (fall-out).
 
     .. math:: \frac{FP}{FP + TN}
 
     Lower is better. It is 0 for a target without background.
-
-    Parameters, values returned and errors are those of `precision`.
 
     Examples
     --------
@@ -141,26 +196,22 @@ def false_positive_rate(
     >>> round(float(false_positive_rate(pred, target, reduce="binary")), 4)
     0.0
     """
-    return _rate("false_positive_rate", pred, target, reduce, normalize=normalize, quantize=quantize, check=check)
+    return _scored(_false_positive_rate, pred, target, reduce, settings)
 
 
-@array_support(gradient=False, traced=True, gpu="kernels")
+def _intersection_over_union(xp: Namespace, tp: Any, fp: Any, fn: Any, tn: Any) -> Any:
+    return _share(xp, tp, tp + fp + fn)
+
+
+@_declare(_intersection_over_union, "IoU", r"\mathrm{IoU}")
 def intersection_over_union(
-    pred: Array,
-    target: Array,
-    *,
-    reduce: str = "curve",
-    normalize: bool = True,
-    quantize: bool = False,
-    check: str = "auto",
+    pred: Array, target: Array, *, reduce: str = "curve", **settings: Unpack[InputSettings]
 ) -> Array:
     r"""Intersection over union of the cut map and its mask (Jaccard index).
 
     .. math:: \frac{TP}{TP + FP + FN}
 
     It is 0 where both are empty, as in PySODMetrics; the paper's IoU of the loss (`soft_iou`) has a rule of its own.
-
-    Parameters, values returned and errors are those of `precision`.
 
     Examples
     --------
@@ -170,26 +221,20 @@ def intersection_over_union(
     >>> round(float(intersection_over_union(pred, target, reduce="binary")), 4)
     0.6667
     """
-    return _rate("intersection_over_union", pred, target, reduce, normalize=normalize, quantize=quantize, check=check)
+    return _scored(_intersection_over_union, pred, target, reduce, settings)
 
 
-@array_support(gradient=False, traced=True, gpu="kernels")
-def dice(
-    pred: Array,
-    target: Array,
-    *,
-    reduce: str = "curve",
-    normalize: bool = True,
-    quantize: bool = False,
-    check: str = "auto",
-) -> Array:
+def _dice(xp: Namespace, tp: Any, fp: Any, fn: Any, tn: Any) -> Any:
+    return _share(xp, 2 * tp, 2 * tp + fp + fn)
+
+
+@_declare(_dice, "Dice", r"\mathrm{Dice}")
+def dice(pred: Array, target: Array, *, reduce: str = "curve", **settings: Unpack[InputSettings]) -> Array:
     r"""Dice coefficient of the cut map and its mask: the F-measure with equal weights.
 
     .. math:: \frac{2 TP}{2 TP + FP + FN}
 
     It is 0 where both are empty.
-
-    Parameters, values returned and errors are those of `precision`.
 
     Examples
     --------
@@ -199,18 +244,16 @@ def dice(
     >>> round(float(dice(pred, target, reduce="binary")), 4)
     0.8
     """
-    return _rate("dice", pred, target, reduce, normalize=normalize, quantize=quantize, check=check)
+    return _scored(_dice, pred, target, reduce, settings)
 
 
-@array_support(gradient=False, traced=True, gpu="kernels")
+def _balanced_error_rate(xp: Namespace, tp: Any, fp: Any, fn: Any, tn: Any) -> Any:
+    return 1 - (_recall(xp, tp, fp, fn, tn) + _specificity(xp, tp, fp, fn, tn)) / 2
+
+
+@_declare(_balanced_error_rate, "BER", r"\mathrm{BER}", higher_is_better=False)
 def balanced_error_rate(
-    pred: Array,
-    target: Array,
-    *,
-    reduce: str = "curve",
-    normalize: bool = True,
-    quantize: bool = False,
-    check: str = "auto",
+    pred: Array, target: Array, *, reduce: str = "curve", **settings: Unpack[InputSettings]
 ) -> Array:
     r"""Balanced error rate: the mean of the error rates on salient pixels and on background.
 
@@ -220,8 +263,6 @@ def balanced_error_rate(
     missed, as in PySODMetrics, so with an empty or a full target the value is at least one half. Some papers print it
     in percent.
 
-    Parameters, values returned and errors are those of `precision`.
-
     Examples
     --------
     >>> import numpy as np
@@ -230,24 +271,18 @@ def balanced_error_rate(
     >>> round(float(balanced_error_rate(pred, target, reduce="binary")), 4)
     0.1667
     """
-    return _rate("balanced_error_rate", pred, target, reduce, normalize=normalize, quantize=quantize, check=check)
+    return _scored(_balanced_error_rate, pred, target, reduce, settings)
 
 
-@array_support(gradient=False, traced=True, gpu="kernels")
-def overall_accuracy(
-    pred: Array,
-    target: Array,
-    *,
-    reduce: str = "curve",
-    normalize: bool = True,
-    quantize: bool = False,
-    check: str = "auto",
-) -> Array:
+def _overall_accuracy(xp: Namespace, tp: Any, fp: Any, fn: Any, tn: Any) -> Any:
+    return (tp + tn) / (tp + fp + fn + tn)
+
+
+@_declare(_overall_accuracy, "OA", r"\mathrm{OA}")
+def overall_accuracy(pred: Array, target: Array, *, reduce: str = "curve", **settings: Unpack[InputSettings]) -> Array:
     r"""Share of all pixels on which the cut map and its mask agree.
 
     .. math:: \frac{TP + TN}{TP + FP + TN + FN}
-
-    Parameters, values returned and errors are those of `precision`.
 
     Examples
     --------
@@ -257,19 +292,16 @@ def overall_accuracy(
     >>> round(float(overall_accuracy(pred, target, reduce="binary")), 4)
     0.75
     """
-    return _rate("overall_accuracy", pred, target, reduce, normalize=normalize, quantize=quantize, check=check)
+    return _scored(_overall_accuracy, pred, target, reduce, settings)
 
 
-@array_support(gradient=False, traced=True, gpu="kernels")
-def kappa(
-    pred: Array,
-    target: Array,
-    *,
-    reduce: str = "curve",
-    normalize: bool = True,
-    quantize: bool = False,
-    check: str = "auto",
-) -> Array:
+def _kappa(xp: Namespace, tp: Any, fp: Any, fn: Any, tn: Any) -> Any:
+    # (accuracy - chance) / (1 - chance) over a common denominator: whole numbers, where nothing cancels.
+    return _share(xp, 2 * (tp * tn - fp * fn), (tp + fp) * (fp + tn) + (tp + fn) * (tn + fn))
+
+
+@_declare(_kappa, "kappa", r"\kappa", bounds=(-1.0, 1.0))
+def kappa(pred: Array, target: Array, *, reduce: str = "curve", **settings: Unpack[InputSettings]) -> Array:
     r"""Cohen's kappa: agreement of the cut map and its mask beyond chance.
 
     .. math:: \kappa = \frac{p_o - p_e}{1 - p_e}, \qquad
@@ -278,8 +310,6 @@ def kappa(
     with the overall accuracy :math:`p_o`. Values are in [-1, 1]: 0 for agreement by chance, below it for less. It is 0
     where map and mask are both empty, or both full. PySODMetrics 1.6.2 has TP in place of the last FP, which is another
     number (by 0.2 and more).
-
-    Parameters, values returned and errors are those of `precision`.
 
     References
     ----------
@@ -293,9 +323,4 @@ def kappa(
     >>> round(float(kappa(pred, target, reduce="binary")), 4)
     0.5
     """
-    return _rate("kappa", pred, target, reduce, normalize=normalize, quantize=quantize, check=check)
-
-
-def _rate(name: str, pred: Array, target: Array, reduce: str, **settings: Any) -> Array:
-    check_reduce(reduce)
-    return scored(lambda statistics: rate_values(statistics, name, reduce), pred, target, **settings)
+    return _scored(_kappa, pred, target, reduce, settings)

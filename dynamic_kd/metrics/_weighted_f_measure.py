@@ -6,6 +6,7 @@ from dynamic_kd._array import Array
 from dynamic_kd._checks import check_number
 from dynamic_kd._support import array_support
 from dynamic_kd.metrics._functional import scored
+from dynamic_kd.metrics._measure import Score, single_value
 from dynamic_kd.metrics._statistics import Statistics
 from dynamic_kd.metrics._statistics._interface import EPSILON
 
@@ -85,3 +86,6 @@ def weighted_f_values(statistics: Statistics, *, beta_squared: float = 1.0) -> A
     precision = hits / (hits + background + EPSILON)
     # An empty target has no hits, hence precision and value 0.
     return (1 + beta_squared) * recall * precision / (recall + beta_squared * precision + EPSILON)
+
+
+MEASURE = single_value(Score("wF", r"F_\beta^w", metric="wF"), weighted_f_values)

@@ -12,7 +12,7 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from dynamic_kd._checks import check_choice
-from dynamic_kd.metrics import MetricReport, SODMetrics
+from dynamic_kd.metrics import SCORES, MetricReport, SODMetrics
 from dynamic_kd.metrics._evaluate import evaluate_now
 from dynamic_kd.metrics._host_measures import HOST_MEASURES
 from dynamic_kd.metrics._measures import DEFAULT, MEASURES
@@ -271,7 +271,7 @@ class SODScore(SODMetric):
     @property
     def higher_is_better(self) -> bool:  # type: ignore[override]
         """Whether a larger score is the better one."""
-        return not self.score.endswith(("MAE", "BER", "FPR"))
+        return SCORES[self.score].higher_is_better
 
     def compute(self) -> torch.Tensor:  # type: ignore[override]
         """Return the score of all images of all processes, a scalar on this metric's device."""

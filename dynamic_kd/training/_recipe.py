@@ -15,9 +15,7 @@ if TYPE_CHECKING:
     from dynamic_kd.losses._weighting import Weighting
 
 PRECISIONS = ("fp32", "bf16", "fp16")
-BEST = {
-    "MAE": min, "maxF": max, "meanF": max, "adpF": max, "wF": max, "Sm": max, "maxE": max, "meanE": max, "adpE": max
-}  # fmt: skip
+BEST = ("MAE", "maxF", "meanF", "adpF", "wF", "Sm", "maxE", "meanE", "adpE")
 
 
 @dataclass(frozen=True, kw_only=True)

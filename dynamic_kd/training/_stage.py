@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from dynamic_kd.metrics import SCORES
 from dynamic_kd.models import save_model
 from dynamic_kd.training._checkpoint import Checkpoints, Place, load_checkpoint, state_of
 from dynamic_kd.training._evaluation import scores
 from dynamic_kd.training._logs import STAGES
 from dynamic_kd.training._loop import fit, sgd
 from dynamic_kd.training._processes import everywhere
-from dynamic_kd.training._recipe import BEST
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -128,7 +128,7 @@ def _report(run: Run, model: nn.Module, epoch: int, epochs: int) -> MetricReport
 
 
 def _is_better(score: float, best: float | None, name: str) -> bool:
-    return best is None or (score != best and BEST[name](score, best) == score)
+    return best is None or (score > best if SCORES[name].higher_is_better else score < best)
 
 
 def _write(run: Run, logs: Logs, place: Place, objective: Objective, epoch: Epoch, report: MetricReport | None) -> None:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dynamic_kd.metrics import f_measure, s_measure
+from dynamic_kd.metrics import SCORES, SODMetrics, f_measure, recall, s_measure
 
 any_image = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -24,15 +24,10 @@ def test_bounds(functions, pair_strategy, data):
 @any_image
 @given(data=st.data())
 def test_recall_falls_with_the_threshold_and_starts_at_one(pair_strategy, data):
-    from dynamic_kd.metrics._f_measure import precision_recall
-    from dynamic_kd.metrics._inputs import as_pairs
-    from dynamic_kd.metrics._statistics import statistics
-
     pred, target = data.draw(pair_strategy())
-    measured = statistics(as_pairs(pred, target))
-    _, recall = precision_recall(measured, measured.threshold_counts())
-    assert np.all(np.diff(recall) <= 0)
-    assert recall[0, 0] == target.any()
+    curve = recall(pred, target)
+    assert np.all(np.diff(curve) <= 0)
+    assert curve[0] == target.any()
 
 
 @any_image
@@ -165,3 +160,21 @@ def test_reductions_are_those_of_the_curve(random_pair):
     curve = f_measure(pred, target)
     assert f_measure(pred, target, reduce="max") == curve.max()
     assert f_measure(pred, target, reduce="mean") == pytest.approx(curve.mean())
+
+
+def test_every_score_of_a_report_is_declared():
+    """With its range, which only E and the multi-scale IoU of half precision exceed, by a little."""
+    generator = np.random.default_rng(0)
+    metrics = SODMetrics(list(dict.fromkeys(score.metric for score in SCORES.values())))
+    for _ in range(4):
+        target = generator.random((24, 31)) < 0.4
+        metrics.update(np.clip(target * 0.5 + generator.random(target.shape) * 0.6, 0, 1), target)
+    report = metrics.compute()
+    assert list(report) == [*report.columns, *(name for name in SCORES if name.endswith("_per_image"))] == list(SCORES)
+    for name, value in report.items():
+        low, high = SCORES[name].range
+        assert low <= value <= high, name
+        assert SCORES[name].name == name
+        assert not SCORES[name].curve or SCORES[name].curve in report.curves
+    lower = {score.metric for score in SCORES.values() if not score.higher_is_better}
+    assert lower == {"MAE", "FPR", "BER", "HCE", "SI-MAE"}

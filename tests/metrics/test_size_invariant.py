@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from dynamic_kd.metrics import size_invariant_f_measure, size_invariant_mean_absolute_error, size_invariant_rate
 from dynamic_kd.metrics._objects import ObjectStatistics, object_boxes
-from dynamic_kd.metrics._rates import RATES, rate_values
+from dynamic_kd.metrics._size_invariant import OBJECT_RATES
 from dynamic_kd.metrics._statistics._cpu import CPUStatistics
+from dynamic_kd.metrics._threshold_measures import rate_values
 
 HANDLERS = {
     "precision": "PrecisionHandler",
@@ -47,7 +48,7 @@ def scene(generator, height, width, objects):
 
 
 def values_of(statistics, name):
-    return {reduce: rate_values(statistics, name, reduce) for reduce in ("curve", "adaptive", "binary")}
+    return {reduce: rate_values(statistics, OBJECT_RATES[name], reduce) for reduce in ("curve", "adaptive", "binary")}
 
 
 @any_image
@@ -61,7 +62,7 @@ def test_rates(backend, pair_strategy, data, factor):
         *(part > 0.5 for part, _ in parts),
         *(part >= metric_reference.adaptive_threshold(part) for part, _ in parts),
     ]
-    for name in RATES:
+    for name in OBJECT_RATES:
         rate = threshold_reference.RATES[name]
         rows = [rate(*threshold_reference.confusion(cut, parts[i % len(parts)][1])) for i, cut in enumerate(cuts)]
         expected = np.reshape(rows, (6, len(parts))).mean(axis=1)
@@ -86,7 +87,7 @@ def test_f_measure_is_the_mean_over_objects_then_reduced():
     pred, target = scene(np.random.default_rng(0), 60, 70, 4)
     x = metric_reference.normalised(pred)
     curve = size_invariant_f_measure(pred, target)
-    objects = rate_values(ObjectStatistics(x, target), "f_measure", "curve")
+    objects = rate_values(ObjectStatistics(x, target), OBJECT_RATES["f_measure"], "curve")
     assert len(objects) == len(reference.boxes(target)) > 1
     np.testing.assert_allclose(curve, objects.mean(axis=0), rtol=1e-15)
     np.testing.assert_array_equal(curve, size_invariant_rate(pred, target, "f_measure"))
@@ -146,9 +147,9 @@ def test_py_sod_metrics_agrees_over_all_objects(peer, pairs):
     foreground = sum(each.foreground.sum() for each in ours)
     pixels = sum(each.pixels * len(each.foreground) for each in ours)
     for name in HANDLERS:
-        curves = np.concatenate([rate_values(each, name, "curve") for each in ours])
+        curves = np.concatenate([rate_values(each, OBJECT_RATES[name], "curve") for each in ours])
         np.testing.assert_allclose(curves.mean(axis=0), theirs[name]["dynamic"][::-1], rtol=0, atol=1e-12)
-        pooled = RATES[name](np, hits, alarms, foreground, pixels)
+        pooled = OBJECT_RATES[name](np, hits, alarms, foreground - hits, pixels - foreground - alarms)
         assert pooled == pytest.approx(theirs[name]["binary"], rel=0, abs=1e-12), name
 
 

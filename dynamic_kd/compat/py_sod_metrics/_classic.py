@@ -12,8 +12,8 @@ from dynamic_kd.compat.py_sod_metrics._measure import Measure, Pair, descending,
 from dynamic_kd.metrics._e_measure import e_values
 from dynamic_kd.metrics._f_measure import f_values
 from dynamic_kd.metrics._mean_absolute_error import mean_absolute_error_values
-from dynamic_kd.metrics._rates import rate_values
 from dynamic_kd.metrics._s_measure import s_values
+from dynamic_kd.metrics._threshold_measures import RATES, rate_values
 from dynamic_kd.metrics._weighted_f_measure import weighted_f_values
 
 Curve = npt.NDArray[np.float64]
@@ -82,8 +82,8 @@ class Fmeasure(Measure):
 
     def _keep(self, pair: Pair) -> None:
         measured = pair.statistics
-        self.precisions.append(descending(rate_values(measured, "precision", "curve")))
-        self.recalls.append(descending(rate_values(measured, "recall", "curve")))
+        self.precisions.append(descending(rate_values(measured, RATES["precision"], "curve")))
+        self.recalls.append(descending(rate_values(measured, RATES["recall"], "curve")))
         self.changeable_fms.append(descending(f_values(measured, "curve", beta_squared=self.beta)))
         self.adaptive_fms.append(f_values(measured, "adaptive", beta_squared=self.beta)[0])
 

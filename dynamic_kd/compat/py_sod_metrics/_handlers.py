@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dynamic_kd._checks import check_flag, check_number
-from dynamic_kd.metrics._rates import RATES, f_rate
+from dynamic_kd.metrics._f_measure import f_rate
+from dynamic_kd.metrics._threshold_measures import RATES
 
 
 class Handler:
@@ -50,8 +51,7 @@ class Handler:
 
     def __call__(self, tp: npt.ArrayLike, fp: npt.ArrayLike, tn: npt.ArrayLike, fn: npt.ArrayLike) -> Any:
         """Return the rate for counts of any shapes that broadcast."""
-        hits, alarms, rejections, misses = (np.asarray(count, np.float64) for count in (tp, fp, tn, fn))
-        return self._value(hits, alarms, hits + misses, hits + alarms + rejections + misses)
+        return self._value(*(np.asarray(count, np.float64) for count in (tp, fp, fn, tn)))
 
     def _value(self, *counts: Any) -> Any:
         return RATES[self._rate](np, *counts)
