@@ -45,7 +45,7 @@ def f_measure(
         ``"curve"`` for all thresholds, ``"max"``, ``"min"`` or ``"mean"`` over each image's own curve, ``"adaptive"``
         for the single threshold min(2 · mean(pred), 1), ``"binary"`` for the pixels above one half.
     beta_squared
-        Weight of precision against recall, above 0; papers use 0.3.
+        Weight of precision against recall, at least 0; papers use 0.3.
 
     Returns
     -------
@@ -76,7 +76,7 @@ def f_measure(
     ((256,), 0.5652, 1.0)
     """
     check_reduce(reduce)
-    check_number("beta_squared", beta_squared, low=0, exclusive_low=True)
+    check_number("beta_squared", beta_squared, low=0)
 
     def formula(statistics: Statistics) -> Array:
         return f_values(statistics, reduce, beta_squared=beta_squared)

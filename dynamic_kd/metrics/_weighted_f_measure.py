@@ -36,7 +36,7 @@ def weighted_f_measure(
     pred, target, normalize, quantize, check
         As for `mean_absolute_error`.
     beta_squared
-        Weight of precision against recall, above 0; papers use 1.
+        Weight of precision against recall, at least 0; papers use 1.
 
     Returns
     -------
@@ -68,7 +68,7 @@ def weighted_f_measure(
     >>> round(float(weighted_f_measure(target.astype(float), target)), 6)
     1.0
     """
-    check_number("beta_squared", beta_squared, low=0, exclusive_low=True)
+    check_number("beta_squared", beta_squared, low=0)
 
     def formula(statistics: Statistics) -> Array:
         return weighted_f_values(statistics, beta_squared=beta_squared)

@@ -15,8 +15,8 @@ from dynamic_kd.compat.py_sod_metrics import (
     MSIoU,
     Smeasure,
     WeightedFmeasure,
-    _measure,
 )
+from dynamic_kd.metrics import _functional
 
 CLASSES = (MAE, Fmeasure, WeightedFmeasure, Smeasure, Emeasure)
 PRED = np.arange(48, dtype=np.uint8).reshape(6, 8) * 5
@@ -40,19 +40,24 @@ def flat(result):
 
 def fresh(make, pred, gt, **settings):
     """Results of a pair without anything remembered."""
-    _measure._memory.last = None
-    measure = make()
-    measure.step(pred, gt, **settings)
-    return flat(measure.get_results())
+
+    def results():
+        measure = make()
+        measure.step(pred, gt, **settings)
+        return flat(measure.get_results())
+
+    with ThreadPoolExecutor(1) as pool:  # pairs are remembered for each thread
+        return pool.submit(results).result()
 
 
 @pytest.fixture
 def measured(monkeypatch):
     """Count how often statistics are computed."""
     calls = []
-    compute = _measure.statistics
-    monkeypatch.setattr(_measure, "statistics", lambda pairs: calls.append(pairs) or compute(pairs))
-    monkeypatch.setattr(_measure._memory, "last", None)
+    compute = _functional.statistics
+    monkeypatch.setattr(_functional, "statistics", lambda pairs: calls.append(pairs) or compute(pairs))
+    MAE().step(PRED.T, GT.T)  # another pair than those of the tests
+    calls.clear()
     return calls
 
 
@@ -93,7 +98,6 @@ def test_what_is_computed_later_is_of_the_kept_copy():
     for pred, gt in ((PRED.copy(), GT.copy()), (PRED / 1.0, GT.copy()), (PRED.copy(), GT > 128)):
         again, mask = pred.copy(), gt.copy()
         expected = [fresh(make, again, mask) for make in CLASSES]
-        _measure._memory.last = None
         MAE().step(pred, gt)
         pred[:], gt[:] = 0, 0
         for make, values in zip(CLASSES, expected, strict=True):

@@ -7,14 +7,8 @@ count as empty; S is finite where a quadrant of the image is empty; E of a singl
 the first `step` are an error instead of NaN.
 """
 
-from dynamic_kd.compat.py_sod_metrics._classic import MAE as MAE
-from dynamic_kd.compat.py_sod_metrics._classic import Emeasure as Emeasure
-from dynamic_kd.compat.py_sod_metrics._classic import Fmeasure as Fmeasure
-from dynamic_kd.compat.py_sod_metrics._classic import Smeasure as Smeasure
-from dynamic_kd.compat.py_sod_metrics._classic import WeightedFmeasure as WeightedFmeasure
-from dynamic_kd.compat.py_sod_metrics._context_measure import CamouflageContextMeasure as CamouflageContextMeasure
-from dynamic_kd.compat.py_sod_metrics._context_measure import ContextMeasure as ContextMeasure
 from dynamic_kd.compat.py_sod_metrics._fmeasure_v2 import FmeasureV2 as FmeasureV2
+from dynamic_kd.compat.py_sod_metrics._fmeasure_v2 import SizeInvarianceFmeasureV2 as SizeInvarianceFmeasureV2
 from dynamic_kd.compat.py_sod_metrics._handlers import BERHandler as BERHandler
 from dynamic_kd.compat.py_sod_metrics._handlers import DICEHandler as DICEHandler
 from dynamic_kd.compat.py_sod_metrics._handlers import FmeasureHandler as FmeasureHandler
@@ -28,7 +22,13 @@ from dynamic_kd.compat.py_sod_metrics._handlers import SensitivityHandler as Sen
 from dynamic_kd.compat.py_sod_metrics._handlers import SpecificityHandler as SpecificityHandler
 from dynamic_kd.compat.py_sod_metrics._handlers import TNRHandler as TNRHandler
 from dynamic_kd.compat.py_sod_metrics._handlers import TPRHandler as TPRHandler
-from dynamic_kd.compat.py_sod_metrics._hce import HumanCorrectionEffortMeasure as HumanCorrectionEffortMeasure
-from dynamic_kd.compat.py_sod_metrics._msiou import MSIoU as MSIoU
-from dynamic_kd.compat.py_sod_metrics._size_invariance import SizeInvarianceFmeasureV2 as SizeInvarianceFmeasureV2
-from dynamic_kd.compat.py_sod_metrics._size_invariance import SizeInvarianceMAE as SizeInvarianceMAE
+from dynamic_kd.compat.py_sod_metrics._scores import MAE as MAE
+from dynamic_kd.compat.py_sod_metrics._scores import CamouflageContextMeasure as CamouflageContextMeasure
+from dynamic_kd.compat.py_sod_metrics._scores import ContextMeasure as ContextMeasure
+from dynamic_kd.compat.py_sod_metrics._scores import Emeasure as Emeasure
+from dynamic_kd.compat.py_sod_metrics._scores import Fmeasure as Fmeasure
+from dynamic_kd.compat.py_sod_metrics._scores import HumanCorrectionEffortMeasure as HumanCorrectionEffortMeasure
+from dynamic_kd.compat.py_sod_metrics._scores import MSIoU as MSIoU
+from dynamic_kd.compat.py_sod_metrics._scores import SizeInvarianceMAE as SizeInvarianceMAE
+from dynamic_kd.compat.py_sod_metrics._scores import Smeasure as Smeasure
+from dynamic_kd.compat.py_sod_metrics._scores import WeightedFmeasure as WeightedFmeasure

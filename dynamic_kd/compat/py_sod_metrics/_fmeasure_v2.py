@@ -1,4 +1,4 @@
-"""Rates of the map cut at thresholds, by handlers."""
+"""Rates of the map cut at thresholds, one for each handler: of the image, or of each of its objects."""
 
 from __future__ import annotations
 
@@ -8,15 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dynamic_kd.compat.py_sod_metrics._inputs import NDArray
-from dynamic_kd.compat.py_sod_metrics._measure import Measure, Pair, check_stepped, mean
-from dynamic_kd.metrics._objects import ObjectStatistics
-from dynamic_kd.metrics._statistics import Counts, Statistics
+from dynamic_kd.compat.py_sod_metrics._pair import Measure, NDArray, Pair, check_stepped, mean
 
-# What `FmeasureV2` asks of a handler, whoever wrote it; calling it with tp, fp, tn and fn gives its value.
+# What `FmeasureV2` needs of any handler; a call with tp, fp, tn and fn gives its value.
 _ATTRIBUTES = ("dynamic_results", "adaptive_results", "binary_results", "sample_based")
 
-CutStatistics = Statistics | ObjectStatistics
 Confusion = dict[str, npt.NDArray[np.int64]]
 
 
@@ -26,8 +22,8 @@ class FmeasureV2(Measure):
     Parameters
     ----------
     metric_handlers
-        Handlers by the names of their results. Your own need the attributes of `FmeasureHandler`, and are called with
-        ``tp``, ``fp``, ``tn`` and ``fn``.
+        Handlers by the names of their results. A custom handler needs the attributes of `FmeasureHandler`, and is
+        called with ``tp``, ``fp``, ``tn`` and ``fn``.
 
     Examples
     --------
@@ -57,7 +53,7 @@ class FmeasureV2(Measure):
         super().step(pred, gt, normalize)
 
     def _keep(self, pair: Pair) -> None:
-        cuts = self._cuts(pair)
+        cuts = _Cuts(self._statistics(pair))
         for handler in self._metric_handlers.values():
             if handler.dynamic_results is not None:
                 self._keep_curves(handler, [handler(**confusion) for confusion in cuts.dynamic])
@@ -66,8 +62,8 @@ class FmeasureV2(Measure):
             if handler.binary_results is not None:
                 _keep_binary(handler, cuts.binary)
 
-    def _cuts(self, pair: Pair) -> Cuts:
-        return Cuts(pair.statistics)
+    def _statistics(self, pair: Pair) -> Any:
+        return pair.measured.statistics
 
     def _keep_curves(self, handler: Any, curves: list[Any]) -> None:
         handler.dynamic_results.extend(curves)
@@ -90,29 +86,73 @@ class FmeasureV2(Measure):
         return mean(handler.dynamic_results)
 
 
-class Cuts:
-    """Confusion counts of the images of a batch (or of an image's objects), one dictionary ``tp, fp, tn, fn`` each."""
+class SizeInvarianceFmeasureV2(FmeasureV2):
+    """`FmeasureV2` of each object in its own box, averaged over the objects of a pair.
 
-    def __init__(self, statistics: CutStatistics) -> None:
+    Handlers with ``sample_based=False`` average the curves over all objects of the data set, and sum the binary counts
+    over them.
+
+    Parameters
+    ----------
+    metric_handlers
+        As for `FmeasureV2`; ``dynamic_results`` of a handler with ``sample_based=True`` are arrays of shape (T, 256)
+        for the T objects of each pair.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from dynamic_kd.compat.py_sod_metrics import RecallHandler, SizeInvarianceFmeasureV2
+    >>> measure = SizeInvarianceFmeasureV2({"recall": RecallHandler(True, False, with_binary=True)})
+    >>> gt = np.zeros((32, 32), np.uint8)
+    >>> gt[:8, :8], gt[12:, 12:] = 255, 255
+    >>> measure.step(pred=np.where(np.arange(32) < 12, gt, 0).astype(np.uint8), gt=gt)  # only the small one is found
+    >>> results = measure.get_results()["recall"]
+    >>> results["dynamic"][0].shape, float(results["binary"])
+    ((2, 256), 0.5)
+    """
+
+    def _statistics(self, pair: Pair) -> Any:
+        return pair.measured.objects[0]
+
+    def _keep_curves(self, handler: Any, curves: list[Any]) -> None:
+        if handler.sample_based:
+            handler.dynamic_results.append(np.array(curves, np.float64))
+        else:
+            super()._keep_curves(handler, curves)
+
+    def get_results(self) -> dict[str, dict[str, Any]]:
+        """Return the same as `FmeasureV2`, but ``"dynamic"`` a list of arrays (T, 256) where curves are per sample."""
+        return super().get_results()
+
+    def _dynamic_result(self, handler: Any) -> Any:
+        if not handler.sample_based:
+            return super()._dynamic_result(handler)
+        check_stepped(handler.dynamic_results)
+        return handler.dynamic_results
+
+
+class _Cuts:
+    """Confusion counts of one image, or of each of its objects: a list of dictionaries ``tp, fp, tn, fn``."""
+
+    def __init__(self, statistics: Any) -> None:
         self._statistics = statistics
 
     @cached_property
     def dynamic(self) -> list[Confusion]:
         """At the thresholds from 255 / 255 down to 0 / 255, shape (256,)."""
-        hits, alarms = self._statistics.threshold_counts()
-        return self._confusions(Counts(hits[:, ::-1], alarms[:, ::-1]))
+        return self._confusions(*(counts[:, ::-1] for counts in self._statistics.threshold_counts()))
 
     @cached_property
     def adaptive(self) -> list[Confusion]:
         """At twice the mean."""
-        return self._confusions(self._statistics.adaptive_counts())
+        return self._confusions(*self._statistics.adaptive_counts())
 
     @cached_property
     def binary(self) -> list[Confusion]:
         """Above one half."""
-        return self._confusions(self._statistics.binary_counts())
+        return self._confusions(*self._statistics.binary_counts())
 
-    def _confusions(self, counts: Counts) -> list[Confusion]:
+    def _confusions(self, *counts: Any) -> list[Confusion]:
         salient = self._statistics.foreground.astype(np.int64)
         background = self._statistics.pixels - salient
         hits, alarms = (each.astype(np.int64) for each in counts)
@@ -123,7 +163,7 @@ class Cuts:
 
 
 def _keep_binary(handler: Any, confusions: list[Confusion]) -> None:
-    """Record the mean value over the images of one pair, or add their counts."""
+    """Record the mean value over the objects of one pair, or add their counts."""
     if handler.sample_based:
         handler.binary_results.append(mean([handler(**confusion) for confusion in confusions]))
         return

@@ -1,4 +1,4 @@
-"""The handlers of `FmeasureV2`: one rate each, and the lists of its values."""
+"""The handlers of `FmeasureV2`: one rate of the cut map each, and the lists of its values."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dynamic_kd._checks import check_flag, check_number
+
+# Private: a handler's formula takes counts, and a public metric takes maps.
 from dynamic_kd.metrics._f_measure import f_rate
 from dynamic_kd.metrics._threshold_measures import RATES
 
@@ -24,14 +26,14 @@ class Handler:
     with_binary
         Record the value of the map cut above one half.
     sample_based
-        Average the binary values of the pairs, or, if False, sum the counts over the data set first.
+        True averages the binary values of the pairs. False sums the counts over the data set first.
 
     Attributes
     ----------
     dynamic_results, adaptive_results
         What was recorded of each pair, or None.
     binary_results
-        Likewise; with ``sample_based=False`` the sums ``{"tp": ..., "fp": ..., "tn": ..., "fn": ...}``.
+        The same; with ``sample_based=False`` the sums ``{"tp": ..., "fp": ..., "tn": ..., "fn": ...}``.
     """
 
     _rate: ClassVar[str]
@@ -67,6 +69,8 @@ class FmeasureHandler(Handler):
     beta
         β², the weight of precision against recall, at least 0.
     """
+
+    _rate = "f_measure"
 
     def __init__(
         self,
@@ -134,7 +138,7 @@ class OverallAccuracyHandler(Handler):
 
 
 class KappaHandler(Handler):
-    """Cohen's kappa: agreement beyond chance."""
+    """Cohen's kappa: agreement beyond chance. PySODMetrics 1.6.2 has another formula."""
 
     _rate = "kappa"
 
