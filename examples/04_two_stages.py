@@ -51,13 +51,11 @@ figure = Figure(figsize=(6.4, 2.8), layout="constrained")
 axes = figure.subplots()
 alphas = [[float(row["teacher_iou"]) for row in rows if row["spoilt"] == kind] for kind in ("0", "1")]
 axes.hist(alphas, bins=20, range=(0, 1), stacked=True, label=["clean depth", "spoilt depth"])
-axes.axvline(recipe.loss.noise_threshold, color="0.3", linestyle="--", label="noise threshold")
+axes.axvline(recipe.loss.threshold, color="0.3", linestyle="--", label="noise threshold")
 axes.set(xlabel="α, the teacher's IoU", ylabel="training samples")
 axes.legend(frameon=False)
 
 # %%
 # What both networks knew of each sample while the student learnt, as in the paper's Figure 7.
 
-scatter = teacher_student_scatter(
-    {"dynamic": read_weights_log(run / "weights.csv")}, threshold=recipe.loss.noise_threshold
-)
+scatter = teacher_student_scatter({"dynamic": read_weights_log(run / "weights.csv")}, threshold=recipe.loss.threshold)

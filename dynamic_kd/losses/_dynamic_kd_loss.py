@@ -11,9 +11,14 @@ from dynamic_kd._support import array_support
 from dynamic_kd.losses._dispatch import fused_loss
 from dynamic_kd.losses._dynamic_kd_terms import DynamicKDTerms, terms_of
 from dynamic_kd.losses._inputs import pixels
-from dynamic_kd.losses._mix import MIXES, Mix
 from dynamic_kd.losses._soft_iou import GRANULARITIES, Granularity
-from dynamic_kd.losses._weighting import NoiseElimination, Weighting, check_weighting
+from dynamic_kd.losses._weighting import (
+    THRESHOLDS,
+    NoiseElimination,
+    Weighting,
+    check_noise_elimination,
+    check_weighting,
+)
 
 REDUCTIONS = ("mean", "sum", "none")
 IMPLEMENTATIONS = ("auto", "eager", "fused")
@@ -24,59 +29,50 @@ IMPLEMENTATIONS = ("auto", "eager", "fused")
 class DynamicKDLoss:
     r"""Dynamic knowledge distillation loss with noise elimination, for saliency maps.
 
-    Each image weighs its teacher by how right the teacher is and how wrong the student still is, and drops a teacher
-    that is not to be trusted (equations 1 to 6):
+    Each image weights its teacher by how right the teacher is and how wrong the student still is. A teacher whose map
+    is unreliable gets a small constant weight instead (equations 1 to 6):
 
     .. math::
         L = \theta \, L_{KL} + (1 - \theta) \, L_{CE}, \qquad
         \theta = \begin{cases} \tanh(\alpha^p \beta^{1-p}) & \alpha > \text{noise threshold} \\
         \varepsilon & \text{otherwise} \end{cases}
 
-    The object is called as ``loss(student_logits, teacher_logits, target, valid=None)``. It works on NumPy (value
-    only), torch, JAX (``jit``, ``grad``, ``vmap``), CuPy and any other Array API library.
+    Call the object as ``loss(student_logits, teacher_logits, target, valid=None)``. It works on NumPy (value only),
+    torch, JAX (``jit``, ``grad``, ``vmap``), CuPy and any other Array API library. The defaults are the paper's.
 
     Parameters
     ----------
     p : float
-        Share of the teacher in the weight, in [0, 1] (equation 3).
+        Exponent of α in the weight, in [0, 1] (equation 3). With 1 the student's error does not count, with 0 only the
+        student's error does. Used by the dynamic weighting alone.
     temperature : float
-        T of the divergence, in [0.001, 1000000]; the soft IoU and the cross-entropy are taken at 1.
-    noise_threshold : float
-        In [0, 1]; a teacher counts only if its soft IoU exceeds it (equation 6).
+        T of the divergence, in [0.001, 1000000]. The soft IoU and the cross-entropy are taken at T = 1.
+    weighting : {"dynamic", "a2dele", "none"}, float or function
+        Where θ comes from: equation 3, ``exp(-70 · the teacher's cross-entropy)``, 0 for every image (cross-entropy
+        alone), a number in [0, 1] for every image, or a function ``(teacher_iou, student_error, teacher_cross_entropy)
+        -> weight`` of arrays (B,), or (B, H, W) at pixel granularity.
+    noise_elimination : {"absolute", "relative"} or None
+        Which teachers are unreliable and get the weight ε (equation 6), under any weighting but ``"none"``: those whose
+        soft IoU α is at most ``noise_threshold``, or at most that share of the student's own soft IoU, 1 - β. The
+        relative rule keeps a teacher that is as bad as the student, on a hard image. None keeps every teacher.
+    noise_threshold : float, optional
+        Threshold in [0, 1] of the noise elimination. None means 0.5 for ``"absolute"`` and 0.75 for ``"relative"``.
+        The property ``threshold`` gives the number in use.
     noise_weight : float
-        Weight ε in [0, 1] of a teacher that does not (equation 6).
-    noise_ratio : float
-        In [0, 1]; with ``noise_elimination="relative"`` a teacher counts only if its soft IoU exceeds so much of the
-        student's own, 1 - β.
-    weighting : str, float or function
-        Where θ comes from, for ablations: ``"dynamic"`` (equations 3 and 6), ``"dynamic_no_threshold"``
-        (equation 3 alone), ``"a2dele"`` (exp(-70 · the teacher's cross-entropy), the adaptive weight of A2dele, here
-        taken per image), ``"none"`` (θ = 0: cross-entropy alone), a number in [0, 1] (the same for every image), or a
-        function ``(teacher_iou, student_error, teacher_cross_entropy) -> weight`` of arrays (B,), or (B, H, W) at
-        pixel granularity.
-    noise_elimination : bool or "relative", optional
-        Whether a teacher at or under the threshold gets the weight ε (equation 6). By default that is so with
-        ``"dynamic"`` alone; True adds it to a number, to ``"a2dele"`` or to a function. ``"relative"`` compares the
-        teacher with the student instead of with a number: where both are bad, the image is hard and the teacher still
-        worth hearing; where the teacher alone is bad, its map is wrong. On bad inputs
-        that the teacher has itself learnt from it may be better than its student, and is then kept.
-    mix : {"convex", "additive", "matched"}
-        How the two losses make one: ``"convex"`` is equation 5, ``"additive"`` is θ L_KL + L_CE, and ``"matched"`` is
-        equation 5 with the divergence scaled, image by image, so that its gradient is as large as the
-        cross-entropy's (mean magnitudes over pixels), whatever the temperature.
+        Weight ε of an unreliable teacher, in [0, 1] (equation 6).
     granularity : {"image", "pixel"}
-        One α, β and θ for each image, as in Algorithm 1, or for each pixel, equations 1 to 3 read literally. The
-        latter distils the foreground only: α is 0 at every background pixel.
+        One α, β and θ for each image, as in Algorithm 1, or for each pixel, equations 1 to 3 read literally. At pixel
+        granularity only the foreground is distilled, because α is 0 at every background pixel.
     temperature_squared : bool
-        Whether the divergence is multiplied by T². This changes its gradient's scale by 25 at T = 5.
+        Whether to multiply the divergence by T². At T = 5 this multiplies its gradient by 25.
     detach_weight : bool
         Whether θ is a constant for the gradient. With False the gradient also flows through β.
     reduction : {"mean", "sum", "none"}
-        Over images. The mean is over the images with at least one valid pixel, and 0 without any.
+        Over images. The mean counts the images with at least one valid pixel, and is 0 if there are none.
     impl : {"auto", "eager", "fused"}
-        How it is computed: ``"fused"`` by two CUDA kernels, which take torch tensors on an NVIDIA GPU and need
-        Triton; ``"eager"`` by plain array operations; ``"auto"`` fused where that is possible
-        (`dynamic_kd.torch.fused_unavailable_reason` says why it is not).
+        ``"fused"`` takes two CUDA kernels, for torch tensors on an NVIDIA GPU with Triton; ``"eager"`` takes array
+        operations; ``"auto"`` takes the kernels where they apply. `dynamic_kd.torch.fused_unavailable_reason` says why
+        they do not.
 
     Raises
     ------
@@ -86,8 +82,8 @@ class DynamicKDLoss:
     Notes
     -----
     The result is float32 for half-precision logits and otherwise has their dtype; sums are taken in float32 or wider.
-    NaN logits are not refused (mixed-precision training meets them, and its gradient scaler looks for them): they
-    propagate, except at invalid pixels.
+    NaN logits propagate instead of raising, because mixed-precision training produces them and its gradient scaler
+    looks for them. NaN at an invalid pixel has no effect.
 
     References
     ----------
@@ -109,12 +105,10 @@ class DynamicKDLoss:
 
     p: float = 0.7
     temperature: float = 5.0
-    noise_threshold: float = 0.5
-    noise_weight: float = 0.01
-    noise_ratio: float = 0.75
     weighting: Weighting = "dynamic"
-    noise_elimination: NoiseElimination = None
-    mix: Mix = "convex"
+    noise_elimination: NoiseElimination = "absolute"
+    noise_threshold: float | None = None
+    noise_weight: float = 0.01
     granularity: Granularity = "image"
     temperature_squared: bool = True
     detach_weight: bool = True
@@ -123,16 +117,23 @@ class DynamicKDLoss:
 
     def __post_init__(self) -> None:
         """Check the settings."""
-        for name in ("p", "noise_threshold", "noise_weight", "noise_ratio"):
-            check_number(name, getattr(self, name), low=0, high=1)
+        check_number("p", self.p, low=0, high=1)
         check_number("temperature", self.temperature, low=1e-3, high=1e6)
-        check_weighting(self.weighting, self.noise_elimination)
-        check_choice("mix", self.mix, MIXES)
+        check_weighting(self.weighting)
+        check_noise_elimination(self.noise_elimination, self.noise_threshold)
+        check_number("noise_weight", self.noise_weight, low=0, high=1)
         check_choice("granularity", self.granularity, GRANULARITIES)
         check_flag("temperature_squared", self.temperature_squared)
         check_flag("detach_weight", self.detach_weight)
         check_choice("reduction", self.reduction, REDUCTIONS)
         check_choice("impl", self.impl, IMPLEMENTATIONS)
+
+    @property
+    def threshold(self) -> float:
+        """Threshold in use: `noise_threshold`, or its default for this noise elimination."""
+        if self.noise_threshold is not None:
+            return self.noise_threshold
+        return THRESHOLDS[self.noise_elimination or "absolute"]
 
     def __call__(
         self,
@@ -229,7 +230,7 @@ def dynamic_kd_terms(
     Returns
     -------
     DynamicKDTerms
-        ``teacher_iou, student_error, weight, reliable, kl, ce, loss``; at image granularity and with the convex mix
+        ``teacher_iou, student_error, weight, reliable, kl, ce, loss``; at image granularity
         ``loss == weight * kl + (1 - weight) * ce``.
 
     Raises

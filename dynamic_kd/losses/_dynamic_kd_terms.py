@@ -6,12 +6,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dynamic_kd._array import Array, Namespace, stop_gradient
 from dynamic_kd.losses._cross_entropy import bernoulli_cross_entropy
-from dynamic_kd.losses._inputs import check_unit_range
-from dynamic_kd.losses._mix import blend, matching_factor, pixel_mean
 from dynamic_kd.losses._soft_iou import disagreement, overlap
 from dynamic_kd.losses._stable import sigmoid
 from dynamic_kd.losses._temperature_kl import bernoulli_kl
-from dynamic_kd.losses._weighting import threshold_of, weight_function
+from dynamic_kd.losses._weighting import is_reliable, needs_teacher_cross_entropy, weight_of
 
 if TYPE_CHECKING:
     from dynamic_kd.losses._dynamic_kd_loss import DynamicKDLoss
@@ -28,13 +26,13 @@ class DynamicKDTerms(NamedTuple):
     weight: Array
     """Weight of the teacher, θ."""
     reliable: Array
-    """Whether α exceeds the noise threshold or, if noise is relative, that share of 1 - β; whatever the weighting."""
+    """Whether α exceeds the noise threshold or, if that is relative, this share of 1 - β; for any weighting."""
     kl: Array
     """Mean divergence from the teacher over the valid pixels, with T² if that is on."""
     ce: Array
     """Mean cross-entropy over the valid pixels."""
     loss: Array
-    """Loss of each image (equation 5, or another mix); 0 without valid pixels."""
+    """Loss of each image (equation 5); 0 without valid pixels."""
 
 
 def terms_of(pixels: Pixels, settings: DynamicKDLoss, xp: Namespace) -> DynamicKDTerms:
@@ -47,30 +45,28 @@ def terms_of(pixels: Pixels, settings: DynamicKDLoss, xp: Namespace) -> DynamicK
     student_error = disagreement(constant(student), target, valid, settings.granularity, xp)
     kl = bernoulli_kl(student, teacher, settings.temperature, settings.temperature_squared, xp)
     ce = bernoulli_cross_entropy(student, target, xp)
-    teacher_ce = bernoulli_cross_entropy(teacher, target, xp)
+    teacher_ce: Array = None
+    if needs_teacher_cross_entropy(settings):
+        teacher_ce = bernoulli_cross_entropy(teacher, target, xp)
+        teacher_ce = pixel_mean(teacher_ce, valid, xp) if by_image else teacher_ce
 
-    strategy = weight_function(settings, xp)
-    weight = strategy(teacher_iou, student_error, pixel_mean(teacher_ce, valid, xp) if by_image else teacher_ce)
-    if getattr(weight, "shape", None) != teacher_iou.shape:
-        raise ValueError(
-            f"weighting: expected the function to return an array of shape {tuple(teacher_iou.shape)}, as its "
-            f"arguments, got {getattr(weight, 'shape', type(weight).__name__)}; return one weight for each"
-        )
-    weight = constant(weight)
-    if callable(settings.weighting):
-        check_unit_range("weighting's values", weight, xp, allow_nan=True)
-
+    reliable = is_reliable(settings, teacher_iou, student_error)
+    weight = constant(weight_of(settings, teacher_iou, student_error, teacher_ce, reliable, xp))
     kl_mean, ce_mean = pixel_mean(kl, valid, xp), pixel_mean(ce, valid, xp)
-    pull, pull_mean = kl, kl_mean
-    if settings.mix == "matched":
-        factor = matching_factor(pixels, settings.temperature, settings.temperature_squared, xp)
-        pull, pull_mean = factor[:, None, None] * kl, factor * kl_mean
     if by_image:
-        loss = blend(settings.mix, weight, pull_mean, ce_mean)
+        loss = weight * kl_mean + (1 - weight) * ce_mean
     else:
-        loss = pixel_mean(blend(settings.mix, weight, pull, ce), valid, xp)
-    reliable = teacher_iou > threshold_of(settings, student_error)
+        loss = pixel_mean(weight * kl + (1 - weight) * ce, valid, xp)
     return DynamicKDTerms(teacher_iou, student_error, weight, reliable, kl_mean, ce_mean, loss)
+
+
+def pixel_mean(values: Array, valid: Array | None, xp: Namespace) -> Array:
+    """Return the mean over each image's valid pixels, (B,); 0 for an image that has none."""
+    if valid is None:
+        return xp.mean(values, axis=(1, 2))
+    zero = xp.zeros_like(values)
+    count = xp.sum(xp.where(valid, xp.ones_like(values), zero), axis=(1, 2))
+    return xp.sum(xp.where(valid, values, zero), axis=(1, 2)) / xp.maximum(count, xp.ones_like(count))
 
 
 def _unchanged(array: Array) -> Array:

@@ -53,6 +53,11 @@ def dynamic_weight(teacher_iou: Array, student_error: Array, *, p: float = 0.7, 
     check_number("p", p, low=0, high=1)
     xp = array_namespace(teacher_iou, student_error) if xp is None else xp
     check_unit_pair(("teacher_iou", teacher_iou), ("student_error", student_error), xp)
+    return tanh_of_powers(teacher_iou, student_error, p, xp)
+
+
+def tanh_of_powers(teacher_iou: Array, student_error: Array, p: float, xp: Namespace) -> Array:
+    """Return equations 3 and 4 for arrays that need no check."""
     return xp.tanh(_power(teacher_iou, p, xp) * _power(student_error, 1 - p, xp))
 
 

@@ -1,85 +1,89 @@
-"""What the setting ``weighting`` may be: the paper's weight and those it is compared with, behind one signature."""
+"""The settings ``weighting`` and ``noise_elimination``: where the teacher's weight θ comes from."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import NoneType
 from typing import TYPE_CHECKING, Literal
-
-import numpy as np
 
 from dynamic_kd._array import Array, Namespace
 from dynamic_kd._checks import check_choice, check_number
-from dynamic_kd.losses._dynamic_weight import dynamic_weight
-from dynamic_kd.losses._eliminate_noise import eliminate_noise
+from dynamic_kd.losses._dynamic_weight import tanh_of_powers
+from dynamic_kd.losses._inputs import check_unit_range
 
 if TYPE_CHECKING:
     from dynamic_kd.losses._dynamic_kd_loss import DynamicKDLoss
 
 WeightFunction = Callable[[Array, Array, Array], Array]
-WeightName = Literal["dynamic", "dynamic_no_threshold", "a2dele", "none"]
-Weighting = WeightName | float | WeightFunction
-NoiseElimination = bool | Literal["relative"] | None
+Weighting = Literal["dynamic", "a2dele", "none"] | float | WeightFunction
+NoiseElimination = Literal["absolute", "relative"] | None
 
-NAMES = ("dynamic", "dynamic_no_threshold", "a2dele", "none")
+WEIGHTINGS = ("dynamic", "a2dele", "none")
+THRESHOLDS = {"absolute": 0.5, "relative": 0.75}
 A2DELE_RATE = 70.0
 
 
-def check_weighting(weighting: Weighting, noise_elimination: NoiseElimination) -> None:
-    """Raise unless the weighting is a known name, a number in [0, 1] or a function, and noise can be eliminated."""
+def check_weighting(weighting: Weighting) -> None:
+    """Raise unless the weighting is a known name, a number in [0, 1] or a function."""
     if isinstance(weighting, str):
-        check_choice("weighting (or a number in [0, 1], or a function)", weighting, NAMES)
+        check_choice("weighting (or a number in [0, 1], or a function)", weighting, WEIGHTINGS)
     elif not callable(weighting):
-        check_number(f"weighting (or a function, or one of {', '.join(map(repr, NAMES))})", weighting, low=0, high=1)
-    if not isinstance(noise_elimination, (bool, np.bool_, NoneType)) and noise_elimination != "relative":
-        raise TypeError(f"noise_elimination: expected True, False, None or 'relative', got {noise_elimination!r}")
-    if noise_elimination and weighting in ("none", "dynamic_no_threshold"):
+        names = ", ".join(map(repr, WEIGHTINGS))
+        check_number(f"weighting (or a function, or one of {names})", weighting, low=0, high=1)
+
+
+def check_noise_elimination(noise_elimination: NoiseElimination, noise_threshold: float | None) -> None:
+    """Raise unless both settings of equation 6 are valid."""
+    if noise_elimination not in (None, *THRESHOLDS):
         raise ValueError(
-            f"noise_elimination: expected False or None with weighting={weighting!r}, which listens to all teachers or "
-            f"to none, got {noise_elimination!r}; take weighting='dynamic' or a number"
+            "noise_elimination: expected 'absolute', 'relative' or None ('none' in a recipe), "
+            f"got {noise_elimination!r}"
         )
+    if noise_threshold is not None:
+        check_number("noise_threshold", noise_threshold, low=0, high=1)
 
 
-def eliminates_noise(settings: DynamicKDLoss) -> bool:
-    """Whether teachers that fail the threshold get the weight ε: by default with the paper's weight alone."""
-    chosen = settings.noise_elimination
-    return settings.weighting == "dynamic" if chosen is None else bool(chosen)
-
-
-def threshold_of(settings: DynamicKDLoss, student_error: Array) -> float | Array:
-    """Return what α has to exceed: a number, or a share of the student's IoU, 1 - β, in the shape of β."""
+def is_reliable(settings: DynamicKDLoss, teacher_iou: Array, student_error: Array) -> Array:
+    """Return whether each teacher passes equation 6: α exceeds a number, or a share of the student's IoU, 1 - β."""
     if settings.noise_elimination == "relative":
-        return settings.noise_ratio * (1 - student_error)
-    return settings.noise_threshold
+        return teacher_iou > settings.threshold * (1 - student_error)
+    return teacher_iou > settings.threshold
 
 
-def weight_function(settings: DynamicKDLoss, xp: Namespace) -> WeightFunction:
-    """Return the function (teacher_iou, student_error, teacher_cross_entropy) -> weight that the settings name."""
-    strategy = _strategy(settings.weighting, settings.p, xp)
-    if not eliminates_noise(settings):
-        return strategy
-
-    def filtered(teacher_iou: Array, student_error: Array, teacher_cross_entropy: Array) -> Array:
-        weight = strategy(teacher_iou, student_error, teacher_cross_entropy)
-        threshold = threshold_of(settings, student_error)
-        return eliminate_noise(weight, teacher_iou, threshold=threshold, noise_weight=settings.noise_weight, xp=xp)
-
-    return filtered
+def needs_teacher_cross_entropy(settings: DynamicKDLoss) -> bool:
+    """Whether the weighting looks at the teacher's cross-entropy."""
+    return settings.weighting == "a2dele" or callable(settings.weighting)
 
 
-def _strategy(weighting: Weighting, p: float, xp: Namespace) -> WeightFunction:
-    """Return the weight before noise is eliminated."""
-
-    def dynamic(teacher_iou: Array, student_error: Array, teacher_cross_entropy: Array) -> Array:
-        return dynamic_weight(teacher_iou, student_error, p=p, xp=xp)
-
-    def a2dele(teacher_iou: Array, student_error: Array, teacher_cross_entropy: Array) -> Array:
-        return xp.exp(-A2DELE_RATE * teacher_cross_entropy)
-
-    def fixed(teacher_iou: Array, student_error: Array, teacher_cross_entropy: Array) -> Array:
-        return xp.full_like(teacher_iou, 0.0 if weighting == "none" else weighting)
-
+def weight_of(
+    settings: DynamicKDLoss,
+    teacher_iou: Array,
+    student_error: Array,
+    teacher_cross_entropy: Array,
+    reliable: Array,
+    xp: Namespace,
+) -> Array:
+    """Return θ, in the shape of α, after noise elimination."""
+    weighting = settings.weighting
     if callable(weighting):
-        return weighting
-    named = {"dynamic": dynamic, "dynamic_no_threshold": dynamic, "a2dele": a2dele}
-    return named.get(str(weighting), fixed)
+        weight = weighting(teacher_iou, student_error, teacher_cross_entropy)
+        _check_function_result(weight, teacher_iou, xp)
+    elif weighting == "none":
+        return xp.zeros_like(teacher_iou)
+    elif weighting == "dynamic":
+        weight = tanh_of_powers(teacher_iou, student_error, settings.p, xp)
+    elif weighting == "a2dele":
+        weight = xp.exp(-A2DELE_RATE * teacher_cross_entropy)
+    else:
+        weight = xp.full_like(teacher_iou, weighting)
+    if settings.noise_elimination is None:
+        return weight
+    return xp.where(reliable, weight, xp.full_like(weight, settings.noise_weight))
+
+
+def _check_function_result(weight: Array, teacher_iou: Array, xp: Namespace) -> None:
+    if getattr(weight, "shape", None) != teacher_iou.shape:
+        raise ValueError(
+            f"weighting: expected the function to return an array of shape {tuple(teacher_iou.shape)}, as its "
+            f"arguments, got {getattr(weight, 'shape', type(weight).__name__)}; return one weight for each"
+        )
+    check_unit_range("weighting's values", weight, xp, allow_nan=True)

@@ -154,7 +154,7 @@ def run_demo(
     with one_thread():
         models = trained(data, recipe, progress, seconds, workers)
         with timed(seconds, "evaluation"):
-            noise = noise_report(models[TEACHER], train, data, recipe.loss.noise_threshold, truth_known=known)
+            noise = noise_report(models[TEACHER], train, data, recipe.loss.threshold, truth_known=known)
             maps = _maps(models, held_out, progress)
             scores = {name: _scores(each, test) for name, each in maps.items()}
     return DemoResult(

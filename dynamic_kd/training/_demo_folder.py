@@ -130,7 +130,7 @@ def _markdown(result: DemoResult) -> str:
 
 
 def _as_json(result: DemoResult) -> dict[str, Any]:
-    settings = asdict(result.settings) | {"recipe": result.settings.recipe.as_dict(), "weighting": dict(STUDENTS)}
+    settings = asdict(result.settings) | {"recipe": result.settings.recipe.as_dict(), "students": STUDENTS}
     return {
         "scores": {name: report.as_dict() for name, report in result.reports.items()},
         "scores_by_depth": {

@@ -7,7 +7,7 @@ import time
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
     from torch import nn
 
-    from dynamic_kd.losses._weighting import Weighting
     from dynamic_kd.training._objective import Objective
     from dynamic_kd.training._recipe import Recipe
     from dynamic_kd.training._tensors import Tensors
@@ -31,18 +30,18 @@ if TYPE_CHECKING:
     Advance = Callable[[int, int], None]
 
 TEACHER = "teacher"
-STUDENTS: dict[str, Weighting] = {
-    "cross-entropy": "none",
-    "fixed weight 0.5": 0.5,
-    "dynamic weight": "dynamic_no_threshold",
-    "dynamic + noise elimination": "dynamic",
+STUDENTS: dict[str, dict[str, Any]] = {
+    "cross-entropy": {"weighting": "none"},
+    "fixed weight 0.5": {"weighting": 0.5, "noise_elimination": None},
+    "dynamic weight": {"weighting": "dynamic", "noise_elimination": None},
+    "dynamic + noise elimination": {"weighting": "dynamic", "noise_elimination": "absolute"},
 }
-"""The students by name, and the weight strategy of each; "none" is trained without the teacher."""
+"""The students by name, and the loss settings of each; weighting "none" is trained without the teacher."""
 
 
 def student_recipe(recipe: Recipe, name: str) -> Recipe:
-    """Return the recipe of a student: its own weighting, which decides on noise elimination by itself."""
-    return replace(recipe, loss=replace(recipe.loss, weighting=STUDENTS[name], noise_elimination=None))
+    """Return the recipe of a student, with its weighting and noise elimination."""
+    return replace(recipe, loss=replace(recipe.loss, **STUDENTS[name]))
 
 
 def trained(
@@ -64,8 +63,8 @@ def trained(
         with timed(seconds, title):
             _train(name, models, data, recipe, accelerator, advance)
 
-    alone = [name for name, weighting in STUDENTS.items() if weighting == "none"]
-    taught = [name for name, weighting in STUDENTS.items() if weighting != "none"]
+    alone = [name for name, loss in STUDENTS.items() if loss["weighting"] == "none"]
+    taught = [name for name in STUDENTS if name not in alone]
     with ThreadPoolExecutor(workers) as pool:
         try:
             teacher, *others = (pool.submit(train, name) for name in (TEACHER, *alone))
@@ -96,7 +95,7 @@ def _train(
 ) -> None:
     stage, training = (1, recipe.teacher_training) if name == TEACHER else (2, recipe.training)
     objective: Objective = CrossEntropy()
-    if STUDENTS.get(name, "none") != "none":
+    if name != TEACHER and STUDENTS[name]["weighting"] != "none":
         objective = Distillation(student_recipe(recipe, name).loss, from_network(models[TEACHER]))
     for _ in fit(
         models[name],

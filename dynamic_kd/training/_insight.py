@@ -188,8 +188,9 @@ def noise_limit(recipe: Recipe | None) -> NoiseLimit:
     """Return the limit of a run, or that of the paper where nothing is known of it."""
     if recipe is None:
         return NoiseLimit(0.5)
-    relative = recipe.loss.noise_elimination == "relative"
-    return NoiseLimit(recipe.loss.noise_threshold, recipe.loss.noise_ratio if relative else None)
+    if recipe.loss.noise_elimination == "relative":
+        return NoiseLimit(0.5, recipe.loss.threshold)
+    return NoiseLimit(recipe.loss.threshold)
 
 
 def _training_samples(recipe: Recipe, progress: Progress) -> list[Sample]:

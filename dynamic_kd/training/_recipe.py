@@ -111,9 +111,15 @@ class Recipe:
         return replace(self, teacher=teacher, training=_shortened(self.training, epochs))
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the settings as nested dictionaries that TOML can hold; what is absent is None and left out."""
-        settings: dict[str, Any] = _without_none(asdict(self))
-        return settings
+        """Return the settings as nested dictionaries that TOML can hold.
+
+        TOML has no null: ``loss.noise_elimination`` is the word "none" instead, and other settings that are None are
+        left out.
+        """
+        settings: dict[str, Any] = asdict(self)
+        settings["loss"]["noise_elimination"] = self.loss.noise_elimination or "none"
+        plain: dict[str, Any] = _without_none(settings)
+        return plain
 
 
 def _shortened(training: Training, epochs: int) -> Training:

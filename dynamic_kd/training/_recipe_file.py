@@ -212,8 +212,12 @@ def _made(content: dict[str, Any]) -> Recipe:
             own = _merged(inherited, own)
         content["teacher"] = teacher | {"training": _part("teacher.training", Training, own)}
     loss = content.get("loss")
-    if isinstance(loss, dict) and ":" in str(loss.get("weighting")):
-        content["loss"] = loss | {"weighting": ImportedWeight(loss["weighting"])}
+    if isinstance(loss, dict):
+        content["loss"] = loss = dict(loss)
+        if ":" in str(loss.get("weighting")):
+            loss["weighting"] = ImportedWeight(loss["weighting"])
+        if loss.get("noise_elimination") == "none":  # TOML has no null
+            loss["noise_elimination"] = None
     for name, kind in SECTIONS.items():
         if name in content:
             content[name] = _part(name, kind, content[name])
@@ -235,7 +239,7 @@ def _part(section: str, kind: type, values: Any) -> Any:
         raise ValueError(f"{section}: expected a section [{section}], got {values!r}")
     check_known(values, field_names(kind), where)
     types = {field.name: field.type for field in fields(kind)}
-    whole = {name for name, value in values.items() if types[name] == "float" and type(value) is int}
+    whole = {name for name, value in values.items() if types[name] in ("float", "float | None") and type(value) is int}
     try:
         # 5 and 5.0 are one setting, by which runs are known again
         return kind(**{name: float(value) if name in whole else value for name, value in values.items()})

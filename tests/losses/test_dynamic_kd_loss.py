@@ -20,20 +20,17 @@ SETTINGS = [
     {"temperature_squared": False},
     {"granularity": "pixel"},
     {"granularity": "pixel", "weighting": "a2dele"},
-    {"weighting": "dynamic_no_threshold"},
+    {"noise_elimination": None},
     {"weighting": "a2dele"},
     {"weighting": "none"},
+    {"weighting": "none", "noise_elimination": "relative", "granularity": "pixel"},
     {"weighting": 0.3},
-    {"weighting": 0.3, "noise_elimination": True},
-    {"weighting": "a2dele", "noise_elimination": True, "granularity": "pixel"},
-    {"noise_elimination": False},
+    {"weighting": 0.3, "noise_elimination": None},
+    {"weighting": "a2dele", "noise_elimination": None, "granularity": "pixel"},
+    {"noise_elimination": None, "noise_threshold": 0.9},
     {"noise_elimination": "relative"},
-    {"weighting": 0.5, "noise_elimination": "relative", "noise_ratio": 1.0, "noise_threshold": 0.99},
+    {"weighting": 0.5, "noise_elimination": "relative", "noise_threshold": 1.0},
     {"weighting": 0.5, "noise_elimination": "relative", "granularity": "pixel"},
-    {"mix": "additive"},
-    {"mix": "matched"},
-    {"mix": "additive", "granularity": "pixel"},
-    {"mix": "matched", "granularity": "pixel", "temperature_squared": False, "weighting": 0.6},
 ]
 
 
@@ -262,10 +259,20 @@ def test_settings_are_frozen_keyword_only_and_comparable():
 
 def test_defaults_are_the_papers():
     loss = DynamicKDLoss()
-    assert (loss.p, loss.temperature, loss.noise_threshold, loss.noise_weight) == (0.7, 5.0, 0.5, 0.01)
-    assert (loss.weighting, loss.granularity, loss.reduction) == ("dynamic", "image", "mean")
+    assert (loss.p, loss.temperature, loss.threshold, loss.noise_weight) == (0.7, 5.0, 0.5, 0.01)
+    assert (loss.weighting, loss.noise_elimination) == ("dynamic", "absolute")
+    assert (loss.granularity, loss.reduction) == ("image", "mean")
     assert loss.temperature_squared
     assert loss.detach_weight
+
+
+@pytest.mark.parametrize(
+    ("noise_elimination", "threshold"), [("absolute", 0.5), ("relative", 0.75), (None, 0.5)], ids=str
+)
+def test_the_threshold_in_use(noise_elimination, threshold):
+    loss = DynamicKDLoss(noise_elimination=noise_elimination)
+    assert loss.threshold == threshold
+    assert dataclasses.replace(loss, noise_threshold=0.0).threshold == 0
 
 
 @pytest.mark.parametrize(
@@ -281,24 +288,17 @@ def test_defaults_are_the_papers():
         ({"reduction": "batchmean"}, ValueError, "reduction: expected one of 'mean', 'sum', 'none', got 'batchm"),
         ({"temperature_squared": 1}, TypeError, "temperature_squared: expected True or False, got 1"),
         ({"detach_weight": None}, TypeError, "detach_weight: expected True or False, got None"),
-        ({"weighting": "adaptive"}, ValueError, "weighting.*'dynamic', 'dynamic_no_threshold', 'a2dele', 'none', got"),
+        ({"weighting": "adaptive"}, ValueError, "weighting.*'dynamic', 'a2dele', 'none', got"),
         ({"weighting": 1.5}, ValueError, r"weighting.*expected a number in \[0, 1\], got 1.5"),
         ({"weighting": None}, TypeError, "weighting.*'dynamic'.*got None"),
         ({"weighting": True}, TypeError, "weighting.*got True"),
-        ({"noise_elimination": 1}, TypeError, "noise_elimination: expected True, False, None or 'relative', got 1"),
-        ({"noise_elimination": "absolute"}, TypeError, "noise_elimination: expected True, False, .* got 'absolute'"),
-        ({"noise_ratio": 1.5}, ValueError, r"noise_ratio: expected a number in \[0, 1\], got 1.5"),
         (
-            {"weighting": "dynamic_no_threshold", "noise_elimination": "relative"},
+            {"noise_elimination": True},
             ValueError,
-            "noise_elimination: expected False or None with weighting='dynamic_no_threshold', .* got 'relative'; take",
+            "noise_elimination: expected 'absolute', .* got True",
         ),
-        (
-            {"weighting": "none", "noise_elimination": True},
-            ValueError,
-            "noise_elimination: expected False or None with weighting='none', which listens to all teachers or to none",
-        ),
-        ({"mix": "sum"}, ValueError, "mix: expected one of 'convex', 'additive', 'matched', got 'sum'"),
+        ({"noise_elimination": "none"}, ValueError, "noise_elimination: expected 'absolute', .* got 'none'"),
+        ({"noise_threshold": "0.5"}, TypeError, "noise_threshold: expected a number in"),
         ({"temprature": 4}, TypeError, "temprature"),
     ],
     ids=str,

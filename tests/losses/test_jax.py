@@ -15,7 +15,9 @@ def batch(jax):
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {"granularity": "pixel"}, {"weighting": "a2dele"}, {"weighting": 0.5}, {"mix": "matched"}], ids=str
+    "settings",
+    [{}, {"granularity": "pixel"}, {"weighting": "a2dele"}, {"weighting": 0.5}, {"noise_elimination": None}],
+    ids=str,
 )
 def test_jit_agrees_with_the_loop(jax, batch, settings):
     result = jax.jit(DynamicKDLoss(**settings))(*batch)

@@ -227,7 +227,9 @@ def test_noise_elimination_replaces_by_the_threshold_alone(iou, low, high, noise
 
 @given(batches(), UNIT)
 def test_a_fixed_weight_blends_its_two_ends(batch, share):
-    cross, distilled, between = (DynamicKDLoss(weighting=w, reduction="none")(*batch) for w in (0, 1, share))
+    cross, distilled, between = (
+        DynamicKDLoss(weighting=w, noise_elimination=None, reduction="none")(*batch) for w in (0, 1, share)
+    )
     np.testing.assert_allclose(between, share * distilled + (1 - share) * cross, **CLOSE)
 
 
@@ -247,7 +249,8 @@ SETTINGS = st.fixed_dictionaries(
         "p": UNIT,
         "temperature": TEMPERATURES,
         "noise_threshold": UNIT,
-        "weighting": st.sampled_from(["dynamic", "dynamic_no_threshold", "a2dele", "none"]) | UNIT,
+        "weighting": st.sampled_from(["dynamic", "a2dele", "none"]) | UNIT,
+        "noise_elimination": st.sampled_from(["absolute", None]),
         "granularity": st.sampled_from(["image", "pixel"]),
     },
 )
@@ -267,7 +270,7 @@ def test_every_library_gives_the_same_terms(xp, to_numpy, batch, chosen):
 @some_libraries
 @given(batch=batches((2, 3, 4)), reduction=st.sampled_from(["none", "mean", "sum"]))
 def test_every_library_gives_the_same_loss(xp, to_numpy, batch, reduction):
-    loss = DynamicKDLoss(reduction=reduction, weighting="dynamic_no_threshold")
+    loss = DynamicKDLoss(reduction=reduction, noise_elimination=None)
     found = loss(*(xp.asarray(array) for array in batch))
     np.testing.assert_allclose(to_numpy(found), loss(*batch), rtol=1e-9, atol=1e-9)
 

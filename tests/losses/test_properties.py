@@ -32,7 +32,8 @@ SETTINGS = st.fixed_dictionaries(
         "temperature": st.floats(0.5, 20),
         "noise_threshold": UNIT,
         "noise_weight": UNIT,
-        "weighting": st.sampled_from(["dynamic", "dynamic_no_threshold", "a2dele", "none"]) | UNIT,
+        "weighting": st.sampled_from(["dynamic", "a2dele", "none"]) | UNIT,
+        "noise_elimination": st.sampled_from(["absolute", None]),
         "granularity": st.sampled_from(["image", "pixel"]),
     },
 )
@@ -53,7 +54,7 @@ def test_bounds(batch, settings):
 
 @given(batches(), st.floats(0, 1))
 def test_the_dynamic_weight_never_exceeds_its_ceiling(batch, p):
-    terms = dynamic_kd_terms(*batch, p=p, weighting="dynamic_no_threshold")
+    terms = dynamic_kd_terms(*batch, p=p, noise_elimination=None)
     assert np.all(terms.weight <= math.tanh(1))
 
 
@@ -86,7 +87,7 @@ def test_the_resolution_does_not_matter(batch, settings, rows, columns):
     larger = [array.repeat(rows, axis=1).repeat(columns, axis=2) for array in batch]
     # A threshold met exactly is decided by rounding, which depends on the number of pixels.
     alpha = dynamic_kd_terms(*batch, **settings).teacher_iou
-    assume(np.all(np.abs(alpha - loss.noise_threshold) > 1e-9) or loss.granularity == "pixel")
+    assume(np.all(np.abs(alpha - loss.threshold) > 1e-9) or loss.granularity == "pixel")
     np.testing.assert_allclose(loss(*larger), loss(*batch), rtol=1e-6, atol=1e-6)
 
 

@@ -24,7 +24,7 @@ def test_dynamic_is_filtered_at_the_threshold():
     filtered = weight("dynamic", noise_threshold=threshold, noise_weight=0.05)
     trusted = terms.teacher_iou > threshold
     assert trusted.sum() == 1
-    np.testing.assert_array_equal(filtered, np.where(trusted, weight("dynamic_no_threshold"), 0.05))
+    np.testing.assert_array_equal(filtered, np.where(trusted, weight("dynamic", noise_elimination=None), 0.05))
 
 
 def test_reliable_reports_the_threshold_under_any_weighting():
@@ -32,29 +32,36 @@ def test_reliable_reports_the_threshold_under_any_weighting():
     np.testing.assert_array_equal(terms.reliable, terms.teacher_iou > 0.6)
 
 
-def test_without_threshold_none_is_dropped():
-    assert np.all(weight("dynamic_no_threshold", noise_threshold=1.0) > 0.01)
+def test_without_noise_elimination_no_teacher_is_dropped():
+    terms = dynamic_kd_terms(*random_batch()[:3], noise_elimination=None, noise_threshold=1.0)
+    assert np.all(terms.weight > 0.01)
+    assert not terms.reliable.any()  # the threshold is still reported
 
 
 @pytest.mark.parametrize("granularity", ["image", "pixel"])
 def test_a2dele_falls_with_the_teachers_cross_entropy(granularity):
     ce = teacher_cross_entropy()
     expected = np.exp(-70 * (ce.mean((1, 2)) if granularity == "image" else ce))
-    np.testing.assert_allclose(weight("a2dele", granularity=granularity), expected, rtol=1e-9)
+    found = weight("a2dele", granularity=granularity, noise_elimination=None)
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
 
 
 @pytest.mark.parametrize("share", [0, 0.3, 1, np.float32(0.5)])
 def test_a_number_is_a_fixed_weight(share):
-    assert np.all(weight(share) == share)
+    assert np.all(weight(share, noise_elimination=None) == share)
 
 
-def test_none_is_plain_cross_entropy():
-    terms = dynamic_kd_terms(*random_batch()[:3], weighting="none")
+@pytest.mark.parametrize("noise_elimination", [None, "absolute", "relative"])
+@pytest.mark.parametrize("granularity", ["image", "pixel"])
+def test_none_is_plain_cross_entropy_whatever_the_noise_elimination(noise_elimination, granularity):
+    settings = {"noise_elimination": noise_elimination, "noise_threshold": 1.0, "granularity": granularity}
+    terms = dynamic_kd_terms(*random_batch()[:3], weighting="none", **settings)
+    assert not terms.weight.any()
     np.testing.assert_array_equal(terms.loss, terms.ce)
 
 
 def test_one_is_plain_distillation():
-    terms = dynamic_kd_terms(*random_batch()[:3], weighting=1.0)
+    terms = dynamic_kd_terms(*random_batch()[:3], weighting=1.0, noise_elimination=None)
     np.testing.assert_array_equal(terms.loss, terms.kl)
 
 
@@ -66,7 +73,8 @@ def test_a_function_gets_the_three_quantities(granularity):
         seen.update(alpha=teacher_iou, beta=student_error, ce=teacher_cross_entropy)
         return 0.5 * teacher_iou
 
-    terms = dynamic_kd_terms(*random_batch()[:3], weighting=half, granularity=granularity)
+    settings = {"weighting": half, "granularity": granularity, "noise_elimination": None}
+    terms = dynamic_kd_terms(*random_batch()[:3], **settings)
     ce = teacher_cross_entropy()
     np.testing.assert_array_equal(seen["alpha"], terms.teacher_iou)
     np.testing.assert_array_equal(seen["beta"], terms.student_error)
@@ -82,7 +90,8 @@ def test_a_functions_weights_lie_in_the_unit_interval():
 
 
 def test_a_functions_weights_may_be_nan():
-    terms = dynamic_kd_terms(*random_batch()[:3], weighting=lambda alpha, beta, ce: np.nan * alpha)
+    settings = {"weighting": lambda alpha, beta, ce: np.nan * alpha, "noise_elimination": None}
+    terms = dynamic_kd_terms(*random_batch()[:3], **settings)
     assert np.isnan(terms.weight).all()
     assert np.isnan(terms.loss).all()
 
@@ -98,20 +107,20 @@ def test_noise_may_be_eliminated_from_any_weight(weighting):
     terms = dynamic_kd_terms(*random_batch()[:3])
     threshold = float(np.median(terms.teacher_iou))
     settings = {"noise_threshold": threshold, "noise_weight": 0.05}
-    filtered = weight(weighting, noise_elimination=True, **settings)
-    plain = weight(weighting, noise_elimination=False, **settings)
+    filtered = weight(weighting, **settings)
+    plain = weight(weighting, noise_elimination=None, **settings)
     np.testing.assert_array_equal(filtered, np.where(terms.teacher_iou > threshold, plain, 0.05))
     assert (filtered != plain).any()
 
 
 @pytest.mark.parametrize("weighting", [0.4, "a2dele", "dynamic", lambda alpha, beta, ce: alpha])
 def test_a_teacher_may_be_noise_by_the_students_measure(weighting):
-    """Not by a number: a bad teacher of a student that is as bad is heard, a good one of a better student is not."""
+    """A bad teacher of a student that is as bad is kept; a good one of a better student is not."""
     student, teacher, target, _ = random_batch()
     student = np.where(target, 5.0, -5.0) * np.array([1, 0.01, 1])[:, None, None]
-    settings = {"noise_elimination": "relative", "noise_ratio": 0.9, "noise_weight": 0.05, "noise_threshold": 1.0}
+    settings = {"noise_elimination": "relative", "noise_threshold": 0.9, "noise_weight": 0.05}
     terms = dynamic_kd_terms(student, teacher, target, weighting=weighting, **settings)
-    plain = dynamic_kd_terms(student, teacher, target, weighting=weighting, noise_elimination=False)
+    plain = dynamic_kd_terms(student, teacher, target, weighting=weighting, noise_elimination=None)
     trusted = terms.teacher_iou > 0.9 * (1 - terms.student_error)
     assert trusted.tolist() == [False, True, False]
     np.testing.assert_array_equal(terms.reliable, trusted)

@@ -54,30 +54,22 @@ def soft_iou(pairs):
     return sum(P * g for P, g in pairs) / sum(P + g - P * g for P, g in pairs)
 
 
-def passes(alpha, beta, noise_elimination, noise_threshold, noise_ratio):
-    return alpha > (noise_ratio * (1 - beta) if noise_elimination == "relative" else noise_threshold)
+def passes(alpha, beta, noise_elimination, noise_threshold):
+    if noise_elimination == "relative":
+        return alpha > (0.75 if noise_threshold is None else noise_threshold) * (1 - beta)
+    return alpha > (0.5 if noise_threshold is None else noise_threshold)
 
 
-def theta(alpha, beta, teacher_ce, weighting, p, noise_elimination, trusted, noise_weight):
-    if noise_elimination is None:
-        noise_elimination = weighting == "dynamic"
-    if noise_elimination and not trusted:
-        return noise_weight
+def theta(alpha, beta, teacher_ce, weighting, p, noise_elimination, reliable, noise_weight):
     if weighting == "none":
         return 0.0
+    if noise_elimination is not None and not reliable:
+        return noise_weight
     if weighting == "a2dele":
         return math.exp(-70 * teacher_ce)
     if not isinstance(weighting, str):
         return weighting
     return math.tanh(alpha**p * beta ** (1 - p))
-
-
-def matching_factor(triples, temperature, temperature_squared):
-    """How much larger the mean magnitude of the cross-entropy's gradient is than that of the divergence's."""
-    scale = temperature if temperature_squared else 1 / temperature
-    own = [abs(probability(s) - g) for s, _, g in triples]
-    other = [scale * abs(probability(s, temperature) - probability(t, temperature)) for s, t, _ in triples]
-    return sum(own) / sum(other)
 
 
 def image_terms(
@@ -88,18 +80,15 @@ def image_terms(
     *,
     p=0.7,
     temperature=5.0,
-    noise_threshold=0.5,
-    noise_weight=0.01,
-    noise_ratio=0.75,
     weighting="dynamic",
-    noise_elimination=None,
-    mix="convex",
+    noise_elimination="absolute",
+    noise_threshold=None,
+    noise_weight=0.01,
     granularity="image",
     temperature_squared=True,
     fixed_weight=None,
-    fixed_factor=None,
 ):
-    """Terms of one image of margins (H, W); ``fixed_...`` hold θ and the factor constant for finite differences."""
+    """Terms of one image of margins (H, W); ``fixed_weight`` holds θ constant for finite differences."""
     places = [place for place in np.ndindex(student.shape) if valid[place]]
     if not places:
         return ImageTerms(student_error=1.0, weight=noise_weight)
@@ -112,20 +101,16 @@ def image_terms(
     groups = [[k] for k in range(n)] if granularity == "pixel" else [list(range(n))]
     alphas = [soft_iou([(probability(triples[k][1]), triples[k][2]) for k in group]) for group in groups]
     betas = [1 - soft_iou([(probability(triples[k][0]), triples[k][2]) for k in group]) for group in groups]
-    reliable = [
-        passes(a, b, noise_elimination, noise_threshold, noise_ratio) for a, b in zip(alphas, betas, strict=True)
-    ]
+    reliable = [passes(a, b, noise_elimination, noise_threshold) for a, b in zip(alphas, betas, strict=True)]
     weights = fixed_weight
     if weights is None:
         group_ces = [sum(teacher_ces[k] for k in group) / len(group) for group in groups]
         weights = [
-            theta(alpha, beta, teacher_ce, weighting, p, noise_elimination, trusted, noise_weight)
-            for alpha, beta, teacher_ce, trusted in zip(alphas, betas, group_ces, reliable, strict=True)
+            theta(alpha, beta, teacher_ce, weighting, p, noise_elimination, passed, noise_weight)
+            for alpha, beta, teacher_ce, passed in zip(alphas, betas, group_ces, reliable, strict=True)
         ]
     per_pixel = weights if granularity == "pixel" else [weights[0]] * n
-    factor = 1.0 if mix != "matched" else fixed_factor or matching_factor(triples, temperature, temperature_squared)
-    own = [1 if mix == "additive" else 1 - w for w in per_pixel]
-    loss = sum(w * factor * kl + o * ce for w, kl, o, ce in zip(per_pixel, kls, own, ces, strict=True)) / n
+    loss = sum(w * kl + (1 - w) * ce for w, kl, ce in zip(per_pixel, kls, ces, strict=True)) / n
     if granularity == "image":
         return ImageTerms(alphas[0], betas[0], weights[0], reliable[0], sum(kls) / n, sum(ces) / n, loss)
     return ImageTerms(alphas, betas, weights, reliable, sum(kls) / n, sum(ces) / n, loss)
@@ -170,10 +155,6 @@ def loss_gradient(student, teacher, target, valid=None, *, detach_weight=True, *
         if detach_weight and valid[index].any():
             now = image_terms(student[index], *rest, **settings).weight
             held = {"fixed_weight": now if isinstance(now, list) else [now]}
-        if settings.get("mix") == "matched" and valid[index].any():
-            places = list(map(tuple, np.argwhere(rest[2])))
-            triples = [tuple(float(each[i]) for each in (student[index], *rest[:2])) for i in places]
-            held["fixed_factor"] = matching_factor(triples, settings.get("temperature", 5.0), True)
 
         def loss(margins, rest=rest, held=held):
             return image_terms(margins, *rest, **settings, **held).loss

@@ -90,7 +90,7 @@ def test_scores_by_depth_belong_to_the_samples_with_such_depth(small_run):
         assert set(parts["clean"].names) == {sample.name for sample in small_run.test} - spoilt
 
 
-@pytest.mark.parametrize("said", ["true", "relative", "false"])
+@pytest.mark.parametrize("said", ["absolute", "relative", "none"])
 def test_the_students_eliminate_noise_as_their_names_say_whatever_the_recipe_says(
     small_recipe, monkeypatch, tmp_path, said
 ):
@@ -99,11 +99,11 @@ def test_the_students_eliminate_noise_as_their_names_say_whatever_the_recipe_say
     monkeypatch.setattr(_demo_networks, "Distillation", lambda loss, *rest: losses.append(loss) or make(loss, *rest))
     result = run_demo(DemoSettings(recipe=small_recipe(f"loss.noise_elimination={said}")))
     _write_weights(tmp_path, result)
-    own = {loss.weighting: loss.noise_elimination for loss in losses}
-    assert own == dict.fromkeys((0.5, "dynamic_no_threshold", "dynamic"))
-    for name in STUDENTS:
+    settings = {(loss.weighting, loss.noise_elimination) for loss in losses}
+    assert settings == {(0.5, None), ("dynamic", None), ("dynamic", "absolute")}
+    for name, student in STUDENTS.items():
         recipe = model_metadata(tmp_path / f"{slug(name)}.safetensors")["recipe"]
-        assert "noise_elimination" not in recipe["loss"]
+        assert recipe["loss"]["noise_elimination"] == (student.get("noise_elimination", said) or "none")
 
 
 def test_every_step_is_reported_and_timed(small_recipe):
@@ -175,7 +175,7 @@ class TestRunFolder:
         content = json.loads((folder / "results.json").read_text())
         assert content["scores"]["teacher"] == small_run.reports["teacher"].as_dict()
         assert content["settings"]["recipe"] == small_run.settings.recipe.as_dict()
-        assert content["settings"]["weighting"]["dynamic weight"] == "dynamic_no_threshold"
+        assert content["settings"]["students"]["dynamic weight"] == {"weighting": "dynamic", "noise_elimination": None}
         assert content["noise"] == small_run.noise.summary()
         assert {"dynamic-kd", "python", "torch", "numpy"} <= set(content["versions"])
         assert set(content["seconds"]) == set(small_run.seconds)
@@ -193,7 +193,7 @@ class TestRunFolder:
             np.testing.assert_array_equal(np.rint(255 * saliency(model, held_out)), small_run.maps[name])
             recipe, facts = small_run.settings.recipe, model_metadata(path)
             assert facts["stage"] == ("teacher" if name == "teacher" else "student")
-            assert facts["recipe"] == recipe.with_weighting(STUDENTS.get(name, "dynamic")).as_dict()
+            assert facts["recipe"] == replace(recipe, loss=replace(recipe.loss, **STUDENTS.get(name, {}))).as_dict()
 
     def test_evaluating_the_written_maps_gives_the_same_scores(self, folder, small_run):
         for name in METHODS:

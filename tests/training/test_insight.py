@@ -108,7 +108,8 @@ class TestRecipe:
 
     def test_a_run_with_relative_noise_elimination_is_flagged_by_that(self, folder):
         recipe = folder / "recipe.toml"
-        recipe.write_text(recipe.read_text() + 'weighting = 0.5\nnoise_elimination = "relative"\nnoise_ratio = 0.9\n')
+        text = recipe.read_text().replace("noise_threshold = 0.25", "noise_threshold = 0.9")
+        recipe.write_text(text + 'weighting = 0.5\nnoise_elimination = "relative"\n')
         log = read_weights_log(folder / "weights.csv")
         kept = {
             name: alpha > 0.9 * iou

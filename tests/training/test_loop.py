@@ -208,13 +208,15 @@ def test_going_on_from_an_epoch_takes_the_schedule_from_there(trained, student):
     assert trained(student, first=6, **settings)[1] == []
 
 
-@pytest.mark.parametrize("weighting", [0.5, "dynamic_no_threshold", "dynamic"])
-def test_distilling_brings_the_student_towards_the_teacher_and_leaves_the_teacher(trained, student, data, weighting):
+@pytest.mark.parametrize(
+    "settings", [{"weighting": 0.5, "noise_elimination": None}, {"noise_elimination": None}, {}], ids=str
+)
+def test_distilling_brings_the_student_towards_the_teacher_and_leaves_the_teacher(trained, student, data, settings):
     torch.manual_seed(2)
     teacher, _ = trained(RFBTeacher("tiny"), epochs=8)
     weights = copy.deepcopy(teacher.state_dict())
     taught = saliency(teacher, data)
-    objective = Distillation(DynamicKDLoss(weighting=weighting), from_network(teacher))
+    objective = Distillation(DynamicKDLoss(**settings), from_network(teacher))
     model, epochs = trained(student, objective=objective, epochs=6)
     before, after = (np.abs(saliency(each, data) - taught).mean() for each in (student, model))
     assert after < 0.8 * before
@@ -225,7 +227,7 @@ def test_distilling_brings_the_student_towards_the_teacher_and_leaves_the_teache
 
 def test_a_weight_of_zero_is_training_alone(trained, student):
     torch.manual_seed(2)
-    objective = Distillation(DynamicKDLoss(weighting=0.0), from_network(RFBTeacher("tiny")))
+    objective = Distillation(DynamicKDLoss(weighting=0.0, noise_elimination=None), from_network(RFBTeacher("tiny")))
     taught, alone = trained(student, objective=objective)[0], trained(student)[0]
     for found, wanted in zip(taught.parameters(), alone.parameters(), strict=True):
         torch.testing.assert_close(found, wanted, rtol=0, atol=1e-5)

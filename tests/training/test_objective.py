@@ -56,10 +56,11 @@ def test_a_shifted_teacher_has_the_sign_of_the_targets(case):
 
 
 @pytest.mark.parametrize("granularity", ["image", "pixel"])
-@pytest.mark.parametrize("weighting", ["dynamic", "dynamic_no_threshold", "a2dele", 0.3])
-def test_distillation_is_equations_1_to_6_and_keeps_their_terms(case, granularity, weighting):
+@pytest.mark.parametrize("noise_elimination", ["absolute", None])
+@pytest.mark.parametrize("weighting", ["dynamic", "a2dele", 0.3])
+def test_distillation_is_equations_1_to_6_and_keeps_their_terms(case, granularity, weighting, noise_elimination):
     student, teacher, batch = case
-    settings = {"granularity": granularity, "weighting": weighting}
+    settings = {"granularity": granularity, "weighting": weighting, "noise_elimination": noise_elimination}
     expected = batch_terms(*numbers(student, teacher, batch.targets, batch.valid), **settings)
     objective = Distillation(DynamicKDLoss(**settings), lambda batch: teacher)
     loss, kept = objective(student, batch)

@@ -14,7 +14,7 @@ from dynamic_kd.training import Data, Recipe, Student, Teacher, Training  # noqa
 
 def test_the_papers_settings_are_the_defaults():
     loss, training, data = Recipe().loss, Recipe().training, Recipe().data
-    assert (loss.p, loss.temperature, loss.noise_threshold, loss.noise_weight) == (0.7, 5, 0.5, 0.01)
+    assert (loss.p, loss.temperature, loss.threshold, loss.noise_weight) == (0.7, 5, 0.5, 0.01)
     assert (loss.weighting, loss.granularity) == ("dynamic", "image")
     assert (training.epochs, training.batch_size, training.learning_rate) == (40, 4, 1e-3)
     assert (training.momentum, training.weight_decay, training.schedule) == (0.9, 5e-4, "constant")

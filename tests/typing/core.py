@@ -16,7 +16,7 @@ Logits = npt.NDArray[np.float32]
 
 
 def the_loss(student: Logits, teacher: Logits, target: Logits) -> None:
-    loss = DynamicKDLoss(p=0.7, weighting="a2dele", reduction="none", mix="additive")
+    loss = DynamicKDLoss(p=0.7, weighting="a2dele", reduction="none", noise_elimination=None)
     assert_type(loss(student, teacher, target), Any)
     assert_type(loss.terms(student, teacher, target, valid=target), DynamicKDTerms)
     assert_type(loss.temperature, float)
@@ -33,6 +33,7 @@ def wrong_losses(student: Logits, teacher: Logits) -> None:
     DynamicKDLoss(reduction="avg")  # type: ignore[arg-type]
     DynamicKDLoss(impl="cuda")  # type: ignore[arg-type]
     DynamicKDLoss(granularity="pixels")  # type: ignore[arg-type]
+    DynamicKDLoss(noise_elimination=True)  # type: ignore[arg-type]
     DynamicKDLoss(noise=0.5)  # type: ignore[call-arg]
     DynamicKDLoss().temperature = 3.0  # type: ignore[misc]
     DynamicKDLoss()(student, teacher)  # type: ignore[call-arg]

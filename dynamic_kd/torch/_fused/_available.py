@@ -64,8 +64,6 @@ def reason_of_settings(settings: losses.DynamicKDLoss) -> str | None:
         return "granularity='pixel' is computed by plain operations"
     if not settings.detach_weight:
         return "detach_weight=False needs a gradient through the weight, which plain operations have"
-    if settings.mix != "convex":
-        return f"mix={settings.mix!r} is computed by plain operations"
     if callable(settings.weighting):
         return "a function as weighting is called on arrays, between plain operations"
     return None

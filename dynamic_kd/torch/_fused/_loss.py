@@ -11,7 +11,6 @@ from torch import Tensor
 from dynamic_kd import losses
 from dynamic_kd.losses import DynamicKDTerms
 from dynamic_kd.losses._inputs import check_batch
-from dynamic_kd.losses._weighting import eliminates_noise
 from dynamic_kd.torch._fused._available import fused_unavailable_reason, reason_of_settings, reason_of_tensors
 from dynamic_kd.torch._fused._remembered import Batch, known_plan, likeness, new_plan
 from dynamic_kd.torch._fused._settings import TERMS, Settings
@@ -111,17 +110,17 @@ def _refusal(given: Batch, settings: losses.DynamicKDLoss) -> str | None:
 
 
 def _flat(settings: losses.DynamicKDLoss) -> Settings:
-    weighting, relative = settings.weighting, settings.noise_elimination == "relative"
+    weighting = settings.weighting
     named = isinstance(weighting, str) and weighting != "none"
     return Settings(
         float(settings.p),
         float(settings.temperature),
-        float(settings.noise_ratio if relative else settings.noise_threshold),
+        float(settings.threshold),
         float(settings.noise_weight),
         str(weighting) if named else "fixed",
         0.0 if isinstance(weighting, str) else float(weighting),  # type: ignore[arg-type]
-        eliminates_noise(settings),
-        relative,
+        settings.noise_elimination is not None and weighting != "none",
+        settings.noise_elimination == "relative",
         settings.temperature_squared,
         settings.reduction,
     )
