@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from dynamic_kd._checks import check_choice
 from dynamic_kd._extras import require
@@ -225,64 +225,52 @@ class Table:
         Parameters
         ----------
         width
-            Characters in a line. A wider table is cut into parts that repeat the first column. None: one part.
+            Characters in a line. A wider table is cut into parts that repeat the first column, and notes are wrapped.
+            None: one part.
         styled
             Show marks with ANSI escapes: bold, underlined, italic.
         """
-        widths = self._text_widths(width)
-        parts = [self._text_part(chosen, widths, styled) for chosen in _parts(widths, width)]
         title = [_ANSI[BEST].format(self.title) if styled else self.title] if self.title else []
-        return "\n".join([*title, "\n\n".join(parts), *self.notes])
-
-    def _text_widths(self, width: int | None) -> list[int]:
-        headings = [column.heading() for column in self.columns]
-        widths = [
-            max(map(_width, [heading, *(column.text(row[index]) for row in self.rows)]))
-            for index, (column, heading) in enumerate(zip(self.columns, headings, strict=True))
+        parts = ["\n".join(self._text_part(columns, styled)) for columns in _parts(self._text_columns(width), width)]
+        notes = [
+            note if width is None else textwrap.fill(note, width, break_long_words=False, break_on_hyphens=False)
+            for note in self.notes
         ]
-        folded = [
-            each if self._aligned_right(index) else min(each, max(_FOLDED, _width(headings[index])))
-            for index, each in enumerate(widths)
-        ]
-        return folded if width is not None and _total(widths) > width else widths
+        return "\n".join([*title, "\n\n".join(parts), *notes])
 
-    def _text_part(self, chosen: Sequence[int], widths: Sequence[int], styled: bool) -> str:
-        headings = [self.columns[index].heading() for index in chosen]
-        plain = [""] * len(chosen)
-        lines = self._folded(headings, plain, chosen, widths, styled)
-        rule = (" " * _GAP).join("-" * widths[index] for index in chosen)
+    def _text_columns(self, width: int | None) -> list[_TextColumn]:
+        rows, columns = self.rows, []
+        for index, (column, right) in enumerate(zip(self.columns, self._aligned_right(), strict=True)):
+            texts = [column.heading(), *(column.text(row[index]) for row in rows)]
+            columns.append(_TextColumn(index, column, max(map(_width, texts)), right))
+        if width is None or _total(columns) <= width:
+            return columns
+        return [
+            each if each.right else each._replace(width=min(each.width, max(_FOLDED, _width(each.column.heading()))))
+            for each in columns
+        ]
+
+    def _text_part(self, columns: Sequence[_TextColumn], styled: bool) -> list[str]:
+        lines = _folded([each.column.heading() for each in columns], [""] * len(columns), columns)
+        rule = (" " * _GAP).join("-" * each.width for each in columns)
         lines.append(rule)
-        marks = iter(self.marks)
+        marks = iter(self.marks if styled else [("",) * len(self.columns)] * len(self))
         for line in self._lines:
             if line.values:
                 own = next(marks)
-                texts = [self.columns[index].text(line.values[index]) for index in chosen]
-                lines += self._folded(texts, [own[index] for index in chosen], chosen, widths, styled)
+                texts = [each.column.text(line.values[each.position]) for each in columns]
+                lines += _folded(texts, [own[each.position] for each in columns], columns)
             else:
                 lines += [*([rule] if lines[-1] != rule else []), *([f"{line.heading}:"] if line.heading else [])]
-        return "\n".join(lines)
-
-    def _folded(
-        self, texts: Sequence[str], marks: Sequence[str], chosen: Sequence[int], widths: Sequence[int], styled: bool
-    ) -> list[str]:
-        """Return the lines of one row: more than one where a text is wider than its column."""
-        folded = [
-            textwrap.wrap(text, widths[index]) if _width(text) > widths[index] else [text]
-            for text, index in zip(texts, chosen, strict=True)
-        ]
-        lines = []
-        for height in range(max(map(len, folded))):
-            cells = []
-            for parts, mark, index in zip(folded, marks, chosen, strict=True):
-                text = parts[height] if height < len(parts) else ""
-                blank = " " * (widths[index] - _width(text))
-                shown = _ANSI[mark].format(text) if styled and mark and text else text
-                cells.append(blank + shown if self._aligned_right(index) else shown + blank)
-            lines.append((" " * _GAP).join(cells).rstrip())
         return lines
 
-    def _aligned_right(self, index: int) -> bool:
-        return bool(self.columns[index].format) or not any(isinstance(row[index], str) for row in self.rows)
+    def _aligned_right(self) -> list[bool]:
+        """For each column, whether it holds formatted or other numbers."""
+        rows = self.rows
+        return [
+            bool(column.format) or not any(isinstance(row[index], str) for row in rows)
+            for index, column in enumerate(self.columns)
+        ]
 
     def to_markdown(self) -> str:
         """Return a Markdown table, with the title as a heading and the notes as paragraphs."""
@@ -299,7 +287,7 @@ class Table:
 
     def to_latex(self) -> str:
         r"""Return a ``tabular`` for the package booktabs, with the notes as comments above it."""
-        alignment = "".join("r" if self._aligned_right(index) else "l" for index in range(len(self.columns)))
+        alignment = "".join("r" if right else "l" for right in self._aligned_right())
         headings = [
             (column.symbol or latex_text(column.name))
             + (f" {latex_text(_ARROWS[column.better])}" if column.better else "")
@@ -349,12 +337,13 @@ class Table:
 
     def _flat(self) -> tuple[list[str], list[list[str | int | float | None]]]:
         """Return header and rows without tuples; not-a-number becomes a missing value."""
-        spread = [any(isinstance(row[index], tuple) for row in self.rows) for index in range(len(self.columns))]
+        rows_given = self.rows
+        spread = [any(isinstance(row[index], tuple) for row in rows_given) for index in range(len(self.columns))]
         header: list[str] = []
         for column, twice in zip(self.columns, spread, strict=True):
             header += [column.name, f"{column.name}_std"] if twice else [column.name]
         rows = []
-        for row in self.rows:
+        for row in rows_given:
             flat: list[str | int | float | None] = []
             for value, twice in zip(row, spread, strict=True):
                 pair = value if isinstance(value, tuple) else (value, None)
@@ -422,18 +411,49 @@ def _width(text: str) -> int:
     return len(text) + wide - sum(unicodedata.combining(char) > 0 for char in text)
 
 
-def _total(widths: Sequence[int]) -> int:
-    return sum(widths) + _GAP * (len(widths) - 1)
+class _TextColumn(NamedTuple):
+    """A column of aligned text."""
+
+    position: int
+    column: Column
+    width: int
+    right: bool
 
 
-def _parts(widths: Sequence[int], width: int | None) -> list[list[int]]:
-    """Cut columns into runs that fit a width, each after the first column; a run has one other column at least."""
-    if width is None or len(widths) < 2:
-        return [list(range(len(widths)))]
-    parts: list[list[int]] = []
-    for index in range(1, len(widths)):
-        if parts and _total([widths[each] for each in (*parts[-1], index)]) <= width:
-            parts[-1].append(index)
+def _folded(texts: Sequence[str], marks: Sequence[str], columns: Sequence[_TextColumn]) -> list[str]:
+    """Return the lines of one row: more than one where a text is wider than its column."""
+    folded = [
+        textwrap.wrap(text, each.width) if _width(text) > each.width else [text]
+        for text, each in zip(texts, columns, strict=True)
+    ]
+    lines = []
+    for height in range(max(map(len, folded))):
+        cells = []
+        for parts, mark, each in zip(folded, marks, columns, strict=True):
+            text = parts[height] if height < len(parts) else ""
+            blank = " " * (each.width - _width(text))
+            shown = _ANSI[mark].format(text) if mark and text else text
+            cells.append(blank + shown if each.right else shown + blank)
+        lines.append((" " * _GAP).join(cells).rstrip())
+    return lines
+
+
+def _wrapped(text: str, width: int | None) -> str:
+    return text if width is None else textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)
+
+
+def _total(columns: Sequence[_TextColumn]) -> int:
+    return sum(each.width for each in columns) + _GAP * (len(columns) - 1)
+
+
+def _parts(columns: Sequence[_TextColumn], width: int | None) -> list[list[_TextColumn]]:
+    """Cut columns into runs that fit a width, each after the first column; a run has at least one other column."""
+    if width is None or len(columns) < 2:
+        return [list(columns)]
+    parts: list[list[_TextColumn]] = []
+    for each in columns[1:]:
+        if parts and _total([*parts[-1], each]) <= width:
+            parts[-1].append(each)
         else:
-            parts.append([0, index])
+            parts.append([columns[0], each])
     return parts

@@ -8,8 +8,8 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from dynamic_kd.evaluation._bootstrap import LEVEL, Interval, Sample, draws, interval, times_drawn
-from dynamic_kd.evaluation._score_method import sample_of
+from dynamic_kd.evaluation import ImageScores, Interval, bootstrap_counts, percentile_interval
+from dynamic_kd.evaluation._bootstrap import LEVEL
 from dynamic_kd.metrics import MetricReport
 
 Floats = npt.NDArray[np.float64]
@@ -57,8 +57,8 @@ class Difference(NamedTuple):
 
 
 def differences(
-    candidates: Mapping[str, Mapping[int, MetricReport | Sample]],
-    reference: tuple[str, Mapping[int, MetricReport | Sample]],
+    candidates: Mapping[str, Mapping[int, MetricReport | ImageScores]],
+    reference: tuple[str, Mapping[int, MetricReport | ImageScores]],
     score: str,
     *,
     resamples: int,
@@ -109,16 +109,18 @@ def differences(
     """
     name, own = reference
     reports = {id(report): report for runs in (own, *candidates.values()) for report in runs.values()}
-    samples = {key: each if isinstance(each, Sample) else sample_of(each) for key, each in reports.items()}
+    samples = {key: each if isinstance(each, ImageScores) else ImageScores.of(each) for key, each in reports.items()}
     found = resampled_runs(samples, score, resamples=resamples, seed=seed)
 
-    def of(runs: Mapping[int, MetricReport | Sample]) -> dict[int, Resampled]:
+    def of(runs: Mapping[int, MetricReport | ImageScores]) -> dict[int, Resampled]:
         return {each: found[id(report)] for each, report in runs.items()}
 
     return compared({method: of(runs) for method, runs in candidates.items()}, (name, of(own)), seed)
 
 
-def resampled_runs(samples: Mapping[Run, Sample], score: str, *, resamples: int, seed: int) -> dict[Run, Resampled]:
+def resampled_runs(
+    samples: Mapping[Run, ImageScores], score: str, *, resamples: int, seed: int
+) -> dict[Run, Resampled]:
     """Return a score of each run, and of each resample of the images, drawn once for all runs.
 
     It takes 8 bytes for each run and resample: 160 MB for 1000 runs and 20,000 resamples.
@@ -156,25 +158,26 @@ def compared(
     corrected, p_values = _max_t(np.array(values), np.array(drawn))
     images = next(iter(own.values())).images
     return {
-        method: Difference(name, float(value), interval(each), Interval(*bounds), p, len(shown[method]), images)
+        method: Difference(
+            name, float(value), percentile_interval(each), Interval(*bounds), p, len(shown[method]), images
+        )
         for method, value, each, bounds, p in zip(shown, values, drawn, corrected, p_values, strict=True)
     }
 
 
 def _times_in_blocks(images: int, resamples: int, seed: int) -> Iterator[Floats]:
     """Yield how often each resample drew each image, shape (some resamples, images)."""
-    for drawn in draws(images, resamples, seed):
-        for start in range(0, len(drawn), _BLOCK):
-            yield times_drawn(drawn[start : start + _BLOCK])
+    for counts in bootstrap_counts(images, resamples, seed):
+        for start in range(0, len(counts), _BLOCK):
+            yield counts[start : start + _BLOCK]
 
 
-def _of_drawn_images(sample: Sample, score: str, times: Floats) -> Floats:
+def _of_drawn_images(sample: ImageScores, score: str, times: Floats) -> Floats:
     """Return the score of each resample, made as the data set's: a mean, or the maximum of the mean curve."""
-    if score in sample.rows:
-        sums = times @ sample.rows[score]
+    if score in sample.means:
+        sums = times @ sample.means[score]
     else:
-        reduce, curve = sample.curves[score]
-        sums = getattr(times @ curve, reduce)(axis=1)
+        sums = (times @ sample.curves[score]).max(axis=1)
     return sums / len(sample.names)
 
 

@@ -18,7 +18,7 @@ from benchmarks.experiments._tables import latex, markdown, sheet
 from dynamic_kd._extras import require
 from dynamic_kd._figures import write_figure
 from dynamic_kd._files import write_whole
-from dynamic_kd.evaluation._sheets import csv_text
+from dynamic_kd.evaluation import Table
 from dynamic_kd.training._records_file import read_records
 from dynamic_kd.training._stage import weights_file
 from dynamic_kd.training._train import resumable
@@ -59,8 +59,8 @@ def write_results(
     texts = {
         "table.md": markdown(results, paper=paper),
         "table.tex": latex(results, paper=paper),
-        "table.csv": csv_text(*sheet(results, results.rows)),
-        "grid.csv": csv_text(*sheet(results, results.grid)),
+        "table.csv": Table(*sheet(results, results.rows)).to_csv(),
+        "grid.csv": Table(*sheet(results, results.grid)).to_csv(),
         "results.json": as_json(results, paper=paper),
         "runs.json": runs_json(results),
     }

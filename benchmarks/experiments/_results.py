@@ -13,7 +13,7 @@ from benchmarks.experiments._folder import has_diverged, result_file, run_folder
 from benchmarks.experiments._noise import noise_facts
 from benchmarks.experiments._plan import Cell, Plan, PlannedRun
 from benchmarks.experiments._rows import Row, RunResult, grid_rows
-from dynamic_kd.evaluation._score_method import sample_of
+from dynamic_kd.evaluation import ImageScores
 from dynamic_kd.metrics import SCORES
 from dynamic_kd.training._records_file import read_records
 from dynamic_kd.training._results import RESULTS
@@ -110,8 +110,8 @@ def _read(folder: Path, run: PlannedRun) -> RunResult:
     return RunResult(
         run.name,
         place,
-        sample_of(read_records(judged)),
-        sample_of(read_records(choosing)) if own else None,
+        ImageScores.of(read_records(judged)),
+        ImageScores.of(read_records(choosing)) if own else None,
         facts,
     )
 

@@ -13,7 +13,7 @@ import numpy as np
 from benchmarks.experiments._bootstrap import Difference
 from benchmarks.experiments._experiment import Experiment, Point
 from benchmarks.experiments._plan import Plan
-from dynamic_kd.evaluation._bootstrap import Sample
+from dynamic_kd.evaluation import ImageScores
 
 
 class RunResult(NamedTuple):
@@ -21,8 +21,8 @@ class RunResult(NamedTuple):
 
     name: str
     folder: Path
-    report: Sample
-    choosing: Sample | None
+    report: ImageScores
+    choosing: ImageScores | None
     facts: Mapping[str, Any]
 
 
@@ -101,7 +101,7 @@ def _without_repetitions(plan: Plan, rows: list[Row]) -> list[Row]:
     return kept
 
 
-def _spreads(samples: list[Sample], experiment: Experiment) -> dict[str, Spread]:
+def _spreads(samples: list[ImageScores], experiment: Experiment) -> dict[str, Spread]:
     every = [sample.scores() for sample in samples]
     spreads = {}
     for score in dict.fromkeys((*experiment.scores, experiment.by)):

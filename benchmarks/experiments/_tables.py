@@ -14,7 +14,6 @@ from benchmarks.experiments._results import Results
 from benchmarks.experiments._rows import Row, Spread
 from benchmarks.experiments._sentences import sentences
 from dynamic_kd._tables import latex_text, rounded
-from dynamic_kd.evaluation._sheets import Sheet, Value
 
 Lines = list[list[str]]
 
@@ -54,7 +53,7 @@ def latex(results: Results, *, paper: bool = False) -> str:
     return "".join(f"% {sentence}\n" for sentence in sentences(results)) + "\n".join(parts)
 
 
-def sheet(results: Results, rows: Sequence[Row]) -> Sheet:
+def sheet(results: Results, rows: Sequence[Row]) -> tuple[list[str], list[list[Any]]]:
     """Return rows for CSV, every digit kept."""
     experiment = results.experiment
     axes, scores = experiment.axes, _scores(experiment)
@@ -63,10 +62,10 @@ def sheet(results: Results, rows: Sequence[Row]) -> Sheet:
     header += [f"{score}_{what}" for score in scores for what in ("mean", "deviation", "choosing")]
     whats = ("difference", "low", "high", "low_corrected", "high_corrected", "p_corrected")
     header += ["reference"] * bool(compared) + [f"{score}_{what}" for score in compared for what in whats]
-    lines: list[list[Value]] = []
+    lines: list[list[Any]] = []
     for row in rows:
         values = dict((*row.point, *row.chosen))
-        line: list[Value] = [row.method, *(values.get(axis) for axis in axes), len(row.runs)]
+        line: list[Any] = [row.method, *(values.get(axis) for axis in axes), len(row.runs)]
         for score in scores:
             spread = row.scores[score]
             deviation = None if math.isnan(spread.deviation) else spread.deviation

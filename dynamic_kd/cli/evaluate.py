@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from dynamic_kd._extras import require
-from dynamic_kd.cli._arguments import PICTURES, check_output, known_names, write_text
-from dynamic_kd.cli._report import print_report
-from dynamic_kd.cli._terminal import one_bar
+from dynamic_kd.cli._arguments import PICTURES, check_output, write_text
+from dynamic_kd.cli._scoring import add_scoring_arguments, given_settings
+from dynamic_kd.cli._terminal import one_bar, print_table
 from dynamic_kd.metrics import MetricReport, plot_curves, table
-from dynamic_kd.metrics._host_measures import HOST_MEASURES
-from dynamic_kd.metrics._measures import DEFAULT, MEASURES
-from dynamic_kd.metrics._sod_metrics import EMPTY_TARGET
 
 _DESCRIPTION = """\
 Score saliency maps against their masks with the numbers papers print: MAE,
@@ -24,7 +20,7 @@ F-measure (max, mean, adaptive), weighted F-measure, S-measure and E-measure
 (max, mean, adaptive).
 
 Files are paired by stem, whatever their suffix: maps/0001.png with
-masks/0001.bmp. Each map is min-max normalised; in masks, more than 128 is
+masks/0001.bmp. Each map is min-max normalised; in masks, levels over 128 are
 salient. max and mean are those of the data set's mean curve."""
 
 _EPILOG = """\
@@ -47,29 +43,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--pred", required=True, metavar="DIR", help="folder of saliency maps")
     parser.add_argument("--target", "--gt", required=True, metavar="DIR", help="folder of masks")
     parser.add_argument("--name", metavar="NAME", help="name of the table's row (default: the folder of maps)")
-
-    pairing = parser.add_argument_group("what is scored")
-    pairing.add_argument("--allow-missing", action="store_true", help="score the pairs there are; say what is missing")
-    pairing.add_argument("--strict-size", action="store_true", help="refuse maps of another size than their mask")
-    pairing.add_argument(
-        "--workers", type=int, default=os.cpu_count() or 1, metavar="N", help="threads (default: one for each core)"
-    )
-
-    pairing.add_argument(
-        "--metrics",
-        type=partial(known_names, kind="metrics", known=(*MEASURES, *HOST_MEASURES)),
-        default=list(DEFAULT),
-        metavar="A,B",
-        help=f"metrics to compute (default: {','.join(DEFAULT)}); also "
-        f"{', '.join(name for name in (*MEASURES, *HOST_MEASURES) if name not in DEFAULT)}",
-    )
-
-    conventions = parser.add_argument_group("conventions")
-    conventions.add_argument("--strict", action="store_true", help="cut maps with > in the E-measure, as MATLAB's code")
-    conventions.add_argument("--no-normalize", action="store_true", help="take maps as they are, without stretching")
-    conventions.add_argument(
-        "--empty-target", choices=EMPTY_TARGET, default="count", help="masks without a salient pixel (default: count)"
-    )
+    add_scoring_arguments(parser, "what is scored, and how")
 
     files = parser.add_argument_group("files to write")
     files.add_argument("--json", metavar="FILE", help="scores, counts, settings, curves and per-image rows")
@@ -77,12 +51,12 @@ def add_parser(commands: Any) -> None:
     files.add_argument("--markdown", metavar="FILE", help="the table for a README")
     files.add_argument("--latex", metavar="FILE", help="the table for a paper (booktabs)")
     files.add_argument("--per-image", metavar="FILE", help="scores of each image as CSV")
-    files.add_argument("--curves", metavar="FILE.png", help="precision-recall, F and E curves (.png, .pdf, .svg)")
+    files.add_argument("--curves", metavar="FILE", help="precision-recall, F and E curves (.png, .pdf, .svg)")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Evaluate, print the table, write the files."""
-    from dynamic_kd.evaluation import evaluate_folders
+    from dynamic_kd.evaluation import evaluate_folders, report_table
 
     _check_files(arguments)
     name = arguments.name or Path(arguments.pred).resolve().name
@@ -90,17 +64,12 @@ def run(arguments: argparse.Namespace) -> int:
         report = evaluate_folders(
             arguments.pred,
             arguments.target,
-            strict_size=arguments.strict_size,
-            allow_missing=arguments.allow_missing,
             workers=arguments.workers,
             progress=partial(progress, "scoring"),
-            metrics=arguments.metrics,
-            strict=arguments.strict,
-            normalize=not arguments.no_normalize,
-            empty_target=arguments.empty_target,
+            **given_settings(arguments),
         )
-    _write(arguments, name, report)  # first: whatever happens to the terminal, the results are safe
-    print_report(name, report)
+    _write(arguments, name, report)  # before printing, so that a closed terminal loses no result
+    print_table(report_table(name, report))
     for path in filter(None, (getattr(arguments, option) for option in _FILES)):
         print(f"wrote {path}")
     return 0
@@ -117,7 +86,7 @@ _FILES = (*_WRITERS, "curves")
 
 
 def _check_files(arguments: argparse.Namespace) -> None:
-    """Find out before the work, not after it, whether its results can be written."""
+    """Raise before the work if its results cannot be written."""
     flags: dict[Path, str] = {}
     for option in _FILES:
         path = getattr(arguments, option)
@@ -126,12 +95,12 @@ def _check_files(arguments: argparse.Namespace) -> None:
             continue
         other = flags.setdefault(Path(path).resolve(), flag)
         if other != flag:
-            raise ValueError(f"{flag} {path}: expected a file of its own, got that of {other}; name another")
+            raise ValueError(f"{flag} {path}: {other} names the same file; name another")
         check_output(flag, path, PICTURES if option == "curves" else ())
     if arguments.curves:
         require("matplotlib", extra="eval")
-    if arguments.curves and not {"F", "E"} & set(arguments.metrics):
-        raise ValueError("--curves: --metrics has neither F nor E, whose curves are drawn; add one")
+        if arguments.metrics is not None and not {"F", "E"} & set(arguments.metrics):
+            raise ValueError("--curves: --metrics has neither F nor E, whose curves are drawn; add one")
 
 
 def _write(arguments: argparse.Namespace, name: str, report: MetricReport) -> None:

@@ -6,8 +6,7 @@ import argparse
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from dynamic_kd.cli._report import print_report
-from dynamic_kd.cli._terminal import one_bar
+from dynamic_kd.cli._terminal import one_bar, print_table
 
 if TYPE_CHECKING:
     from dynamic_kd.training._predict import Prediction
@@ -106,8 +105,10 @@ def _print(out: str, prediction: Prediction) -> None:
         if folder.near:
             print(f"near is {folder.near} in the depth files of {folder.name}")
     if prediction.reports:
+        from dynamic_kd.evaluation import report_table
+
         for name, report in prediction.reports.items():
-            print_report(name, report)
+            print_table(report_table(name, report))
         return
     print("\nscore them with:")
     for folder in prediction.folders:

@@ -1,4 +1,4 @@
-"""Resampling of images: how far a data set's scores, maxima of mean curves included, depend on its images."""
+"""Resampling of images: how much the scores of a data set depend on the choice of its images."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from dynamic_kd.metrics import SCORES, MetricReport
+
 Floats = npt.NDArray[np.float64]
 
 LEVEL = 0.95
-# Bytes of the table of how often each image was drawn in some resamples.
+# Bytes of the table of how often some resamples drew each image.
 _BUDGET = 1 << 25
 
 
@@ -24,44 +26,68 @@ class Interval(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Sample:
-    """What the scores of one method on one data set are made of.
+class ImageScores:
+    """What the scores of one method on one data set are computed from, image by image.
 
     Attributes
     ----------
     names
         The images.
-    rows
-        Score -> each image's own, shape (n,), for scores that are means over images.
+    means
+        Score -> the value of each image, shape (n,), for scores that are means over images.
     curves
-        Score -> its reduction (``"max"``, ``"min"``) and each image's curve, shape (n, 256), for scores that are taken
-        from the data set's mean curve.
+        Score -> the curve of each image, shape (n, 256), for scores that are the maximum of the mean curve.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from dynamic_kd.metrics import SODMetrics
+    >>> metrics = SODMetrics(["F", "S"], per_image_curves=True)
+    >>> metrics.update(np.eye(8), np.eye(8, dtype=bool))
+    >>> scores = ImageScores.of(metrics.compute())
+    >>> scores.scores()["maxF"]
+    1.0
     """
 
     names: tuple[str, ...]
-    rows: Mapping[str, Floats]
-    curves: Mapping[str, tuple[str, Floats]]
+    means: Mapping[str, Floats]
+    curves: Mapping[str, Floats]
 
-    def restricted(self, names: tuple[str, ...]) -> Sample:
-        """Return the sample of some of its images, in the order given."""
+    @classmethod
+    def of(cls, report: MetricReport) -> ImageScores:
+        """Take them from a report with ``per_image_curves``."""
+        means = dict(zip(report.columns, report.rows.T, strict=True))
+        curves = {}
+        for name in report.columns:
+            if curve := curve_of_maximum(name):
+                means[f"{name}_per_image"] = means.pop(name)
+                curves[name] = report.per_image_curves[curve]
+        return cls(report.names, means, curves)
+
+    def restricted(self, names: tuple[str, ...]) -> ImageScores:
+        """Return those of some of the images, in the order given."""
         if names == self.names:
             return self
-        place = {name: index for index, name in enumerate(self.names)}
-        chosen = [place[name] for name in names]
-        rows = {score: values[chosen] for score, values in self.rows.items()}
-        curves = {score: (reduce, values[chosen]) for score, (reduce, values) in self.curves.items()}
-        return Sample(names, rows, curves)
+        position = {name: index for index, name in enumerate(self.names)}
+        chosen = [position[name] for name in names]
+        means = {score: values[chosen] for score, values in self.means.items()}
+        return ImageScores(names, means, {score: curves[chosen] for score, curves in self.curves.items()})
 
     def scores(self) -> dict[str, float]:
-        """Return the data set's scores."""
-        means = {score: float(values.mean()) for score, values in self.rows.items()}
-        return means | {score: float(getattr(curve.mean(0), to)()) for score, (to, curve) in self.curves.items()}
+        """Return the scores of the data set."""
+        means = {score: float(values.mean()) for score, values in self.means.items()}
+        return means | {score: float(curves.mean(axis=0).max()) for score, curves in self.curves.items()}
 
 
-def draws(images: int, resamples: int, seed: int) -> Iterator[npt.NDArray[np.int64]]:
-    """Yield indices of images drawn with replacement, shape (some resamples, images), until there are enough.
+def curve_of_maximum(score: str) -> str:
+    """Return the curve of whose mean over images a score is the maximum; empty for other scores."""
+    return SCORES[score].curve if score.startswith("max") else ""
 
-    They depend on the three numbers alone, so that methods scored on the same images are resampled together.
+
+def drawn_images(images: int, resamples: int, seed: int) -> Iterator[npt.NDArray[np.int64]]:
+    """Yield the indices of images drawn with replacement, shape (some resamples, images), until there are enough.
+
+    They depend on the three arguments alone, so that methods scored on the same images are resampled together.
     """
     generator = np.random.default_rng(seed)
     some = max(1, _BUDGET // (8 * images))
@@ -69,39 +95,50 @@ def draws(images: int, resamples: int, seed: int) -> Iterator[npt.NDArray[np.int
         yield generator.integers(0, images, size=(min(some, resamples - start), images))
 
 
-def resampled_scores(sample: Sample, resamples: int, seed: int) -> dict[str, Floats]:
+def bootstrap_counts(images: int, resamples: int, seed: int) -> Iterator[Floats]:
+    """Yield how often each resample drew each image, shape (some resamples, images), until there are enough.
+
+    Parameters
+    ----------
+    images
+        Images of the data set.
+    resamples
+        How many times as many images are drawn with replacement.
+    seed
+        The counts depend on the three arguments alone: methods scored on the same images are resampled together.
+    """
+    for drawn in drawn_images(images, resamples, seed):
+        some = len(drawn)
+        flat = drawn + images * np.arange(some)[:, None]
+        yield np.bincount(flat.ravel(), minlength=some * images).reshape(some, images).astype(np.float64)
+
+
+def resampled_scores(scores: ImageScores, resamples: int, seed: int) -> dict[str, Floats]:
     r"""Return each score of each resample, shape (resamples,).
 
-    A resample's score is made as the data set's: a mean over the drawn images, or for maxF and maxE the maximum of
-    the mean curve of the drawn images. With :math:`w_i` the times that image i was drawn, the mean curve is
-    :math:`\frac{1}{n} \sum_i w_i c_i`, so that a matrix product makes all resamples at once.
+    The score of a resample is computed as that of the data set: a mean over the drawn images, or for maxF and maxE the
+    maximum of the mean curve of the drawn images. If image i was drawn :math:`w_i` times, the mean curve is
+    :math:`\frac{1}{n} \sum_i w_i c_i`, so that one matrix product gives all resamples.
 
     References
     ----------
     Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 6.
     """
-    images = len(sample.names)
-    table = np.column_stack([*sample.rows.values(), *(curve for _, curve in sample.curves.values())])
-    parts: dict[str, list[Floats]] = {score: [] for score in (*sample.rows, *sample.curves)}
-    for drawn in draws(images, resamples, seed):
-        means = times_drawn(drawn) @ table / images
-        for column, score in enumerate(sample.rows):
-            parts[score].append(means[:, column])
-        start = len(sample.rows)
-        for score, (reduce, curve) in sample.curves.items():
-            parts[score].append(getattr(means[:, start : start + curve.shape[1]], reduce)(axis=1))
-            start += curve.shape[1]
+    images = len(scores.names)
+    table = np.column_stack([*scores.means.values(), *scores.curves.values()])
+    parts: dict[str, list[Floats]] = {score: [] for score in (*scores.means, *scores.curves)}
+    for counts in bootstrap_counts(images, resamples, seed):
+        resampled = counts @ table / images
+        for column, score in enumerate(scores.means):
+            parts[score].append(resampled[:, column])
+        start = len(scores.means)
+        for score, curves in scores.curves.items():
+            parts[score].append(resampled[:, start : start + curves.shape[1]].max(axis=1))
+            start += curves.shape[1]
     return {score: np.concatenate(part) for score, part in parts.items()}
 
 
-def interval(values: Floats) -> Interval:
-    """Return the percentile interval of bootstrapped values."""
+def percentile_interval(values: Floats) -> Interval:
+    """Return the interval between the 2.5% and the 97.5% quantile of bootstrapped values."""
     low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(float(low), float(high))
-
-
-def times_drawn(drawn: npt.NDArray[np.int64]) -> Floats:
-    """Count how often each resample drew each image, shape (resamples, images)."""
-    resamples, images = drawn.shape
-    flat = drawn + images * np.arange(resamples)[:, None]
-    return np.bincount(flat.ravel(), minlength=resamples * images).reshape(resamples, images).astype(np.float64)

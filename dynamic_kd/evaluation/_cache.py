@@ -1,4 +1,4 @@
-"""Measured images, kept in one SQLite file that processes share and a killed one leaves whole."""
+"""Records of measured images in one SQLite file, which processes can share and a killed process leaves intact."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from typing import Any, NamedTuple, Self
 
 from dynamic_kd._version import __version__
 from dynamic_kd.data._images import file_content
+from dynamic_kd.metrics import Records
 
-# Of the tables here and of what a key stands for; to be raised when either changes.
-FORMAT = 3
+# Version of the tables and of what a key stands for.
+FORMAT = 4
 _PATIENCE = 60.0  # seconds to wait for another process
-# A file changed more recently than this may change again without its time of change moving on: time stamps are coarse.
+# Time stamps are coarse: a file that changed more recently than this may change again with the same time stamp.
 _GRAIN = 50_000_000  # nanoseconds
-_RECORDS = f"records_{FORMAT}"  # a file may hold those of another format, whose columns are others
+_RECORDS = f"records_{FORMAT}"  # a file may also hold the records of another version, in tables with other columns
 _TABLES = f"""
 CREATE TABLE IF NOT EXISTS {_RECORDS} (key BLOB PRIMARY KEY, marks TEXT NOT NULL, record BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS files
@@ -31,29 +32,29 @@ CREATE TABLE IF NOT EXISTS files
 
 
 class CachedRecord(NamedTuple):
-    """What is kept of a map and its mask: the bytes of their `Records`, and their marks."""
+    """The bytes of the `Records` of a map and its mask, and their marks."""
 
     record: bytes
     marks: tuple[str, ...]
 
 
 class RecordCache:
-    """A file of measured images, looked up by the content of map and mask and by the settings that matter.
+    """A file of records, found by the content of map and mask and by the settings that the records depend on.
 
-    Every record is written in a transaction of its own, so that an image once measured stays measured whatever
-    happens to the process. Threads may share an object, and processes the file.
+    Every record is written in its own transaction, so that it survives whatever happens to the process. Threads may
+    share an object, and processes the file.
 
     Parameters
     ----------
     path
-        The file; it and its folder are made if need be.
+        The file. It and its folder are created if they do not exist.
     settings
         What else the records depend on.
     """
 
     def __init__(self, path: Path, settings: Mapping[str, object]) -> None:
         self.path = path
-        # A release may mend what is measured, and another release of a decoder may decode otherwise.
+        # Another release of this package may measure otherwise, and another release of a decoder may decode otherwise.
         about = {"format": FORMAT, "version": __version__, **settings}
         self._salt = json.dumps(about, sort_keys=True).encode()
         self._lock = threading.Lock()
@@ -73,7 +74,7 @@ class RecordCache:
         self._database.close()
 
     def _prepare(self) -> None:
-        """Make the tables. Processes that start together take turns: SQLite does not always wait by itself here."""
+        """Create the tables. Processes that start together take turns; SQLite does not always wait by itself here."""
         deadline = time.monotonic() + _PATIENCE
         while True:
             try:
@@ -89,27 +90,33 @@ class RecordCache:
                 time.sleep(0.05)
 
     def key(self, pred: bytes, target: bytes) -> bytes:
-        """Key of a pair of files, given by their digests."""
+        """Return the key of a pair of files, given by their digests."""
         return hashlib.blake2b(pred + target + self._salt, digest_size=20).digest()
 
     def find(self, key: bytes) -> CachedRecord | None:
-        """Return what is kept under a key, if anything is."""
+        """Return the record under a key, if there is one."""
         row = self._run(f"SELECT record, marks FROM {_RECORDS} WHERE key = ?", key)
         return None if row is None else CachedRecord(row[0], tuple(row[1].split()))
 
+    def load(self, key: bytes) -> Records:
+        """Return the records under a key that exists."""
+        found = self.find(key)
+        assert found is not None, "records are stored before they are loaded, and never deleted"
+        return Records.from_bytes(found.record)
+
     def store(self, key: bytes, found: CachedRecord) -> None:
-        """Keep a record for good; it is on its way to the disk when this returns."""
+        """Store a record; it is committed when this returns."""
         sql = f"INSERT OR REPLACE INTO {_RECORDS} (key, record, marks) VALUES (?, ?, ?)"
         self._run(sql, key, found.record, " ".join(found.marks))
 
     def known_digest(self, path: Path, status: os.stat_result) -> bytes | None:
-        """Return the digest of a file's content if it was read before and has not been touched since."""
+        """Return the digest of a file's content if it was read before and has not changed since."""
         sql = "SELECT digest FROM files WHERE path = ? AND size = ? AND modified = ? AND changed = ?"
         row = self._run(sql, *_identity(path, status))
         return None if row is None else bytes(row[0])
 
     def remember_digest(self, path: Path, status: os.stat_result, digest: bytes) -> None:
-        """Keep the digest of a file's content, unless the file is too fresh to be told from its next version."""
+        """Store the digest of a file's content, unless its time stamp is too recent to tell it from a next version."""
         if time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) < _GRAIN:
             return
         sql = "INSERT OR REPLACE INTO files (path, size, modified, changed, digest) VALUES (?, ?, ?, ?, ?)"
@@ -122,22 +129,24 @@ class RecordCache:
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
-        """Say of SQLite's errors which file they are about, and what helps."""
+        """Add to errors of SQLite which file they are about, and what to do."""
         try:
             yield
         except (sqlite3.Error, OSError) as error:
             kind = type(error)
             damaged = isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)
-            fix = "remove it, its images will be measured again" if damaged else "choose another place for the cache"
-            raise OSError(
-                f"{self.path}: expected a cache to read and write, got {kind.__name__}: {error}; {fix}"
-            ) from None
+            fix = (
+                "remove the file; its images will be measured again"
+                if damaged
+                else "choose another place for the cache"
+            )
+            raise OSError(f"{self.path}: cannot use the cache: {kind.__name__}: {error}; {fix}") from None
 
 
 class HashedFile:
-    """A file whose content is read only if its digest, or its content, is asked for and not known yet."""
+    """A file that is read only when its content is needed, or its digest, and the cache does not know the latter."""
 
-    def __init__(self, path: Path, cache: RecordCache) -> None:
+    def __init__(self, path: Path, cache: RecordCache | None) -> None:
         self.path = path
         self._cache = cache
         self._content: bytes | None = None
@@ -145,9 +154,9 @@ class HashedFile:
 
     @property
     def digest(self) -> bytes:
-        """Digest of the content, remembered if size and times of the file are those it had when it was read."""
-        if self._digest is None:
-            with suppress(FileNotFoundError):  # `content` says so
+        """Digest of the content: the stored one if size and times of the file are those it had when it was read."""
+        if self._digest is None and self._cache is not None:
+            with suppress(FileNotFoundError):  # `content` raises the error to report
                 self._digest = self._cache.known_digest(self.path, self.path.stat())
         if self._digest is None:
             _ = self.content
@@ -156,13 +165,15 @@ class HashedFile:
 
     @property
     def content(self) -> bytes:
-        """The content; the digest is from here on that of these very bytes."""
+        """The content; with a cache, the digest is from now on that of these bytes."""
         if self._content is None:
-            status = self.path.stat() if self.path.exists() else None  # before: a change while reading shows next time
+            # Before reading, so that a change meanwhile is seen the next time.
+            status = self.path.stat() if self._cache is not None and self.path.exists() else None
             self._content = file_content(self.path)
-            self._digest = hashlib.blake2b(self._content, digest_size=20).digest()
-            if status is not None:
-                self._cache.remember_digest(self.path, status, self._digest)
+            if self._cache is not None:
+                self._digest = hashlib.blake2b(self._content, digest_size=20).digest()
+                if status is not None:
+                    self._cache.remember_digest(self.path, status, self._digest)
         return self._content
 
 

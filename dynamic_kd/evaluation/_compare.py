@@ -1,47 +1,110 @@
-"""Many methods on many data sets, measured once each, image by image."""
+"""Maps in folders scored against their masks: one method on one data set, or many on many."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from dynamic_kd._checks import check_whole
+from dynamic_kd._threads import in_order, thread_pool
 from dynamic_kd.data._images import opencv
-from dynamic_kd.evaluation._bootstrap import Interval
+from dynamic_kd.evaluation._bootstrap import Interval, curve_of_maximum
 from dynamic_kd.evaluation._cache import RecordCache
-from dynamic_kd.evaluation._compare_config import CompareConfig
-from dynamic_kd.evaluation._compare_plan import DataSetPlan, plan
-from dynamic_kd.evaluation._measuring import Measured, Measurer
+from dynamic_kd.evaluation._config import CompareConfig, CompareSettings
+from dynamic_kd.evaluation._matching import DataSetFiles, match_comparison, match_data_set
+from dynamic_kd.evaluation._measure import MeasuredImage, Measurer
 from dynamic_kd.evaluation._paired_tests import PairedTest, paired_tests
 from dynamic_kd.evaluation._ranks import Rank, ranks, unranked
-from dynamic_kd.evaluation._score_method import ScoredMethod, score_method, scores_of
-from dynamic_kd.evaluation._threads import in_order, thread_pool
-from dynamic_kd.metrics import MetricReport
-from dynamic_kd.metrics._measures import DEFAULT, plan_of
+from dynamic_kd.evaluation._score import ScoredMethod, report_of, score_method
+from dynamic_kd.metrics import MetricReport, SODMetrics
 
-# Images on their way for each thread: enough that none waits, few enough to hold.
+# Images submitted for each thread: enough to keep it busy, few enough to hold in memory.
 _AHEAD = 8
-# Methods whose images' curves are in memory together: some 15 KB an image each.
+# Methods whose curves of all images are in memory together, about 15 KB an image each.
 _SCORED_AT_ONCE = 4
+
+
+def evaluate_folders(
+    pred: str | Path,
+    target: str | Path,
+    *,
+    strict_size: bool = False,
+    allow_missing: bool = False,
+    workers: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+    **settings: Any,
+) -> MetricReport:
+    """Score the saliency maps of one folder against the masks of another, paired by file stem.
+
+    Parameters
+    ----------
+    pred, target
+        Folders of PNG, JPEG, BMP, TIFF or WebP images. The suffixes of a pair may differ.
+    strict_size
+        Refuse a map whose size is not its mask's, instead of resizing it (bilinearly) and counting it.
+    allow_missing
+        Score the pairs there are and count what is missing, instead of raising an error.
+    workers
+        Threads that read and measure images. The result does not depend on their number.
+    progress
+        Called with the number of images done and their total after each image.
+    **settings
+        Settings of `SODMetrics`.
+
+    Returns
+    -------
+    MetricReport
+        With these counts added: ``missing_pred``, ``missing_target``, ``grey_target`` (masks with more than 10% of
+        middle greys), ``colour_pred`` (maps in colour, whose luma was scored), ``resized`` (maps of another size than
+        their masks) and ``other_shape`` (maps whose aspect ratio differs by more than 2%; not counted in ``resized``).
+
+    Raises
+    ------
+    ValueError
+        Missing or unmatched files (they are listed), two files with one stem, unreadable files, masks that would read
+        as empty, sizes that differ under ``strict_size``, settings out of range.
+
+    Examples
+    --------
+    >>> report = evaluate_folders("maps/ours", "DES/GT", workers=2)  # doctest: +SKIP
+    >>> report["maxF"], report.counts["resized"]  # doctest: +SKIP
+    (0.928, 0)
+    """
+    check_whole("workers", workers, low=1)
+    metrics = SODMetrics(**settings)
+    files = match_data_set("", Path(target), {"": Path(pred)}, allow_missing=allow_missing)
+    opencv()  # imported here, because OpenCV must not be imported by several threads at once
+
+    def watched(images: Iterator[MeasuredImage]) -> Iterator[MeasuredImage]:
+        for done, image in enumerate(images, start=1):
+            yield image
+            if progress is not None:
+                progress(done, files.maps)
+
+    with thread_pool(workers) as pool:
+        images = in_order(pool, Measurer(metrics, strict_size), files.images, ahead=_AHEAD * workers)
+        return report_of("", files, watched(images), metrics)
 
 
 @dataclass(frozen=True)
 class DataSetResult:
-    """What was found on one data set.
+    """Results on one data set.
 
     Attributes
     ----------
     reports
-        Method -> report, with the counts of an evaluation of folders.
+        Method -> report, as from `evaluate_folders`.
     intervals
         Method -> score -> bootstrap interval; empty without resamples.
     tests
         Paired tests between methods.
     common
-        Images that every method was scored on, which the tests are about.
+        Number of images that every method was scored on, and which the tests use.
     fresh
-        Maps that were measured in this run; the others were in the cache.
+        Number of maps that this run measured; the others were in the cache.
     """
 
     reports: Mapping[str, MetricReport]
@@ -53,7 +116,7 @@ class DataSetResult:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Methods on data sets: what was compared, and what was found on each data set."""
+    """Results of a comparison: what was compared, and the results on each data set."""
 
     config: CompareConfig
     datasets: Mapping[str, DataSetResult]
@@ -61,11 +124,11 @@ class Comparison:
     @property
     def scores(self) -> tuple[str, ...]:
         """Scores of the tables, the ranks and the tests."""
-        return scores_of(self.config.settings)
+        return chosen_scores(self.config.settings)
 
     @property
     def left_out(self) -> tuple[str, ...]:
-        """Data sets that no method has maps of."""
+        """Data sets for which no method has maps."""
         return tuple(name for name in self.config.datasets if name not in self.datasets)
 
     def ranks(self) -> list[Rank]:
@@ -77,8 +140,8 @@ class Comparison:
         reports = {name: result.reports for name, result in self.datasets.items()}
         left_out = unranked(reports.values())
         complete = {
-            name: {method: report for method, report in each.items() if method not in left_out}
-            for name, each in reports.items()
+            name: {method: report for method, report in of_methods.items() if method not in left_out}
+            for name, of_methods in reports.items()
         }
         return ranks(complete, self.scores)
 
@@ -88,7 +151,7 @@ def compare(
 ) -> Comparison:
     """Score every method on every data set, and test how they differ.
 
-    Each map is measured once: its record stays in the cache, so that a run goes on where the last one stopped, and
+    Each map is measured once. Its record stays in the cache, so that an interrupted run continues where it stopped, and
     other scores and statistics need no image again.
 
     Parameters
@@ -96,7 +159,7 @@ def compare(
     config
         From `read_config`.
     workers
-        Threads that read and measure images; the result does not depend on their number.
+        Threads that read and measure images. The result does not depend on their number.
     progress
         Called with a data set's name, the number of maps done over all data sets, and their total.
 
@@ -107,7 +170,7 @@ def compare(
     Raises
     ------
     ValueError
-        What is wrong with the folders or a file, as `evaluate_folders`; what was measured until then is kept.
+        What is wrong with the folders or a file, as for `evaluate_folders`. What was measured before is kept.
     OSError
         A cache that cannot be read or written.
 
@@ -119,51 +182,59 @@ def compare(
     """
     check_whole("workers", workers, low=1)
     settings = config.settings
-    scores_of(settings)
-    plans = plan(config)
-    total = sum(each.maps for each in plans)
-    host = plan_of(settings.metrics or DEFAULT, strict=settings.strict).host
-    inputs = {"normalize": settings.normalize, "strict": settings.strict, "host": host}
+    chosen_scores(settings)
+    matched = match_comparison(config)
+    total, done = sum(files.maps for files in matched), 0
     datasets: dict[str, DataSetResult] = {}
-    done = 0
-    decoder = {"decoder": f"OpenCV {opencv().__version__}"}
-    with RecordCache(config.cache, {**inputs, **decoder}) as cache, thread_pool(workers) as pool:
-        measure = Measurer(cache, settings.strict_size, inputs)
-        for each in plans:
-            measured = []
-            for image in in_order(pool, measure, each.images, ahead=_AHEAD * workers):
-                measured.append(image)
-                done += len(image.keys)
+    metrics = settings.accumulator()
+    about = {**metrics.measured, "decoder": f"OpenCV {opencv().__version__}"}
+    with RecordCache(config.cache, about) as cache, thread_pool(workers) as pool:
+        measurer = Measurer(metrics, settings.strict_size, cache)
+        for files in matched:
+            images = []
+            for image in in_order(pool, measurer, files.images, ahead=_AHEAD * workers):
+                images.append(image)
+                done += len(image.maps)
                 if progress is not None:
-                    progress(each.name, done, total)
-            datasets[each.name] = _result(config, each, measured, cache, pool, workers)
+                    progress(files.name, done, total)
+            datasets[files.name] = _result(files, images, settings, pool, workers)
     return Comparison(config, datasets)
 
 
+def chosen_scores(settings: CompareSettings) -> tuple[str, ...]:
+    """Return the scores of the tables; one that the chosen metrics do not give is an error."""
+    columns = settings.accumulator().columns
+    known = (*columns, *(f"{name}_per_image" for name in columns if curve_of_maximum(name)))
+    for name in settings.scores or ():
+        if name not in known:
+            raise ValueError(
+                f"scores: expected some of {', '.join(known)}, got {name!r}; choose others, or add metrics"
+            )
+    return tuple(settings.scores or columns)
+
+
 def _result(
-    config: CompareConfig,
-    each: DataSetPlan,
-    measured: list[Measured],
-    cache: RecordCache,
+    files: DataSetFiles,
+    images: list[MeasuredImage],
+    settings: CompareSettings,
     pool: ThreadPoolExecutor,
     workers: int,
 ) -> DataSetResult:
-    """Score a data set's methods, a few at a time: of each, only the scores are kept."""
-    settings = config.settings
-    shared = {image.stem for image in measured if len(image.keys) == len(each.methods)}
+    """Score the methods of a data set, a few at a time; only the scores of each are kept."""
+    shared = {image.stem for image in images if len(image.maps) == len(files.folders)}
 
     def score(method: str) -> ScoredMethod:
-        return score_method(config, each, method, measured, cache, shared)
+        return score_method(method, files, images, settings, shared)
 
     at_once = min(workers, _SCORED_AT_ONCE)
-    scored = dict(zip(each.methods, in_order(pool, score, each.methods, ahead=at_once), strict=True))
+    scored = dict(zip(files.folders, in_order(pool, score, files.folders, ahead=at_once), strict=True))
     common = len(next(iter(scored.values())).common)
     paired = {method: found.paired for method, found in scored.items() if found.paired}
-    tests = paired_tests(each.name, paired, scores_of(settings), common, reference=settings.reference)
+    tests = paired_tests(files.name, paired, chosen_scores(settings), common, reference=settings.reference)
     return DataSetResult(
         reports={method: found.report for method, found in scored.items()},
         intervals={method: found.intervals for method, found in scored.items() if settings.resamples},
         tests=tuple(tests),
         common=common,
-        fresh=sum(image.fresh for image in measured),
+        fresh=sum(measured.fresh for image in images for measured in image.maps.values()),
     )

@@ -1,4 +1,4 @@
-"""Images, masks and the maps of all methods side by side."""
+"""The visual comparison: images, masks and the maps of all methods side by side."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from dynamic_kd._extras import require
 from dynamic_kd._tables import rounded
 from dynamic_kd.data import images_by_stem, read_gray, read_rgb
 from dynamic_kd.evaluation._compare import Comparison, DataSetResult
-from dynamic_kd.evaluation._compare_settings import grid_request
-from dynamic_kd.evaluation._ranks import lower_is_better
+from dynamic_kd.evaluation._config import grid_request
+from dynamic_kd.metrics import SCORES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
 Tile = npt.NDArray[np.uint8]
 Index = Callable[[Path], Mapping[str, Path]]
 
-# Pixels: the width of a column, the gap between tiles, the line under each for its score.
+# Pixels: the width of a column, the gap between tiles, and the line under each tile for its score.
 _WIDTH, _GAP, _LINE = 220, 6, 20
 _BLANK = 225
-# Letters on each side of what is left out of a long name.
+# Letters kept at each end of a long name.
 _HALF = 11
 _DPI = 100
 
 
 def chosen_score(comparison: Comparison) -> str:
-    """Return the score that tells good maps from bad ones: Sm, or the first of each image's own."""
+    """Return the score shown under each map: Sm, or the first score of each image."""
     columns = next(iter(next(iter(comparison.datasets.values())).reports.values())).columns
     return "Sm" if "Sm" in columns else columns[0]
 
 
 def chosen_images(comparison: Comparison) -> dict[str, list[str]]:
-    """Return the images to show of each data set: those named, or the worst in the mean over methods."""
+    """Return the images to show of each data set: the ones named, or the worst by their mean over methods."""
     request = grid_request(comparison.config.settings.grid or ())
     if isinstance(request, int):
         score = chosen_score(comparison)
@@ -55,12 +55,12 @@ def _worst(result: DataSetResult, score: str, count: int) -> list[str]:
         column = report.columns.index(score)
         for name, value in zip(report.names, report.rows[:, column].tolist(), strict=True):
             sums.setdefault(name, []).append(value)
-    sign = -1 if lower_is_better(score) else 1
+    sign = 1 if SCORES[score].higher_is_better else -1
     return sorted(sums, key=lambda name: (sign * float(np.mean(sums[name])), name))[:count]
 
 
 def draw_grid(comparison: Comparison, dataset: str, stems: Sequence[str]) -> Figure:
-    """Draw a row for each image: the image if there is one, the mask, and each method's map over its score."""
+    """Draw a row for each image: the image if there is one, the mask, and the map of each method with its score."""
     require("matplotlib", extra="eval")
     from matplotlib.figure import Figure
 
@@ -90,12 +90,12 @@ def _write(axes: Any, column: int, bottom: int, text: str, **style: Any) -> None
 
 
 def _shortened(text: str) -> str:
-    """Return a text that fits over a tile; names of variants differ at their ends."""
+    """Return a text that fits over a tile; both ends are kept, as names of variants often differ at the end."""
     return text if len(text) <= 2 * _HALF + 1 else f"{text[:_HALF]}…{text[-_HALF:]}"
 
 
 def _row(index: Index, comparison: Comparison, dataset: str, stem: str) -> list[Tile]:
-    """Return the tiles of one image, all of one size; a map that is missing is grey."""
+    """Return the tiles of one image, all of one size; a missing map is a grey tile."""
     folders = comparison.config.datasets[dataset]
     mask = read_gray(_file(index, folders.target, stem, dataset))
     size = _WIDTH, max(1, round(_WIDTH * mask.shape[0] / mask.shape[1]))
@@ -111,7 +111,7 @@ def _row(index: Index, comparison: Comparison, dataset: str, stem: str) -> list[
 
 
 def _captions(comparison: Comparison, dataset: str, stem: str, before: int) -> list[str]:
-    """Return what stands under each tile: the image's name, and each map's score."""
+    """Return the text under each tile: the image's name, and the score of each map."""
     score = chosen_score(comparison)
     texts = [stem, *[""] * (before - 1)]
     for report in comparison.datasets[dataset].reports.values():
@@ -122,7 +122,7 @@ def _captions(comparison: Comparison, dataset: str, stem: str, before: int) -> l
 
 
 def _canvas(rows: Sequence[Sequence[Tile]], columns: int) -> tuple[Tile, list[int]]:
-    """Return all tiles on white, under a line for the titles, and where each row starts."""
+    """Return all tiles on a white canvas, below a line for the titles, and the top of each row."""
     height = _LINE + _GAP + sum(row[0].shape[0] + _LINE + _GAP for row in rows)
     canvas = np.full((height, _GAP + columns * (_WIDTH + _GAP), 3), 255, np.uint8)
     tops, top = [], _LINE + _GAP
@@ -147,4 +147,4 @@ def _file(index: Index, folder: Path, stem: str, dataset: str) -> Path:
     found = index(folder).get(stem)
     if found is not None:
         return found
-    raise ValueError(f"grid: expected an image for {stem} of {dataset} in {folder}, got none; add it, or choose others")
+    raise ValueError(f"grid: no image {stem} of {dataset} in {folder}; add it, or choose others")

@@ -1,4 +1,4 @@
-"""Whether two methods differ by more than the choice of images explains."""
+"""Tests of whether two methods differ by more than the choice of images explains."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from dynamic_kd.evaluation._bootstrap import Interval, Sample, interval
+from dynamic_kd.evaluation._bootstrap import Interval, percentile_interval
 
 Floats = npt.NDArray[np.float64]
 
-# On fewer images, tests say little: which of them were drawn decides.
+# On fewer images, the result of a test depends mostly on which images they are.
 FEW = 20
 
 
@@ -25,16 +25,16 @@ class PairedTest(NamedTuple):
     dataset, score, first, second
         What is compared.
     images
-        Images that all methods of the data set have.
+        Number of images, which all methods of the data set have.
     difference
         The first method's score minus the second's.
     interval
         Bootstrap interval of the difference; None without resamples.
     p_bootstrap, p_bootstrap_holm
-        Two-sided p-value of the paired bootstrap, and corrected by Holm for the pairs of methods tested on this
-        data set by this score; None without resamples.
+        Two-sided p-value of the paired bootstrap, and the same corrected by Holm for the pairs of methods tested on
+        this data set with this score; None without resamples.
     p_wilcoxon, p_wilcoxon_holm
-        The same of Wilcoxon's signed-rank test; None for scores that are no means over images.
+        The same of Wilcoxon's signed-rank test; None for scores that are not means over images.
     """
 
     dataset: str
@@ -50,23 +50,23 @@ class PairedTest(NamedTuple):
     p_wilcoxon_holm: float | None
 
 
-class Paired(NamedTuple):
-    """A method on the images that all methods have: its scores, each image's own, and the resampled ones."""
+class PairedScores(NamedTuple):
+    """A method on the images that all methods have: its scores, the value of each image, and the resampled scores."""
 
     scores: Mapping[str, float]
-    rows: Mapping[str, Floats]
+    means: Mapping[str, Floats]
     resampled: Mapping[str, Floats]
-
-    @classmethod
-    def of(cls, sample: Sample, resampled: Mapping[str, Floats]) -> Paired:
-        """Take what the tests need of a sample, the curves left behind."""
-        return cls(sample.scores(), sample.rows, resampled)
 
 
 def paired_tests(
-    dataset: str, methods: Mapping[str, Paired], scores: Iterable[str], images: int, *, reference: str | None = None
+    dataset: str,
+    methods: Mapping[str, PairedScores],
+    scores: Iterable[str],
+    images: int,
+    *,
+    reference: str | None = None,
 ) -> list[PairedTest]:
-    """Test all pairs of methods, or each against a reference, on one data set; none where the reference is missing."""
+    """Test all pairs of methods on one data set, or each against a reference; nothing if the reference is missing."""
     if reference is None:
         pairs = list(combinations(methods, 2))
     else:
@@ -75,12 +75,12 @@ def paired_tests(
 
 
 def _tests_of(
-    dataset: str, score: str, pairs: Sequence[tuple[str, str]], methods: Mapping[str, Paired], images: int
+    dataset: str, score: str, pairs: Sequence[tuple[str, str]], methods: Mapping[str, PairedScores], images: int
 ) -> list[PairedTest]:
-    """Return the tests of one score: one family for the correction."""
+    """Return the tests of one score, which are one family for the correction."""
     both = [(methods[first], methods[second]) for first, second in pairs]
     drawn = [a.resampled[score] - b.resampled[score] for a, b in both if score in a.resampled]
-    ranked = [wilcoxon_p(a.rows[score], b.rows[score]) for a, b in both if score in a.rows]
+    ranked = [wilcoxon_p(a.means[score], b.means[score]) for a, b in both if score in a.means]
     p_bootstrap: list[float | None] = [bootstrap_p(each, images) for each in drawn] or [None] * len(pairs)
     p_wilcoxon: list[float | None] = [*ranked] or [None] * len(pairs)
     columns = zip(pairs, both, p_bootstrap, holm(p_bootstrap), p_wilcoxon, holm(p_wilcoxon), strict=True)
@@ -92,7 +92,7 @@ def _tests_of(
             second=pair[1],
             images=images,
             difference=a.scores[score] - b.scores[score],
-            interval=interval(drawn[index]) if drawn else None,
+            interval=percentile_interval(drawn[index]) if drawn else None,
             p_bootstrap=bootstrapped,
             p_bootstrap_holm=bootstrapped_holm,
             p_wilcoxon=by_rank,
@@ -103,13 +103,13 @@ def _tests_of(
 
 
 def bootstrap_p(differences: Floats, images: int) -> float:
-    r"""Return the two-sided p-value of bootstrapped differences being on one side of 0 by chance.
+    r"""Return the two-sided p-value of bootstrapped differences.
 
     .. math:: p = \min\left(1, 2 \, \frac{\min(\#\{d \le 0\}, \#\{d \ge 0\}) + 1}{R + 1}\right)
 
-    of R resamples: the level at which the percentile interval would just reach 0. It is never below 2 / (R + 1), and
-    of n images never below :math:`2 / 2^n`, the least that a sign test of them can give: resamples of a few images
-    whose differences share a sign all do.
+    for R resamples: the level at which the percentile interval would just reach 0. It is at least 2 / (R + 1). For n
+    images it is also at least :math:`2 / 2^n`, the smallest p-value of a sign test: if the differences of a few images
+    share a sign, so do all resamples.
 
     References
     ----------
@@ -134,7 +134,7 @@ def wilcoxon_p(first: Floats, second: Floats) -> float:
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    r"""Correct p-values for being several: the k-th smallest of m is at most :math:`(m - k + 1) p_{(k)}`.
+    r"""Correct p-values for their number: the k-th smallest of m is at most :math:`(m - k + 1) p_{(k)}`.
 
     References
     ----------

@@ -9,31 +9,26 @@ import numpy as np
 
 from dynamic_kd.metrics import SCORES, MetricReport
 
-# At threshold 0 all is salient, whatever the map: recall and false positive rate are 1, and the balanced error is 0.5,
-# which is the most of any map that is nowhere worse than chance.
+# At threshold 0 every pixel counts as salient, whatever the map: recall and false positive rate are 1, and the balanced
+# error rate is 0.5, the maximum for any map that is nowhere worse than chance.
 _CONSTANT = ("maxRecall", "maxFPR", "maxBER")
 
 
 class Rank(NamedTuple):
-    """A method's mean rank over all scores, on each data set and over these; 1 is the best."""
+    """A method's mean rank over scores, on each data set and over all of them; 1 is the best."""
 
     method: str
     datasets: dict[str, float]
     mean: float
 
 
-def lower_is_better(score: str) -> bool:
-    """Whether a score measures error, as MAE does."""
-    return not SCORES[score].higher_is_better
-
-
 def is_constant(score: str) -> bool:
-    """Whether a score is the same for all methods by its definition, so that none can be the best."""
+    """Whether a score is the same for all methods by definition, so that none can be the best."""
     return score.removesuffix("_per_image") in _CONSTANT
 
 
 def incomplete(reports: Mapping[str, MetricReport]) -> dict[str, int]:
-    """Return the methods that lack images which others were scored on, and how many they lack."""
+    """Return the methods that lack images on which others were scored, and how many they lack."""
     every = {name for report in reports.values() for name in report.names}
     lacking = {method: len(every) - len(report.names) for method, report in reports.items()}
     return {method: count for method, count in lacking.items() if count}
@@ -50,14 +45,14 @@ def ranks(results: Mapping[str, Mapping[str, Mapping[str, float]]], scores: Sequ
     Parameters
     ----------
     results
-        Data set -> method -> score -> value, every digit of which counts; equal ones share the mean of their places.
+        Data set -> method -> score -> value. Every digit counts; equal values share the mean of their places.
     scores
-        Scores that count, all alike, but for those that are constant.
+        Scores to rank by, with equal weight; constant ones are left out.
 
     Returns
     -------
     list of Rank
-        Over the data sets that every method was scored on; nothing if there is none, or no other method or no score.
+        Over the data sets on which every method was scored; empty without such data sets, scores, or a second method.
     """
     scores = [score for score in scores if not is_constant(score)]
     methods = list(dict.fromkeys(method for reports in results.values() for method in reports))
@@ -68,8 +63,9 @@ def ranks(results: Mapping[str, Mapping[str, Mapping[str, float]]], scores: Sequ
 
     means = {}
     for name, reports in shared.items():
+        signs = [-1 if SCORES[score].higher_is_better else 1 for score in scores]
         table = [
-            [(1 if lower_is_better(each) else -1) * reports[method][each] for method in methods] for each in scores
+            [sign * reports[method][score] for method in methods] for sign, score in zip(signs, scores, strict=True)
         ]
         means[name] = rankdata(np.array(table), axis=1).mean(axis=0)
     ranked = [

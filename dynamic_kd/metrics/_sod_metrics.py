@@ -131,6 +131,17 @@ class SODMetrics:
         self._stream.settle()
         return len(self._tally)
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of each image's scores, in the order of a report's rows."""
+        return self._plan.numbers
+
+    @property
+    def measured(self) -> dict[str, object]:
+        """What the records of `measure` hold: conventions for inputs, strict cuts, metrics from pixels."""
+        inputs = {name: self._inputs[name] for name in ("normalize", "quantize")}
+        return {**inputs, "strict": self._plan.cuts_strictly, "host": list(self._plan.host)}
+
     def update(
         self, pred: Array, target: Array, names: Iterable[str] | None = None, *, valid: Array | None = None
     ) -> None:

@@ -15,12 +15,12 @@ import numpy as np
 import torch
 
 from dynamic_kd._checks import check_choice, check_whole
+from dynamic_kd._threads import in_order, thread_pool
 from dynamic_kd.data import DataFolder, SampleFiles, read_depth, read_rgb
 from dynamic_kd.data._images import opencv
 from dynamic_kd.data._reading import resized
 from dynamic_kd.data._sources import POLARITIES
 from dynamic_kd.evaluation import evaluate_folders
-from dynamic_kd.evaluation._threads import in_order, thread_pool
 from dynamic_kd.training._map_folder import begin, kept_maps, map_path, write_map
 from dynamic_kd.training._predict_network import Network, ready_network
 from dynamic_kd.training._predict_sources import PredictedFolder, find_sources, predicted_folders

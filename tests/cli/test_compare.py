@@ -38,7 +38,7 @@ def test_a_folder_to_tables_and_files(root, capsys):
     assert captured.err == ""
     lines = captured.out.splitlines()
     assert max(len(line) for line in lines if not line.startswith("wrote ") and "found in" not in line) <= 80
-    for words in ("DES", "SIP", "MAE↓", "maxF↑", "good", "2 images", "Mean ranks", "paper:", "Ours VGG19", "bootstrap"):
+    for words in ("DES", "SIP", "MAE↓", "maxF↑", "good", "2 images", "Mean ranks", "Ours VGG19 (paper)", "bootstrap"):
         assert words in captured.out
     content = json.loads((root / "comparison" / "results.json").read_text(encoding="utf-8"))
     alone = evaluate_folders(root / "good" / "DES", root / "GT" / "DES")
@@ -71,7 +71,7 @@ def test_a_file_and_options_before_it(root, tmp_path, capsys):
     assert "Sm↑  MAE↓" in out
     assert "wF" not in out
     assert "7 resamples" in out
-    assert "maps not normalised; E-measure cut with >;" in " ".join(out.split())
+    assert "Maps not normalised; E-measure with > at the thresholds;" in " ".join(out.split())
     assert (tmp_path / "out" / "scores.md").is_file()
 
 
@@ -116,7 +116,7 @@ def test_what_was_done_to_images_is_said(root, capsys):
 
 
 MISTAKES = [
-    (["nowhere"], "nowhere: expected a .toml file or a folder of methods, got nothing there"),
+    (["nowhere"], "nowhere: no such file or folder; name a .toml file or a folder of methods"),
     (["--grid", "worst:x"], "grid: expected worst:N"),
     (["--scores", "maxIoU"], "scores: expected some of MAE"),
     (["--scores", "xyz"], "scores: expected some of MAE"),
@@ -161,15 +161,15 @@ def test_a_method_that_lacks_images_is_marked(root, capsys, monkeypatch):
     (root / "fair" / "DES" / "000.png").unlink()
     assert main(["compare", str(root), "--resamples", "0", "--allow-missing"]) == 0
     out = capsys.readouterr().out
-    assert " fair † " in out
-    assert "† neither marked nor ranked, for lack of images that others have: 1 by fair" in out
+    assert "\nfair † " in out
+    assert "† Neither marked nor ranked, for lack of images that others have: fair lacks 1." in out
     plain = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stdout", plain)
     assert main(["compare", str(root), "--resamples", "0", "--allow-missing"]) == 0
     plain.flush()
     shown = plain.buffer.getvalue().decode("ascii")
     assert "fair * " in shown
-    assert "* neither marked nor ranked" in shown
+    assert "* Neither marked nor ranked" in shown
     assert "without fair (*)" in " ".join(shown.split())
 
 
@@ -188,4 +188,4 @@ def test_an_interrupt_says_that_nothing_is_lost(root, capsys, monkeypatch):
     monkeypatch.setattr(evaluation, "compare", interrupted)
     assert main(["compare", str(root)]) == 130
     error = capsys.readouterr().err
-    assert error == "dynamic-kd: interrupted; finished images are kept, and the same command goes on from them\n"
+    assert error == "dynamic-kd: interrupted; finished images are kept; repeat the command to continue\n"

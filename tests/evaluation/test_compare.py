@@ -10,14 +10,22 @@ import pytest
 from comparison_folders import write_image, write_layout
 
 from dynamic_kd.data import _images
-from dynamic_kd.evaluation import _cache, _measuring, compare, evaluate_folders, read_config
-from dynamic_kd.evaluation._bootstrap import Sample, interval, resampled_scores
-from dynamic_kd.evaluation._report_text import latex, markdown, methods_used
-from dynamic_kd.evaluation._score_tables import score_tables
-from dynamic_kd.metrics import SODMetrics
-from dynamic_kd.metrics._measures import MEASURES
+from dynamic_kd.evaluation import (
+    ImageScores,
+    _cache,
+    compare,
+    comparison_tables,
+    evaluate_folders,
+    percentile_interval,
+    read_config,
+    write_comparison,
+)
+from dynamic_kd.evaluation._bootstrap import resampled_scores
+from dynamic_kd.metrics import SCORES, SODMetrics
 
 QUICK = {"resamples": 20}
+# HCE takes too long here.
+EVERY = [name for name in dict.fromkeys(score.metric for score in SCORES.values()) if name != "HCE"]
 
 
 @pytest.fixture
@@ -38,8 +46,13 @@ def work(monkeypatch):
         return counted
 
     monkeypatch.setattr(_cache, "file_content", counting("read", _images.file_content))
-    monkeypatch.setattr(_measuring, "measure_records", counting("measured", _measuring.measure_records))
+    monkeypatch.setattr(SODMetrics, "measure", counting("measured", SODMetrics.measure))
     return counts
+
+
+def conventions(comparison):
+    """The notes of the last table."""
+    return comparison_tables(comparison)[-1].notes
 
 
 def scores(comparison):
@@ -88,9 +101,9 @@ def test_images_of_many_sizes_keep_their_order(tmp_path):
     found = compare(read_config(tmp_path, **QUICK)).datasets["A"]
     report = found.reports["ours"]
     alone = evaluate_folders(tmp_path / "ours" / "A", tmp_path / "GT" / "A", per_image_curves=True)
-    curves = {"maxE": ("max", alone.per_image_curves["e_measure"])}
-    resampled = resampled_scores(Sample(alone.names, {}, curves), QUICK["resamples"], seed=0)
-    assert found.intervals["ours"]["maxE"] == pytest.approx(interval(resampled["maxE"]), rel=1e-12)
+    curves = {"maxE": alone.per_image_curves["e_measure"]}
+    resampled = resampled_scores(ImageScores(alone.names, {}, curves), QUICK["resamples"], seed=0)
+    assert found.intervals["ours"]["maxE"] == pytest.approx(percentile_interval(resampled["maxE"]), rel=1e-12)
     assert report.names == ("0", "1", "2", "3", "4")
     assert report.per_image == alone.per_image
     assert report.as_dict() == alone.as_dict()
@@ -119,7 +132,7 @@ def test_other_scores_need_no_file(root, work):
 
 def test_every_score_is_tested_as_it_is_printed(root):
     """What intervals and tests are made of gives the report's own scores, whatever is measured."""
-    found = compare(read_config(root, metrics=list(MEASURES), resamples=5)).datasets["DES"]
+    found = compare(read_config(root, metrics=EVERY, resamples=5)).datasets["DES"]
     assert {test.score for test in found.tests} == set(found.reports["good"].columns)
     for test in found.tests:
         first, second = (found.reports[method][test.score] for method in (test.first, test.second))
@@ -185,7 +198,7 @@ def test_settings_that_matter_are_measured_anew(root, work):
 def test_what_is_missing_is_refused_or_counted(root):
     (root / "good" / "DES" / "001.png").unlink()
     shutil.rmtree(root / "poor" / "SIP")
-    with pytest.raises(ValueError, match=r"methods.poor: expected a folder of maps for SIP, got none"):
+    with pytest.raises(ValueError, match=r"methods.poor: no folder of maps for SIP, none is configured"):
         compare(read_config(root, **QUICK))
     found = compare(read_config(root, allow_missing=True, **QUICK))
     assert list(found.datasets["SIP"].reports) == ["fair", "good"]
@@ -205,7 +218,7 @@ def test_a_data_set_without_maps_is_said_to_be_left_out(root):
     found = compare(read_config(root, allow_missing=True, **QUICK))
     assert list(found.datasets) == ["DES"]
     assert found.left_out == ("SIP",)
-    assert "Left out, as no method has maps of them: SIP." in methods_used(found)
+    assert "Data sets left out, without maps of any method: SIP." in conventions(found)
 
 
 def test_where_the_reference_has_no_maps_nothing_is_tested_and_that_is_said(root):
@@ -213,11 +226,11 @@ def test_where_the_reference_has_no_maps_nothing_is_tested_and_that_is_said(root
     found = compare(read_config(root, allow_missing=True, reference="good", **QUICK))
     assert {(test.first, test.second) for test in found.datasets["DES"].tests} == {("good", "fair"), ("good", "poor")}
     assert found.datasets["SIP"].tests == ()
-    said = methods_used(found)
-    assert "Not tested, as good has no maps of them: SIP." in said
-    assert any("for each method against good;" in sentence for sentence in said)
-    said = methods_used(compare(read_config(root, allow_missing=True, **QUICK)))
-    assert not any(sentence.startswith("Not tested") for sentence in said)
+    text = conventions(found)
+    assert "Not tested, without maps of good: SIP." in text
+    assert any("Tests: each method against good, " in sentence for sentence in text)
+    text = conventions(compare(read_config(root, allow_missing=True, **QUICK)))
+    assert not any(sentence.startswith("Not tested") for sentence in text)
 
 
 def test_a_reference_without_any_maps_tests_nothing(root):
@@ -225,9 +238,9 @@ def test_a_reference_without_any_maps_tests_nothing(root):
     config = read_config(root, allow_missing=True, reference="new", **QUICK)
     for method in ("good", "fair", "poor"):
         shutil.rmtree(root / method / "SIP")
-    said = methods_used(compare(config))
-    assert "Not tested, as new has no maps of them: DES." in said
-    assert not any(sentence.startswith("Tests:") for sentence in said)
+    text = conventions(compare(config))
+    assert "Not tested, without maps of new: DES." in text
+    assert not any(sentence.startswith("Tests:") for sentence in text)
 
 
 def test_results_within_the_folder_are_no_method(root):
@@ -259,7 +272,7 @@ def test_no_image_in_common(tmp_path):
     assert found.datasets["A"].common == 0
     assert found.datasets["A"].tests == ()
     assert found.ranks() == []
-    assert "Ranks: none, as fewer than two methods were scored on every image (†)." in methods_used(found)
+    assert "No ranks: fewer than two methods were scored on every image (†)." in conventions(found)
 
 
 def test_sizes_are_counted_and_refused_from_the_cache_too(root):
@@ -296,26 +309,28 @@ def test_methods_that_lack_images_compete_for_nothing(root):
     for stem in ("001", "002"):
         (root / "good" / "DES" / f"{stem}.png").unlink()
     found = compare(read_config(root, allow_missing=True, **QUICK))
-    des, sip = score_tables(found)
-    assert {row.label: {cell.mark for cell in row.cells} for row in des.rows} == {
+    des, sip, ranks = comparison_tables(found)
+    assert {row[0]: set(marks[1:]) for row, marks in zip(des.rows, des.marks, strict=True)} == {
         "fair": {"best"}, "good †": {""}, "poor": {"second"},
     }  # fmt: skip
-    assert "† neither marked nor ranked, for lack of images that others have: 2 by good" in des.notes
-    assert [row.label for row in sip.rows] == ["fair", "good", "poor"]
+    assert "† Neither marked nor ranked, for lack of images that others have: good lacks 2." in des.notes
+    assert [row[0] for row in sip.rows] == ["fair", "good", "poor"]
+    assert [row[0] for row in ranks.rows] == ["fair", "poor"]
     assert [rank.method for rank in found.ranks()] == ["fair", "poor"]
     assert list(found.ranks()[0].datasets) == ["DES", "SIP"]
-    assert any(sentence.endswith("share their places' mean, without good (†).") for sentence in methods_used(found))
-    assert r"good$^\dagger$ &" in latex(found)
-    assert "| good † |" in markdown(found)
+    assert any("without good (†); all digits count" in sentence for sentence in conventions(found))
+    markdown, latex = (path.read_text(encoding="utf-8") for path in write_comparison(found)[:2])
+    assert r"good$^\dagger$ &" in latex
+    assert "| good † |" in markdown
 
 
 def test_equal_numbers_of_different_images_are_not_compared_either(tmp_path):
     write_layout(tmp_path, datasets=("A",), methods=("one", "two", "all"), images=3)
     for method, stem in (("one", "000"), ("two", "001")):
         (tmp_path / method / "A" / f"{stem}.png").unlink()
-    [table] = score_tables(compare(read_config(tmp_path, allow_missing=True, **QUICK)))
-    assert [row.label for row in table.rows] == ["all", "one †", "two †"]
-    assert not any(cell.mark for row in table.rows for cell in row.cells)
+    [table] = comparison_tables(compare(read_config(tmp_path, allow_missing=True, **QUICK)))
+    assert [row[0] for row in table.rows] == ["all", "one †", "two †"]
+    assert not any(mark for marks in table.marks for mark in marks)
 
 
 def test_empty_and_grey_masks(root):
@@ -326,7 +341,7 @@ def test_empty_and_grey_masks(root):
     skipped = compare(read_config(root, empty_target="skip", **QUICK)).datasets["DES"]
     assert skipped.reports["good"].counts["skipped"] == 1
     assert skipped.common == 3
-    with pytest.raises(ValueError, match=r"on DES \(.*GT.DES\): target: expected salient pixels .*, got none in 000;"):
+    with pytest.raises(ValueError, match=r"on DES: .*GT.DES: target: expected salient pixels .*, got none in 000;"):
         compare(read_config(root, empty_target="refuse", **QUICK))
 
 
@@ -363,7 +378,8 @@ def test_one_method_has_neither_tests_nor_ranks(tmp_path):
 
 def test_without_resamples_there_are_no_intervals_but_ranks_tests(root):
     comparison = compare(read_config(root, resamples=0, reference="good"))
-    assert "for scores that are means over images; corrected by Holm within" in " ".join(methods_used(comparison))
+    assert "p_wilcoxon: Wilcoxon's signed-rank test" in " ".join(conventions(comparison))
+    assert "bootstrap" not in " ".join(conventions(comparison))
     found = comparison.datasets["DES"]
     assert found.intervals == {}
     assert {(test.first, test.second) for test in found.tests} == {("good", "fair"), ("good", "poor")}
@@ -376,26 +392,23 @@ def test_what_every_method_reaches_is_neither_marked_nor_ranked(root):
     """At threshold 0 all is salient: these do not tell good from poor, whatever digits rounding leaves them."""
     constant = ["maxBER", "maxFPR", "maxRecall"]
     found = compare(read_config(root, metrics=["BER", "FPR", "recall"], scores=[*constant, "meanBER"], **QUICK))
-    for table in score_tables(found):
-        for row in table.rows:
-            assert [cell.value for cell in row.cells[:3]] == pytest.approx([0.5, 1, 1])
-            assert [cell.mark for cell in row.cells[:3]] == ["", "", ""]
-    said = methods_used(found)
-    assert (
-        "Neither marked nor ranked, as at threshold 0 all is salient, whatever the map: " + ", ".join(constant) + "."
-        in said
-    )
-    assert any("scored on and over meanBER, by every digit" in sentence for sentence in said)
+    for table in comparison_tables(found)[:2]:
+        for row, marks in zip(table.rows, table.marks, strict=True):
+            assert row[1:4] == pytest.approx([0.5, 1, 1])
+            assert marks[1:4] == ("", "", "")
+    text = " ".join(conventions(found))
+    assert f"because every pixel counts as salient at threshold 0: {', '.join(constant)}." in text
+    assert "scored and over meanBER; all digits count" in text
     alone = compare(read_config(root, metrics=["BER"], scores=["meanBER"], **QUICK))
     assert found.ranks() == alone.ranks()
     only = compare(read_config(root, metrics=["BER"], scores=["maxBER"], **QUICK))
     assert only.ranks() == []
-    assert "Ranks: none, as no score tells methods apart." in methods_used(only)
+    assert "No ranks: no score tells the methods apart." in conventions(only)
 
 
 def test_tests_of_few_images_are_said_to_say_little(tmp_path):
     write_layout(tmp_path, datasets=("A",), methods=("good", "poor"), images=19)
     write_layout(tmp_path, datasets=("B",), methods=("good", "poor"), images=20)
     found = compare(read_config(tmp_path, **QUICK))
-    assert "Tests of fewer than 20 images say little of others: A (19)." in methods_used(found)
-    assert any("at least 0.095 by 20 resamples, and 2/2^n by n images" in each for each in methods_used(found))
+    assert "Tests on fewer than 20 images hardly generalise to other images: A (19)." in conventions(found)
+    assert any("at least 0.095 with 20 resamples, and 2/2^n with n images" in each for each in conventions(found))

@@ -15,18 +15,21 @@ import openpyxl
 import pytest
 from comparison_folders import write_layout
 
-from dynamic_kd.evaluation import _cache, _measuring, _write_comparison, compare, read_config, write_comparison
+from dynamic_kd._files import write_whole
+from dynamic_kd.evaluation import _cache, compare, read_config, write_comparison
 from dynamic_kd.evaluation._cache import CachedRecord, RecordCache
+from dynamic_kd.metrics import SODMetrics
 
 RUN = """
 import sys, time
-from dynamic_kd.evaluation import _measuring, _write_comparison, compare, read_config, write_comparison
+from dynamic_kd.evaluation import compare, read_config, write_comparison
+from dynamic_kd.metrics import SODMetrics
 pause, root = float(sys.argv[1]), sys.argv[2]
-measure, write = _measuring.measure_records, _write_comparison.write_whole
+measure = SODMetrics.measure
 def slowly(*arguments, **settings):
     time.sleep(pause)
     return measure(*arguments, **settings)
-_measuring.measure_records = slowly
+SODMetrics.measure = slowly
 found = compare(read_config(root, resamples=20), workers=2)
 write_comparison(found)
 print(sum(result.fresh for result in found.datasets.values()))
@@ -110,27 +113,27 @@ def test_two_runs_at_once_share_the_work_and_harm_nothing(tmp_path):
 
 def test_a_file_is_replaced_at_once_or_not_at_all(tmp_path, monkeypatch):
     path = tmp_path / "scores.md"
-    _write_comparison.write_whole(path, b"old")
+    write_whole(path, b"old")
 
     def failing(*_):
         raise OSError("disk full")
 
     monkeypatch.setattr(os, "replace", failing)
     with pytest.raises(OSError, match="disk full"):
-        _write_comparison.write_whole(path, b"new")
+        write_whole(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
     monkeypatch.undo()
-    _write_comparison.write_whole(path, b"new")
+    write_whole(path, b"new")
     assert path.read_bytes() == b"new"
 
 
 def test_whoever_reads_finds_a_whole_file(tmp_path):
     path = tmp_path / "results.json"
     contents = [bytes([65 + index]) * 200_000 for index in range(4)]
-    _write_comparison.write_whole(path, contents[0])
+    write_whole(path, contents[0])
     with ThreadPoolExecutor(4) as pool:
-        writing = [pool.submit(_write_comparison.write_whole, path, content) for content in contents * 5]
+        writing = [pool.submit(write_whole, path, content) for content in contents * 5]
         while not all(each.done() for each in writing):
             assert path.read_bytes() in contents
     assert [each.result() for each in writing] == [None] * 20
@@ -139,13 +142,13 @@ def test_whoever_reads_finds_a_whole_file(tmp_path):
 
 def test_an_interrupt_keeps_what_is_finished_and_starts_nothing_more(tmp_path, monkeypatch):
     root = write_layout(tmp_path, datasets=("DES",), methods=("good",), images=12)
-    measure = _measuring.measure_records
+    measure = SODMetrics.measure
 
     def slowly(*arguments, **settings):
         time.sleep(0.03)
         return measure(*arguments, **settings)
 
-    monkeypatch.setattr(_measuring, "measure_records", slowly)
+    monkeypatch.setattr(SODMetrics, "measure", slowly)
 
     def interrupt(name, done, total):
         if done == 4:
@@ -163,15 +166,13 @@ def test_a_damaged_cache_is_named(tmp_path):
     path = root / "comparison" / ".cache" / "records.sqlite"
     path.parent.mkdir(parents=True)
     path.write_bytes(b"no database, but long enough to look like one" * 100)
-    with pytest.raises(
-        OSError, match=r"records\.sqlite: expected a cache to read and write, .*; remove it, its images"
-    ):
+    with pytest.raises(OSError, match=r"records\.sqlite: cannot use the cache: .*; remove the file; its images"):
         compare(read_config(root))
 
 
 def test_a_place_that_takes_no_cache_is_named(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(OSError, match=r"file.records\.sqlite: expected a cache .*; choose another place for the cache"):
+    with pytest.raises(OSError, match=r"file.records\.sqlite: cannot use the cache: .*; choose another place for"):
         RecordCache(tmp_path / "file" / "records.sqlite", {})
 
 

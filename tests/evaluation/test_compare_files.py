@@ -16,11 +16,9 @@ from comparison_folders import write_image, write_layout
 from matplotlib.figure import Figure
 
 from dynamic_kd._figures import figure_bytes
-from dynamic_kd.evaluation import compare, read_config, write_comparison
+from dynamic_kd.evaluation import compare, comparison_tables, paper_numbers, read_config, write_comparison
 from dynamic_kd.evaluation._grid import chosen_images, draw_grid
-from dynamic_kd.evaluation._paper import paper_datasets, paper_numbers
-from dynamic_kd.evaluation._report_text import latex, markdown
-from dynamic_kd.evaluation._score_tables import marks, score_tables
+from dynamic_kd.evaluation._paper import paper_datasets
 
 PAPER = Path(__file__).parents[3] / "shared" / "paper.md"
 
@@ -46,15 +44,6 @@ def written(comparison):
 
 def rows_of(path):
     return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
-
-
-def test_marks_go_by_the_digits_printed():
-    assert marks([0.9001, 0.9004, 0.8, 0.7], "Sm") == ["best", "best", "second", ""]
-    assert marks([0.03, 0.01, 0.02], "MAE") == ["", "best", "second"]
-    assert marks([0.5, None, 0.4, None], "maxF") == ["best", "", "second", ""]
-    assert marks([0.5, 0.5], "maxF") == ["best", "best"]
-    assert marks([0.5, None], "maxF") == ["", ""]  # nothing to be better than
-    assert marks([0.5, 0.51], "maxBER") == ["", ""]  # which is a number of the thresholds, not of the maps
 
 
 def test_every_file_is_there(written):
@@ -111,14 +100,14 @@ def test_letters_that_the_font_lacks_are_no_warning(tmp_path):
         figure_bytes(figure, "png")
 
 
-def test_markdown_marks_best_and_second(comparison):
-    text = markdown(comparison)
+def test_markdown_marks_best_and_second(comparison, written):
+    text = written["scores.md"].read_text(encoding="utf-8")
     reports = comparison.datasets["DES"].reports
     assert f"| good | **{reports['good']['MAE']:.3f}".replace("**0.", "**.") + "**" in text
     assert f"| fair | <u>{reports['fair']['MAE']:.3f}".replace("<u>0.", "<u>.") + "</u>" in text
     assert "| method | MAE ↓ | maxF ↑ |" in text
     assert "4 images." in text
-    for words in ("percentile bootstrap over images, 95%, 50 resamples", "paired bootstrap", "signed-rank", "Holm"):
+    for words in ("95%, percentile bootstrap over images, 50 resamples", "paired bootstrap", "signed-rank", "Holm"):
         assert words in text
     lines = [line for line in text.splitlines() if line.startswith("|")]
     for before, line in pairwise(lines):
@@ -126,8 +115,8 @@ def test_markdown_marks_best_and_second(comparison):
             assert before.count("|") == line.count("|")
 
 
-def test_latex_is_one_table_with_a_block_for_each_data_set(comparison):
-    text = latex(comparison)
+def test_latex_is_one_table_with_a_block_for_each_data_set(written):
+    text = written["scores.tex"].read_text(encoding="utf-8")
     body = text[text.index(r"\begin{tabular}") :]
     columns = body[body.index("{l") : body.index("}\n")].count("r")
     rows = [line for line in body.splitlines() if line.endswith(r"\\") and "multicolumn" not in line]
@@ -136,13 +125,13 @@ def test_latex_is_one_table_with_a_block_for_each_data_set(comparison):
     assert re.search(r"^good & \\textbf\{\.\d+\}", body, re.MULTILINE)
     assert re.search(r"^fair & \\underline\{\.\d+\}", body, re.MULTILINE)
     assert re.search(r"^poor & \.\d+ ", body, re.MULTILINE)
-    assert r"MAE $\downarrow$ & maxF $\uparrow$" in body
+    assert r"$\mathrm{MAE}$ $\downarrow$ & $F_\beta^{max}$ $\uparrow$" in body
     assert text.count("{") == text.count("}")
 
 
 def test_latex_escapes_names(tmp_path):
     write_layout(tmp_path, datasets=("A_1",), methods=("50%_off", "b&c"), images=1)
-    text = latex(compare(read_config(tmp_path, resamples=0)))
+    text = write_comparison(compare(read_config(tmp_path, resamples=0)))[1].read_text(encoding="utf-8")
     assert r"\textit{A\_1}" in text
     assert r"50\%\_off &" in text
     assert r"b\&c &" in text
@@ -198,7 +187,7 @@ def test_json_holds_everything(comparison, written):
 
 def test_the_workbook_opens_with_numbers_and_marks(comparison, written):
     book = openpyxl.load_workbook(written["results.xlsx"])
-    assert book.sheetnames == ["scores", "ranks", "tests", "images", "paper", "how"]
+    assert book.sheetnames == ["scores", "Mean ranks", "tests", "images", "paper", "how"]
     page = book["scores"]
     header = [cell.value for cell in page[1]]
     column = header.index("MAE") + 1
@@ -220,26 +209,25 @@ def test_a_method_whose_name_is_a_formula_stays_text(tmp_path):
     assert (cell.value, cell.data_type) == ("=1+1", "s")
 
 
-def test_the_paper_is_shown_beside_and_unmarked(comparison):
-    des, _ = score_tables(comparison)
-    assert [row.method for row in des.rows[:3]] == ["fair", "good", "poor"]
-    printed = {row.method: row for row in des.rows if row.paper}
+def test_the_paper_is_shown_beside_and_unmarked(comparison, written):
+    des = comparison_tables(comparison)[0]
+    assert [row[0] for row in des.rows[:3]] == ["fair", "good", "poor"]
+    printed = {row["method"]: row for row in des.records()[3:]}
     assert len(printed) == 12
-    values = dict(zip(des.scores, printed["Ours VGG16"].cells, strict=True))
-    assert {name: cell.value for name, cell in values.items() if cell.value is not None} == {
-        "MAE": 0.022, "maxF": 0.926, "Sm": 0.918, "E": 0.965,
+    assert {name: value for name, value in printed["Ours VGG16 (paper)"].items() if value is not None} == {
+        "method": "Ours VGG16 (paper)", "MAE": 0.022, "maxF": 0.926, "Sm": 0.918, "E": 0.965,
     }  # fmt: skip
-    assert not any(cell.mark for row in printed.values() for cell in row.cells)
-    assert any("without saying whether maximum, mean or adaptive" in note for note in des.notes)
-    assert "| DMRA (paper) | .088 | .847 |" in markdown(comparison)
-    assert "DMRA (paper) & .088 & .847 &" in latex(comparison)
+    assert not any(mark for marks in des.marks[3:] for mark in marks)
+    assert any("without stating whether maximum, mean or adaptive" in note for note in des.notes)
+    assert "| DMRA (paper) | .088 | .847 |" in written["scores.md"].read_text(encoding="utf-8")
+    assert "DMRA (paper) & .088 & .847 &" in written["scores.tex"].read_text(encoding="utf-8")
 
 
 def test_a_set_that_the_paper_lacks_is_said(tmp_path):
     write_layout(tmp_path, datasets=("ECSSD",), methods=("ours",), images=1)
-    [table] = score_tables(compare(read_config(tmp_path, resamples=0, paper=True)))
-    assert "the paper's Table 1 has no numbers of ECSSD" in table.notes
-    assert not any(row.paper for row in table.rows)
+    [table] = comparison_tables(compare(read_config(tmp_path, resamples=0, paper=True)))
+    assert "The paper's Table 1 has no numbers for ECSSD." in table.notes
+    assert [row[0] for row in table.rows] == ["ours"]
 
 
 def test_the_paper_under_other_names():
@@ -320,7 +308,5 @@ def test_an_image_that_the_grid_lacks_is_named(tmp_path):
     write_layout(tmp_path, datasets=("A",), methods=("ours",), images=1)
     (tmp_path / "RGB" / "A").mkdir(parents=True)
     found = compare(read_config(tmp_path, resamples=0, grid="worst:1"))
-    with pytest.raises(
-        ValueError, match=r"grid: expected an image for 000 of A in .*RGB.A, got none; add it, or choose"
-    ):
+    with pytest.raises(ValueError, match=r"grid: no image 000 of A in .*RGB.A; add it, or choose"):
         write_comparison(found)

@@ -31,7 +31,8 @@ from benchmarks.experiments._paper import PAPER_TABLES, paper_row  # noqa: E402
 from benchmarks.experiments._results import _best, _chosen, _references, _with_differences  # noqa: E402
 from benchmarks.experiments._rows import Row, RunResult, Spread, grid_rows  # noqa: E402
 from benchmarks.experiments._tables import markdown  # noqa: E402
-from dynamic_kd.evaluation._bootstrap import Sample, resampled_scores  # noqa: E402
+from dynamic_kd.evaluation import ImageScores
+from dynamic_kd.evaluation._bootstrap import resampled_scores  # noqa: E402
 from dynamic_kd.training import _results, noise_report_from_log, read_records, train  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -112,14 +113,14 @@ def test_every_file_of_records_says_what_is_wrong_with_it(tmp_path):
 
 
 def drawn_scores(sample, score, images):
-    if score in sample.rows:
-        return sample.rows[score][images].mean()
-    return sample.curves[score][1][images].mean(axis=0).max()
+    if score in sample.means:
+        return sample.means[score][images].mean()
+    return sample.curves[score][images].mean(axis=0).max()
 
 
 def random_sample(rng, images):
     names = tuple(map(str, range(images)))
-    return Sample(names, {"MAE": rng.random(images)}, {"maxF": ("max", rng.random((images, 256)))})
+    return ImageScores(names, {"MAE": rng.random(images)}, {"maxF": rng.random((images, 256))})
 
 
 @pytest.mark.parametrize("score", ["MAE", "maxF"])
@@ -178,7 +179,7 @@ def test_each_candidate_is_compared_on_the_seeds_that_it_shares_with_the_referen
     assert {name: each.seeds for name, each in found.items()} == {"every": 3, "some": 2, "one": 1}
     for name, each in found.items():
         expected = [
-            sample.rows["MAE"].mean() - own[seed].rows["MAE"].mean()
+            sample.means["MAE"].mean() - own[seed].rows["MAE"].mean()
             for seed, sample in others[name].items()
             if seed in own
         ]

@@ -15,12 +15,12 @@ from dynamic_kd.cli import main  # noqa: E402
 from dynamic_kd.evaluation import _cache, compare, read_config  # noqa: E402
 
 SLOWLY = """
-from dynamic_kd.evaluation import _measuring
-measure = _measuring.measure_records
+from dynamic_kd.metrics import SODMetrics
+measure = SODMetrics.measure
 def slowly(*arguments, **settings):
     time.sleep(0.05)
     return measure(*arguments, **settings)
-_measuring.measure_records = slowly
+SODMetrics.measure = slowly
 """
 
 
@@ -53,7 +53,7 @@ def fresh(root):
 def test_a_cache_whose_disk_fills_keeps_what_it_has(root, start, ended, small_files, one_line):
     status, out, err = ended(start("compare", root, "--workers", "2", before=small_files(40_000)))
     assert (status, out) == (2, "")
-    said = f"{cache_of(root)}: expected a cache to read and write, got OperationalError: disk I/O error; choose another"
+    said = f"{cache_of(root)}: cannot use the cache: OperationalError: disk I/O error; choose another"
     assert said in one_line(err)
     finished = kept(root)
     assert fresh(root) == 24 - finished
@@ -82,7 +82,7 @@ def test_a_cache_held_by_another_process_is_waited_for_then_named(root, monkeypa
     holder = sqlite3.connect(cache_of(root), isolation_level=None)
     holder.execute("BEGIN EXCLUSIVE")
     try:
-        with pytest.raises(OSError, match=r"records\.sqlite: expected a cache .*: database is locked; choose another"):
+        with pytest.raises(OSError, match=r"records\.sqlite: cannot use the cache: .*database is locked; choose"):
             fresh(root)
     finally:
         holder.close()
@@ -125,9 +125,7 @@ def test_ctrl_c_says_that_the_same_command_goes_on_and_it_does(root, start, ende
     process.send_signal(signal.SIGINT)
     status, out, err = ended(process, limit=20)
     assert (status, out) == (130, "")
-    assert one_line(err) == (
-        "dynamic-kd: interrupted; finished images are kept, and the same command goes on from them"
-    )
+    assert one_line(err) == "dynamic-kd: interrupted; finished images are kept; repeat the command to continue"
     finished = kept(root)
     assert 3 <= finished < 24
     assert fresh(root) == 24 - finished

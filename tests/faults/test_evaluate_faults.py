@@ -14,7 +14,8 @@ cv2 = pytest.importorskip("cv2")
 pytest.importorskip("matplotlib")
 
 from dynamic_kd.cli import main  # noqa: E402
-from dynamic_kd.evaluation import _folders, evaluate_folders  # noqa: E402
+from dynamic_kd.evaluation import evaluate_folders  # noqa: E402
+from dynamic_kd.metrics import SODMetrics  # noqa: E402
 
 OPTIONS = {
     "--json": "out.json",
@@ -142,12 +143,12 @@ def test_a_disk_that_stops_answering_is_named(folders, tmp_path, monkeypatch):
 def test_a_worker_that_dies_ends_the_run_and_its_threads(folders, tmp_path, monkeypatch, error):
     begun = []
 
-    def measure(stem, files, **settings):
-        begun.append(stem)
+    def measure(*_):
+        begun.append(1)
         time.sleep(0.05)
         raise error
 
-    monkeypatch.setattr(_folders, "_measure", measure)
+    monkeypatch.setattr(SODMetrics, "measure", measure)
     before = threading.active_count()
     with pytest.raises(type(error)):
         evaluate_folders(tmp_path / "pred", tmp_path / "target", workers=2)

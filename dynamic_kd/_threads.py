@@ -1,4 +1,4 @@
-"""Work that threads share."""
+"""Work shared by threads."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Result = TypeVar("Result")
 
 @contextmanager
 def thread_pool(workers: int) -> Iterator[ThreadPoolExecutor]:
-    """Start threads that, whatever ends the work, finish the image they are at, and no other."""
+    """Start threads. If an error ends the work, they finish their current item and start no other."""
     with ThreadPoolExecutor(workers) as pool:
         try:
             yield pool
@@ -26,7 +26,7 @@ def thread_pool(workers: int) -> Iterator[ThreadPoolExecutor]:
 def in_order(
     pool: ThreadPoolExecutor, function: Callable[[Item], Result], items: Iterable[Item], *, ahead: int
 ) -> Iterator[Result]:
-    """Yield the results in the items' order, with never more than ``ahead`` items on their way."""
+    """Yield the results in the order of the items, with at most ``ahead`` items submitted and not yet yielded."""
     pending: deque[Future[Result]] = deque()
     for item in items:
         pending.append(pool.submit(function, item))

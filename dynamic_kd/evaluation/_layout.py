@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dynamic_kd.data._pairing import IMAGE_SUFFIXES
-from dynamic_kd.evaluation._compare_config import OUTPUT, CompareConfig, DataSetFolders, cache_in
-from dynamic_kd.evaluation._compare_settings import CompareSettings
+from dynamic_kd.data import images_by_stem
+from dynamic_kd.evaluation._config import OUTPUT, CompareConfig, CompareSettings, DataSetFolders, cache_in
 
 TARGETS = ("GT", "gt", "Mask", "mask", "masks", "target")
 IMAGES = ("RGB", "rgb", "Image", "image", "images")
@@ -17,22 +16,22 @@ def read_layout(root: Path) -> CompareConfig:
     masks = _only(root, TARGETS)
     if masks is None:
         raise ValueError(
-            f"{root}: expected the masks' folder {root / 'GT'}/DATASET (or one of {', '.join(TARGETS[1:])}), got none; "
-            f"make it, or say in a .toml file where the masks are"
+            f"{root}: no folder of masks; make {root / 'GT'}/DATASET (or one of {', '.join(TARGETS[1:])}), "
+            f"or name the folders in a .toml file"
         )
     images = _only(root, IMAGES)
     names = [path.name for path in _folders(masks)]
     if not names:
-        got = "images in it directly" if _has_images(masks) else "none"
-        raise ValueError(f"{masks}: expected a folder for each data set, got {got}; move them to {masks}/NAME")
+        found = "it contains images itself" if _has_images(masks) else "it is empty"
+        raise ValueError(f"{masks}: expected a folder for each data set, but {found}; move the masks to {masks}/NAME")
     datasets = {name: DataSetFolders(masks / name, _image(images, name)) for name in names}
     methods = {
         path.name: {folder.name: folder for folder in _folders(path)}
         for path in _folders(root)
-        if path not in (masks, images, root / OUTPUT) and not cache_in(path).exists()  # that is: results
+        if path not in (masks, images, root / OUTPUT) and not cache_in(path).exists()  # a folder of results
     }
     if not methods:
-        raise ValueError(f"{root}: expected a folder for each method, got none but {masks.name}; add METHOD/{names[0]}")
+        raise ValueError(f"{root}: no folder of a method beside {masks.name}; add METHOD/{names[0]} with its maps")
     for method, folders in methods.items():
         _check_method(root / method, sorted(folders), names)
     return CompareConfig(
@@ -41,27 +40,27 @@ def read_layout(root: Path) -> CompareConfig:
 
 
 def _check_method(method: Path, folders: list[str], names: list[str]) -> None:
-    """Refuse what would be left out by mistake: maps outside a data set's folder, or of one without masks."""
+    """Refuse what would be left out by mistake: maps outside the folder of a data set, or without masks."""
     if not set(folders) & set(names):
-        got = "images in it directly" if _has_images(method) else ", ".join(folders) or "an empty folder"
+        found = "images" if _has_images(method) else ", ".join(folders) or "nothing"
         raise ValueError(
-            f"{method}: expected folders of maps named as the masks' ({', '.join(names)}), got {got}; "
-            f"move the maps to {method}/{names[0]}, or move {method.name} away if it is no method"
+            f"{method}: expected folders named after the data sets ({', '.join(names)}), found {found}; "
+            f"move the maps to {method}/{names[0]}, or move {method.name} away if it is not a method"
         )
     strange = [name for name in folders if name not in names]
     if strange:
         raise ValueError(
-            f"{method}: expected data sets that have masks ({', '.join(names)}), got also {', '.join(strange)}; "
-            f"add their masks, or move them away"
+            f"{method}: there are no masks for {', '.join(strange)}, only for {', '.join(names)}; "
+            f"add the masks, or move the folder away"
         )
 
 
 def _only(root: Path, names: tuple[str, ...]) -> Path | None:
-    """Return the folder with one of the names; on disks that ignore case two names may be one folder."""
+    """Return the folder with one of the names; on disks that ignore case, two names may be one folder."""
     found = [path for path in _folders(root) if path.name in names]
     if len(found) > 1:
         listed = ", ".join(path.name for path in found)
-        raise ValueError(f"{root}: expected one folder of the kind, got {listed}; move the others away")
+        raise ValueError(f"{root}: only one of the folders {listed} can be used; move the others away")
     return found[0] if found else None
 
 
@@ -74,4 +73,4 @@ def _folders(root: Path) -> list[Path]:
 
 
 def _has_images(folder: Path) -> bool:
-    return any(path.suffix.lower() in IMAGE_SUFFIXES for path in folder.iterdir())
+    return bool(images_by_stem(folder))

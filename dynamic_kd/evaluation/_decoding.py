@@ -1,4 +1,4 @@
-"""What is done to a map, and said of it and its mask, before they are scored."""
+"""A map and its mask before scoring: decoding, resizing, and the marks that tell readers of a report about them."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ import numpy.typing as npt
 from dynamic_kd.data._file_facts import COLOURFUL, stored_as
 from dynamic_kd.data._image_header import essential
 from dynamic_kd.data._images import gray_levels
+from dynamic_kd.data._reading import check_mask
 
 Levels = npt.NDArray[np.uint8]
 
-# What a pair may be marked with, and counted by: maps at another size than their masks, of the same shape and of
-# another one; maps in colour; masks with many middle greys.
+# Marks of a pair, which reports count: maps of another size than their masks, with the same and with another aspect
+# ratio; maps in colour; masks with many middle greys.
 RESIZED, OTHER_SHAPE, COLOUR, GREY = "resized", "other_shape", "colour_pred", "grey_target"
 MARKS = (GREY, RESIZED, OTHER_SHAPE, COLOUR)
 
-# A mask with a larger share of middle greys is counted: a photograph or a saliency map by mistake, perhaps.
+# A mask with a larger share of middle greys is counted: it may be a photograph or a saliency map by mistake.
 _GREY_SHARE = 0.1
-# Ratios of width to height that differ by more are those of other images, perhaps; by less, they were rounded.
+# Aspect ratios that differ by more may belong to different images; smaller differences come from rounding.
 _SAME_RATIO = 1.02
 
 
-def decoded_map(content: bytes, path: Path, target: Levels, *, strict_size: bool) -> tuple[Levels, tuple[str, ...]]:
-    """Decode a map and bring it to its mask's size; return its marks with it."""
+def decode_map(content: bytes, path: Path, target: Levels, *, strict_size: bool) -> tuple[Levels, tuple[str, ...]]:
+    """Decode a map and resize it to its mask's size; return it with its marks."""
     pred = gray_levels(content, path)
     marks = (COLOUR,) if _in_colour(content) else ()
     if pred.shape == target.shape:
@@ -43,6 +44,13 @@ def decoded_map(content: bytes, path: Path, target: Levels, *, strict_size: bool
     return resized, (*marks, RESIZED if _same_ratio(pred, target) else OTHER_SHAPE)
 
 
+def decode_mask(content: bytes, path: Path) -> Levels:
+    """Decode a mask; one that would read as empty by mistake is an error."""
+    levels = gray_levels(content, path)
+    check_mask(levels, path)
+    return levels
+
+
 def marks_of_mask(target: Levels) -> tuple[str, ...]:
     """Mark a mask with more than 10% of middle greys."""
     greys = np.count_nonzero((target > 25) & (target < 230))
@@ -50,9 +58,9 @@ def marks_of_mask(target: Levels) -> tuple[str, ...]:
 
 
 def _in_colour(content: bytes) -> bool:
-    """Tell whether a file that decodes is a colour picture, whose luma alone is scored.
+    """Whether an image file that decodes shows colours; only its luma is scored.
 
-    Most maps are grey PNG, which their first bytes say; JPEG is decoded at an eighth of its size, which is quick.
+    Most maps are grey PNG, as their first bytes tell. JPEG is decoded at an eighth of its size, which is fast.
     """
     if "grey" in stored_as(content):
         return False
@@ -63,8 +71,8 @@ def _in_colour(content: bytes) -> bool:
 
 
 def _same_ratio(pred: Levels, target: Levels) -> bool:
-    (height, width), (own_height, own_width) = target.shape, pred.shape
-    ratio = own_width * height / (width * own_height)
+    (height, width), (map_height, map_width) = target.shape, pred.shape
+    ratio = map_width * height / (width * map_height)
     return bool(1 / _SAME_RATIO <= ratio <= _SAME_RATIO)
 
 

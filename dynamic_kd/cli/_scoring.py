@@ -1,0 +1,50 @@
+"""What ``evaluate`` and ``compare`` have in common: which maps are scored, and how."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from functools import partial
+from typing import Any
+
+from dynamic_kd.cli._arguments import known_names
+from dynamic_kd.metrics import SCORES
+
+_METRICS = tuple(dict.fromkeys(score.metric for score in SCORES.values()))
+_SETTINGS = ("metrics", "allow_missing", "strict_size", "strict", "normalize", "empty_target")
+
+
+def add_scoring_arguments(parser: argparse.ArgumentParser, title: str) -> Any:
+    """Add the arguments that both commands share; return their group."""
+    parser.add_argument(
+        "--workers", type=int, default=os.cpu_count() or 1, metavar="N", help="threads (default: one for each core)"
+    )
+    group = parser.add_argument_group(title)
+    group.add_argument(
+        "--metrics",
+        type=partial(known_names, kind="metrics", known=_METRICS),
+        metavar="A,B",
+        help=f"metrics to compute (default: MAE,F,wF,S,E), among {', '.join(_METRICS)}",
+    )
+    add_flag(group, "--allow-missing", "leave out and count what is missing")
+    add_flag(group, "--strict-size", "refuse maps of another size than their mask")
+    add_flag(group, "--strict", "E-measure with > at the thresholds, as the MATLAB code")
+    add_flag(group, "--no-normalize", "score maps as they are, without stretching", name="normalize", value=False)
+    group.add_argument(
+        "--empty-target",
+        choices=("count", "skip", "refuse"),
+        help="images whose mask has no salient pixel (default: count)",
+    )
+    return group
+
+
+def add_flag(group: Any, option: str, text: str, *, name: str | None = None, value: bool = True) -> None:
+    """Add a flag that is None unless it is given, so that defaults and settings of a file stand."""
+    name = name or option.removeprefix("--").replace("-", "_")
+    group.add_argument(option, dest=name, action="store_const", const=value, help=text)
+
+
+def given_settings(arguments: argparse.Namespace, *more: str) -> dict[str, Any]:
+    """Return the shared settings, and more of them, that the command line gives."""
+    given = {name: getattr(arguments, name) for name in (*_SETTINGS, *more)}
+    return {name: value for name, value in given.items() if value is not None}
