@@ -232,10 +232,7 @@ class Table:
         """
         title = [_ANSI[BEST].format(self.title) if styled else self.title] if self.title else []
         parts = ["\n".join(self._text_part(columns, styled)) for columns in _parts(self._text_columns(width), width)]
-        notes = [
-            note if width is None else textwrap.fill(note, width, break_long_words=False, break_on_hyphens=False)
-            for note in self.notes
-        ]
+        notes = [_wrapped(note, width) for note in self.notes]
         return "\n".join([*title, "\n\n".join(parts), *notes])
 
     def _text_columns(self, width: int | None) -> list[_TextColumn]:

@@ -174,10 +174,8 @@ def _times_in_blocks(images: int, resamples: int, seed: int) -> Iterator[Floats]
 
 def _of_drawn_images(sample: ImageScores, score: str, times: Floats) -> Floats:
     """Return the score of each resample, made as the data set's: a mean, or the maximum of the mean curve."""
-    if score in sample.means:
-        sums = times @ sample.means[score]
-    else:
-        sums = (times @ sample.curves[score]).max(axis=1)
+    mean = score in sample.means
+    sums = times @ sample.means[score] if mean else (times @ sample.curves[score]).max(axis=1)
     return sums / len(sample.names)
 
 

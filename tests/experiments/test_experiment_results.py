@@ -31,7 +31,7 @@ from benchmarks.experiments._paper import PAPER_TABLES, paper_row  # noqa: E402
 from benchmarks.experiments._results import _best, _chosen, _references, _with_differences  # noqa: E402
 from benchmarks.experiments._rows import Row, RunResult, Spread, grid_rows  # noqa: E402
 from benchmarks.experiments._tables import markdown  # noqa: E402
-from dynamic_kd.evaluation import ImageScores
+from dynamic_kd.evaluation import ImageScores  # noqa: E402
 from dynamic_kd.evaluation._bootstrap import resampled_scores  # noqa: E402
 from dynamic_kd.training import _results, noise_report_from_log, read_records, train  # noqa: E402
 
