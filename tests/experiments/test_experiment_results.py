@@ -179,7 +179,7 @@ def test_each_candidate_is_compared_on_the_seeds_that_it_shares_with_the_referen
     assert {name: each.seeds for name, each in found.items()} == {"every": 3, "some": 2, "one": 1}
     for name, each in found.items():
         expected = [
-            sample.means["MAE"].mean() - own[seed].rows["MAE"].mean()
+            sample.means["MAE"].mean() - own[seed].means["MAE"].mean()
             for seed, sample in others[name].items()
             if seed in own
         ]
