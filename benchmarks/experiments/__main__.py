@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from benchmarks.experiments import Experiment, ExperimentProgress, Plan
+    from benchmarks.experiments.plan import Plan
+    from benchmarks.experiments.results import Results
+    from benchmarks.experiments.run import Progress
 
 _DESCRIPTION = """\
 Train what an experiment compares: every method at every point of a grid of
@@ -23,7 +25,10 @@ The output folder holds a run folder for each run, and the results: a table with
 mean and standard deviation over seeds, and the differences from the best fixed
 weight with bootstrap intervals (Markdown, LaTeX, CSV, JSON), a row for each run
 (runs.json), and figures. Repeat the command to continue: finished runs are
-kept, interrupted ones resume. A run that fails does not stop the others."""
+kept, interrupted ones resume. A run that fails does not stop the others.
+
+EXPERIMENT may also be a folder with results.json and runs.json: its tables and
+figures are then made again, in another folder (--out)."""
 
 _EPILOG = """\
 Examples:
@@ -32,8 +37,10 @@ Examples:
     --set student.weights=vgg16.safetensors
   python -m benchmarks.experiments ecssd-weights --data ECSSD --gpus 0,1 \\
     --at-once 8 --set student.weights=vgg16.safetensors --only seed0
-  timeout 9m python -m benchmarks.experiments mine.toml
-  python -m benchmarks.experiments mine.toml --report --paper --pictures 6
+  timeout 9m python -m benchmarks.experiments mine.toml --keep records
+  python -m benchmarks.experiments mine.toml --report --paper
+  python -m benchmarks.experiments benchmarks/results/experiments/ecssd-final \\
+    --out again
 
 --set changes a setting of every run (training.epochs=2), or one of the
 experiment itself (seeds=[0,1], resamples=10000)."""
@@ -49,7 +56,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("experiment", nargs="?", metavar="EXPERIMENT", help="TOML file, or the name of a plan")
+    parser.add_argument("experiment", nargs="?", metavar="EXPERIMENT", help="TOML file, plan, or folder of results")
     parser.add_argument("--list", action="store_true", help="list the plans and exit")
     parser.add_argument("--data", metavar="DIR", help="the folder that contains the data sets (data.root)")
     parser.add_argument("--out", metavar="DIR", help="folder for runs and results (default: experiments/NAME)")
@@ -70,13 +77,9 @@ def parser() -> argparse.ArgumentParser:
         help="which files of a finished run to keep: all, all but the checkpoint (weights), or only the per-image "
         "records and logs (records; default: weights)",
     )
-    parser.add_argument(
-        "--reuse", nargs="+", default=[], metavar="DIR", help="copy finished runs from the folders of other experiments"
-    )
     parser.add_argument("--dry-run", action="store_true", help="list the runs and their state; train nothing")
     parser.add_argument("--report", action="store_true", help="train nothing; report the finished runs")
     parser.add_argument("--paper", action="store_true", help="print the paper's numbers beside the results")
-    parser.add_argument("--pictures", type=int, default=0, metavar="N", help="draw N images with every method's map")
     return parser
 
 
@@ -95,32 +98,39 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from benchmarks.experiments import bundled_experiments, plan_experiment, read_experiment, reuse_runs, run_plan
+    # torch and matplotlib take seconds to import, which --help need not wait for
+    from benchmarks.experiments.experiment import bundled_plans, read_experiment
+    from benchmarks.experiments.plan import plan_experiment
+    from benchmarks.experiments.results import read_published, read_results
+    from benchmarks.experiments.run import run_plan, state_of
 
     if arguments.list:
-        plans = bundled_experiments()
+        plans = bundled_plans()
         print("\n".join(f"{name:<{max(map(len, plans))}}  {about}" for name, about in plans.items()))
         return 0
     if arguments.experiment is None:
         raise ValueError("no EXPERIMENT given; --list prints the plans")
-    if arguments.at_once < 1:
-        raise ValueError(f"--at-once: expected a number from 1, got {arguments.at_once}")
+    if Path(arguments.experiment).is_dir():
+        if arguments.out is None:
+            raise ValueError(f"{arguments.experiment}: name the folder for the new report with --out")
+        _report(read_published(arguments.experiment), Path(arguments.out), arguments)
+        return 0
     experiment = read_experiment(arguments.experiment, arguments.set)
     folder = Path(arguments.out or f"experiments/{experiment.name}")
     plan = plan_experiment(experiment, folder, data=arguments.data)
     chosen = plan.only(*arguments.only) if arguments.only else plan
     if arguments.dry_run:
-        return _list_runs(chosen, folder)
-    if arguments.reuse:
-        reuse_runs(chosen, folder, arguments.reuse)
+        _list_runs(chosen, folder)
+        return 0
     failed: dict[str, str] = {}
     if not arguments.report:
         settings = {"gpus": _gpus(arguments.gpus), "at_once": arguments.at_once, "keep": arguments.keep}
         failed = run_plan(chosen, folder, show=_Lines().show, **settings).failed
     for name, output in failed.items():
         _say(f"{name} failed: {output} (whole log: {folder}/logs/{name}.log)")
-    if not failed or _anything_finished(plan, folder):
-        _report(experiment, plan, folder, arguments)
+    students = [run for run in plan.runs if not run.recipe.teacher_only]
+    if not failed or any(state_of(folder, run) == "finished" for run in students):
+        _report(read_results(experiment, plan, folder), folder, arguments)
     return 1 if failed else 0
 
 
@@ -128,21 +138,23 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _anything_finished(plan: Plan, folder: Path) -> bool:
-    from benchmarks.experiments import state_of
-
-    return any(state_of(folder, run) == "finished" for run in plan.runs if not run.recipe.teacher_only)
-
-
-def _list_runs(plan: Plan, folder: Path) -> int:
-    from benchmarks.experiments import state_of
+def _list_runs(plan: Plan, folder: Path) -> None:
+    from benchmarks.experiments.run import state_of
 
     states = {run.name: state_of(folder, run) for run in plan.runs}
     for run in plan.runs:
         print(f"{states[run.name]:<10}  {run.name}{f'  (after {run.needs})' if run.needs else ''}")
     counts = {state: list(states.values()).count(state) for state in ("finished", "unfinished", "new")}
     print(f"{len(states)} runs: {', '.join(f'{count} {state}' for state, count in counts.items())}")
-    return 0
+
+
+def _report(results: Results, folder: Path, arguments: argparse.Namespace) -> None:
+    """Write the report, and print the tables."""
+    from benchmarks.experiments.report import write_report
+
+    written = write_report(results, folder, with_paper=arguments.paper)
+    print((folder / "table.md").read_text(encoding="utf-8"))
+    print(f"In {folder}: {', '.join(path.name for path in written)}")
 
 
 def _gpus(text: str | None) -> list[int] | Literal["all"]:
@@ -157,23 +169,13 @@ def _gpus(text: str | None) -> list[int] | Literal["all"]:
     return [int(part) for part in parts]
 
 
-def _report(experiment: Experiment, plan: Plan, folder: Path, arguments: argparse.Namespace) -> None:
-    """Write the results, and print the table."""
-    from benchmarks.experiments import read_results, write_results
-
-    results = read_results(experiment, plan, folder)
-    written = write_results(results, folder, paper=arguments.paper, pictures=arguments.pictures)
-    print((folder / "table.md").read_text(encoding="utf-8"))
-    print(f"In {folder}: {', '.join(path.name for path in written)}")
-
-
 class _Lines:
     """Prints a line for each run that starts or ends."""
 
     def __init__(self) -> None:
         self._printed: set[str] = set()
 
-    def show(self, progress: ExperimentProgress) -> None:
+    def show(self, progress: Progress) -> None:
         if not self._printed and progress.finished:
             _say(f"{len(progress.finished)} of {progress.total} runs are finished")
             self._printed = {f"{name} finished" for name in progress.finished}

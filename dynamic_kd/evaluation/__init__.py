@@ -2,10 +2,7 @@
 
 from dynamic_kd._tables import Column as Column
 from dynamic_kd._tables import Table as Table
-from dynamic_kd.evaluation._bootstrap import ImageScores as ImageScores
 from dynamic_kd.evaluation._bootstrap import Interval as Interval
-from dynamic_kd.evaluation._bootstrap import bootstrap_counts as bootstrap_counts
-from dynamic_kd.evaluation._bootstrap import percentile_interval as percentile_interval
 from dynamic_kd.evaluation._compare import Comparison as Comparison
 from dynamic_kd.evaluation._compare import DataSetResult as DataSetResult
 from dynamic_kd.evaluation._compare import compare as compare

@@ -37,16 +37,6 @@ class ImageScores:
         Score -> the value of each image, shape (n,), for scores that are means over images.
     curves
         Score -> the curve of each image, shape (n, 256), for scores that are the maximum of the mean curve.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from dynamic_kd.metrics import SODMetrics
-    >>> metrics = SODMetrics(["F", "S"], per_image_curves=True)
-    >>> metrics.update(np.eye(8), np.eye(8, dtype=bool))
-    >>> scores = ImageScores.of(metrics.compute())
-    >>> scores.scores()["maxF"]
-    1.0
     """
 
     names: tuple[str, ...]

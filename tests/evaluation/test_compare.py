@@ -11,16 +11,14 @@ from comparison_folders import write_image, write_layout
 
 from dynamic_kd.data import _images
 from dynamic_kd.evaluation import (
-    ImageScores,
     _cache,
     compare,
     comparison_tables,
     evaluate_folders,
-    percentile_interval,
     read_config,
     write_comparison,
 )
-from dynamic_kd.evaluation._bootstrap import resampled_scores
+from dynamic_kd.evaluation._bootstrap import ImageScores, percentile_interval, resampled_scores
 from dynamic_kd.metrics import SCORES, SODMetrics
 
 QUICK = {"resamples": 20}

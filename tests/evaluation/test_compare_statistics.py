@@ -8,8 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynamic_kd.evaluation import ImageScores, _bootstrap, bootstrap_counts, percentile_interval
-from dynamic_kd.evaluation._bootstrap import drawn_images, resampled_scores
+from dynamic_kd.evaluation import _bootstrap
+from dynamic_kd.evaluation._bootstrap import (
+    ImageScores,
+    bootstrap_counts,
+    drawn_images,
+    percentile_interval,
+    resampled_scores,
+)
 from dynamic_kd.evaluation._paired_tests import PairedScores, bootstrap_p, holm, paired_tests, wilcoxon_p
 from dynamic_kd.evaluation._ranks import is_constant, ranks
 from dynamic_kd.metrics import SCORES, SODMetrics

@@ -8,8 +8,9 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 for package in ("accelerate", "matplotlib", "safetensors", "tensorboard", "tomli_w"):
     pytest.importorskip(package, reason=f"{package} is not installed")
 
-from benchmarks import experiments  # noqa: E402
-from benchmarks.experiments.__main__ import main  # noqa: E402
+from benchmarks.experiments import run as module  # noqa: E402
+from benchmarks.experiments.__main__ import main, parser  # noqa: E402
+from benchmarks.experiments.experiment import bundled_plans  # noqa: E402
 from dynamic_kd.training import _results, train  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -45,10 +46,10 @@ def at_once(monkeypatch):
 
     def run_plan(plan, folder, *, show, **settings):
         asked.append(settings | {"runs": [run.name for run in plan.runs]})
-        progress = experiments.ExperimentProgress(len(plan.runs), failed=dict(failing))
+        progress = module.Progress(len(plan.runs), failed=dict(failing))
         for run in plan.runs:
             place = folder / "runs" / run.name
-            if run.name not in failing and experiments.state_of(folder, run) == "new":
+            if run.name not in failing and module.state_of(folder, run) == "new":
                 train(run.recipe, place, cpu=True)
             progress.running, progress.seconds_left = [run.name], 3725.0
             show(progress)
@@ -56,7 +57,7 @@ def at_once(monkeypatch):
         return progress
 
     failing = {}
-    monkeypatch.setattr(experiments, "run_plan", run_plan)
+    monkeypatch.setattr(module, "run_plan", run_plan)
     return SimpleNamespace(asked=asked, failing=failing)
 
 
@@ -76,12 +77,15 @@ def test_help_fits_80_columns_and_names_the_next_steps(capsys, monkeypatch):
         "--paper",
     ):
         assert words in text
+    epilog = text.split("Examples:\n")[1].partition("\n\n")[0].replace("\\\n", " ")
+    for example in epilog.splitlines():
+        parser().parse_args(example.split("benchmarks.experiments ", 1)[1].split())
 
 
 def test_the_experiments_of_the_package(capsys):
     assert main(["--list"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == list(experiments.bundled_experiments())
+    assert [line.split()[0] for line in lines] == list(bundled_plans())
     assert all(line.endswith(".") for line in lines)
 
 
@@ -91,13 +95,11 @@ def test_an_experiment_from_the_runs_to_the_table(here, at_once, capsys):
     assert lines[0] == "new         none--seed0"
     assert lines[-1] == "4 runs: 0 finished, 0 unfinished, 4 new"
     assert at_once.asked == []
-    words = ["--at-once", "3", "--keep", "records", "--paper", "--pictures", "2"]
-    assert main(["tiny.toml", *words]) == 0
+    assert main(["tiny.toml", "--at-once", "3", "--keep", "records", "--paper"]) == 0
     printed = capsys.readouterr()
     assert printed.out.startswith("# tiny\n\n| method | seeds | maxF | meanF | wF | Sm | maxE | MAE |\n")
-    assert "## The paper's Table 3" in printed.out
-    assert "In experiments/tiny: table.md, table.tex, table.csv, grid.csv, results.json, runs.json" in printed.out
-    assert "curves.png, pictures.png, heat.png" in printed.out
+    assert "## In the paper" in printed.out
+    assert "In experiments/tiny: table.md, table.tex, table.csv, results.json, runs.json, curves.png\n" in printed.out
     (asked,) = at_once.asked
     assert (asked["gpus"], asked["at_once"], asked["keep"]) == ("all", 3, "records")
     assert (here / "experiments/tiny/table.md").read_text(encoding="utf-8") + "\n" in printed.out
@@ -105,9 +107,9 @@ def test_an_experiment_from_the_runs_to_the_table(here, at_once, capsys):
     assert capsys.readouterr().out.endswith("2 runs: 2 finished, 0 unfinished, 0 new\n")
     assert main(["tiny.toml", "--report", "--set", "resamples=60"]) == 0
     assert "(60 resamples, seed 0)" in capsys.readouterr().out
-    copied = ["--out", "copied", "--reuse", "experiments/tiny", "--only", "seed1", "--report"]
-    assert main(["tiny.toml", *copied]) == 0
-    assert "Not finished: none--seed0, again--seed0." in capsys.readouterr().out
+    assert main(["experiments/tiny", "--out", "again"]) == 0
+    assert capsys.readouterr().out.endswith("In again: table.md, table.tex, table.csv, results.json, runs.json\n")
+    assert (here / "again/results.json").read_bytes() == (here / "experiments/tiny/results.json").read_bytes()
     assert len(at_once.asked) == 1
 
 
@@ -135,7 +137,7 @@ def test_ctrl_c_says_how_to_go_on(here, monkeypatch, capsys):
     def interrupted(*arguments, **settings):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(experiments, "run_plan", interrupted)
+    monkeypatch.setattr(module, "run_plan", interrupted)
     assert main(["tiny.toml", "--out", "my runs"]) == 130
     printed = capsys.readouterr().err
     assert printed == "interrupted; to continue, repeat: python -m benchmarks.experiments tiny.toml --out 'my runs'\n"
@@ -145,15 +147,16 @@ def test_ctrl_c_says_how_to_go_on(here, monkeypatch, capsys):
     ("words", "message"),
     [
         ([], "no EXPERIMENT given; --list prints the plans"),
-        (["none"], "none: expected a TOML file or one of the experiments"),
-        (["tiny.toml", "--at-once", "0"], "--at-once: expected a number from 1, got 0"),
+        (["none"], "none: no such file or plan; the plans are ecssd-final"),
+        (["tiny.toml", "--at-once", "0"], "--at-once: expected a number of at least 1, got 0"),
         (["tiny.toml", "--gpus", "0,a"], "--gpus: expected numbers, such as 0,1, or none, got 0,a"),
-        (["tiny.toml", "--only", "gpu"], "--only: expected a pattern of runs, as again--seed1, got 'gpu'"),
-        (["tiny.toml", "--set", "seeds"], "seeds: expected SETTING=VALUE, such as training.epochs=2"),
+        (["tiny.toml", "--only", "gpu"], "--only gpu: no such run; --dry-run lists them, such as again--seed1"),
+        (["tiny.toml", "--set", "seeds"], "--set seeds: expected SETTING=VALUE, such as training.epochs=2"),
+        (["."], ".: name the folder for the new report with --out"),
         (["tiny.toml", "--set", "training.epoch=2"], "training.epoch: expected a setting, got an unknown one"),
         (
             ["tiny.toml", "--report"],
-            "experiments/tiny: expected a finished run, got none of 4; run the experiment",
+            "experiments/tiny: none of the runs is finished; run the experiment first",
         ),
     ],
 )

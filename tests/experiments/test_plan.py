@@ -1,19 +1,17 @@
 """Experiments as files, and the runs they plan."""
 
 from collections import Counter
-from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("tomli_w", reason="tomli_w is not installed")
 
-from benchmarks import experiments
-from benchmarks.experiments import bundled_experiments, plan_experiment, read_experiment
+from benchmarks.experiments.experiment import PLANS, bundled_plans, read_experiment
+from benchmarks.experiments.plan import plan_experiment
 from dynamic_kd.training import read_recipe, recipe_toml
 
-RECIPES = Path(experiments.__file__).parent / "recipes"
+RECIPES = PLANS.parent / "recipes"
 
 TINY = """\
 # Is it worth it.
@@ -155,7 +153,7 @@ def test_what_stage_2_reads_of_a_teacher_does_not_make_it_another(planned):
 
 
 def test_a_run_that_is_called_as_a_teacher(planned):
-    with pytest.raises(ValueError, match="teacher--seed0: expected a name for each run, got two runs of that name"):
+    with pytest.raises(ValueError, match="teacher--seed0: two runs would have this name"):
         planned(TINY.replace('"s = 0.5"', '"teacher"'), "seeds=[0]")
 
 
@@ -195,21 +193,21 @@ def test_a_part_of_the_runs_brings_the_teachers_it_needs(planned):
         run.name for run in plan.runs if "0.5--seed0" not in run.name and run.name != "teacher--seed0"
     ]
     assert [cell.seed for cell in plan.only("seed1").cells] == [1, 1]
-    with pytest.raises(ValueError, match=r"--only: expected a pattern of runs, as s=0.5--seed1, got 'gpu'"):
+    with pytest.raises(ValueError, match=r"--only gpu: no such run; --dry-run lists them, such as s=0.5--seed1"):
         plan.only("gpu")
 
 
-@pytest.mark.parametrize("name", sorted(bundled_experiments()))
-def test_the_packages_experiments_can_be_planned(name, tmp_path):
+@pytest.mark.parametrize("name", sorted(bundled_plans()))
+def test_the_plans_can_be_planned(name, tmp_path):
     experiment = read_experiment(name)
     plan = plan_experiment(experiment, tmp_path)
-    assert bundled_experiments()[name].endswith(".")
+    assert bundled_plans()[name].endswith(".")
     assert len({run.name for run in plan.runs}) == len(plan.runs)
     assert len(plan.cells) == len(experiment.points()) * len(experiment.methods) * len(experiment.seeds)
     known = {run.name for run in plan.runs}
     assert all(run.needs is None or run.needs in known for run in plan.runs)
     assert len(experiment.seeds) >= 3 or name == "smoke"
-    assert any(method.fixed for method in experiment.methods)
+    assert any(method.fixed for method in experiment.methods.values())
 
 
 def test_the_lists_for_choosing_and_reporting_part_the_validation_images():
@@ -230,65 +228,58 @@ def test_the_lists_for_choosing_and_reporting_part_the_validation_images():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (("seeds = [0, 1]", ""), "tiny.toml: seeds: expected it in every experiment, got none"),
+        (("seeds = [0, 1]", ""), "tiny.toml: seeds: every experiment needs it"),
         (("seeds = [0, 1]", "seeds = []"), r"seeds: expected at least one, and each once, got \[\]"),
         (("seeds = [0, 1]", "seeds = [1, 1]"), r"seeds: expected at least one, and each once, got \[1, 1\]"),
         (("seeds = [0, 1]", "seeds = 1"), "seeds: expected a list, got 1"),
-        (("seeds = [0, 1]", "seeds = [0]\nrepeats = 3"), "repeats: expected some of recipe, seeds, .* an unknown one"),
-        (("seeds = [0, 1]", "seeds = [0]\nscores = ['F']"), "scores: expected one of 'MAE', 'maxF'"),
+        (("seeds = [0, 1]", "seeds = [0]\nrepeats = 3"), "repeats: expected one of recipe, seeds"),
+        (("seeds = [0, 1]", "seeds = [0]\nscores = ['F']"), "scores: expected some of MAE, "),
         (("seeds = [0, 1]", "seeds = [0]\nresamples = 0"), r"resamples: expected a whole number of at least 1, got 0"),
         (
             ("seeds = [0, 1]", "seeds = [0]\naxis = 'loss.p'"),
-            r"axis: expected a setting of the grid \(none\), got loss.p",
+            r"axis: expected a setting of the grid \(none\), got 'loss.p'",
         ),
         (('recipe = "cpu"', "recipe = 3"), "recipe: expected a name or a file, got 3"),
         (('recipe = "cpu"', 'recipe = "gpu"'), "gpu: no such recipe"),
-        (("fixed = true", "fixed = 1"), "methods.s = 0.5.fixed: expected True or False, got 1"),
-        (("fixed = true", "paper = 1"), "methods.s = 0.5.paper: expected text, got 1"),
+        (("fixed = true", "fixed = 1"), 'methods."s = 0.5": expected fixed = true or false, and paper'),
+        (("fixed = true", "paper = 1"), 'methods."s = 0.5": expected fixed = true or false, and paper'),
         (
             ("0.5, fixed", "0.5, loss.pp = 1, fixed"),
-            r"tiny\.toml: methods\.\"s = 0\.5\": loss\.pp: expected a setting, got an unknown one",
+            r"tiny: methods\.\"s = 0\.5\": loss\.pp: expected a setting, got an unknown one",
         ),
-        (("0.5, fixed", "5, fixed"), r'tiny\.toml: methods\."s = 0\.5": loss\.weighting .*in \[0, 1\], got 5'),
-        (
-            ("fixed = true", "fixd = true"),
-            r'tiny\.toml: methods\."s = 0\.5": fixd: expected a setting, got an unknown one; did you mean fixed\?',
-        ),
-        (
-            ("fixed = true", "x = true"),
-            r'methods\."s = 0\.5": x: .* unknown one; there are fixed, paper, name, .*, teach',
-        ),
+        (("0.5, fixed", "5, fixed"), r'tiny: methods\."s = 0\.5": loss\.weighting .*in \[0, 1\], got 5'),
+        (("fixed = true", "fixd = true"), r'tiny: methods\."s = 0\.5": fixd: expected a setting, got an unknown one'),
         (
             ("fixed = true", "teacher_run.data.sead = 1"),
-            r'tiny\.toml: methods\."s = 0\.5": data\.sead: .*did you mean data\.seed\?',
+            r'tiny: methods\."s = 0\.5": data\.sead: .*did you mean data\.seed\?',
         ),
-        (("training.epochs", "training.epoch"), r"tiny\.toml: settings: training\.epoch: .* you mean training\.epochs"),
-        (("[methods]", "[grid]\nloss.pp = [1]\n[methods]"), r"tiny\.toml: grid: loss\.pp: .*did you mean loss\.p\?"),
-        (("[methods]", "[grid]\nloss.p = [1, 2]\n[methods]"), r"tiny\.toml: grid: loss\.p: expected .*got 2"),
-        (("report_count = 4, seed = 0", "report_count = 4"), "data.seed: expected the seed of the synthetic set"),
-        (("validation_count = 4, report_count = 4", "validation_count = 0"), "data.report: expected images to score"),
-        (('"s = 0.5"', '"cross, entropy"'), "cross-entropy--seed0: expected a name for each run, got two runs of that"),
-        (("[methods]", "[grid]\nloss.p = []\n[methods]"), "grid.loss.p: expected values, got none; leave the setting"),
+        (("training.epochs", "training.epoch"), r"tiny: settings: training\.epoch: .* you mean training\.epochs"),
+        (("[methods]", "[grid]\nloss.pp = [1]\n[methods]"), r"tiny: grid: loss\.pp: .*did you mean loss\.p\?"),
+        (("[methods]", "[grid]\nloss.p = [1, 2]\n[methods]"), r"tiny: grid: loss\.p: expected .*got 2"),
+        (("report_count = 4, seed = 0", "report_count = 4"), "data.seed: set it "),
+        (("validation_count = 4, report_count = 4", "validation_count = 0"), "data.report: the recipe names no"),
+        (('"s = 0.5"', '"cross, entropy"'), "cross-entropy--seed0: two runs would have this name"),
+        (("[methods]", "[grid]\nloss.p = []\n[methods]"), r"grid.loss.p: expected a list of .*, got \[\]"),
         (("[methods]", "[grid]\nloss.p = 1\n[methods]"), "grid.loss.p: expected a list, got 1"),
         (
             ("[methods]", "[grid]\ndata.train = [['a']]\n[methods]"),
-            r"grid.data.train: expected .*got \['a'\]; make",
+            r"grid.data.train: expected a list of .*, got \[\['a'\]\]",
         ),
         (
             ("[methods]", "[grid]\nseed = [5]\n[methods]"),
-            r"grid.seed: expected the runs' seeds as seeds =",
+            r"grid.seed: give the seeds of the runs as seeds = \[",
         ),
-        (("[settings]", "[settings]\nseed = 5"), r"settings.seed: expected the runs' seeds as seeds"),
-        (("loss.weighting = 0.5", "loss.weighting = 0.5, seed = 5"), r'methods."s = 0.5".seed: expected the runs'),
-        (("seeds = [0, 1]", "seeds = [0]\nresamples = 1e4"), "resamples: expected a whole number, got 10000.0"),
+        (("[settings]", "[settings]\nseed = 5"), r"settings.seed: give the seeds"),
+        (("loss.weighting = 0.5", "loss.weighting = 0.5, seed = 5"), r'methods."s = 0.5".seed: give the seeds'),
+        (("seeds = [0, 1]", "seeds = [0]\nresamples = 1e4"), "resamples: expected a whole .*got 10000.0"),
         (
             ("seeds = [0, 1]", "seeds = [0]\nbootstrap_seed = -1"),
             "bootstrap_seed: expected a whole number of",
         ),
-        (("seeds = [0, 1]", "seeds = [0]\npaper_table = 7"), "paper_table: expected one of 3, 4, 5, got 7"),
-        (("[methods]", "[choose]\nby = 'F'\n[methods]"), "choose.by: expected one of 'MAE', 'maxF'"),
-        (("[methods]", "[choose]\nat = ['a']\n[methods]"), r"choose.at: expected over .* and by .*, got another"),
-        (("[methods]", "[choose]\nover = ['a']\n[methods]"), r"choose: expected a setting of the grid \(none\), got a"),
+        (("seeds = [0, 1]", "seeds = [0]\npaper_table = 7"), "paper_table: expected 3, 4 or 5, got 7"),
+        (("[methods]", "[choose]\nby = 'F'\n[methods]"), "choose.by: expected some of MAE, "),
+        (("[methods]", "[choose]\nat = ['a']\n[methods]"), r"choose.at: expected over .* and by "),
+        (("[methods]", "[choose]\nover = ['a']\n[methods]"), r"choose: expected a setting of .*, got 'a'"),
         (
             ("[methods]", "[grid]\nteacher_epoch = [0]\n[methods]"),
             r"teacher_epoch: expected a whole number of at least 1, got 0",
@@ -296,10 +287,10 @@ def test_the_lists_for_choosing_and_reporting_part_the_validation_images():
         (("[methods]", "[grid]\nteacher_epoch = [3]\n[methods]"), "keep_epochs: expected some of the 2 epochs, got 3"),
         (
             ("0.5, fixed", "0.5, teacher_run.seed = 1, teacher.checkpoint = 'a.st', fixed"),
-            "teacher_run.seed: expected it only where a teacher is trained, got it with another",
+            "teacher_run.seed: the teacher is not trained here",
         ),
         (("[methods]", "methods"), "expected an experiment in TOML, got: "),
-        (("[methods]", "[[methods]]"), r"methods: expected a section \[methods\], got \["),
+        (("[methods]", "[[methods]]"), r"methods: expected a table, got \["),
     ],
 )
 def test_what_is_wrong_with_an_experiment(planned, change, message):
@@ -340,9 +331,6 @@ def test_a_file_as_editors_of_windows_write_it(planned, tmp_path):
 
 
 def test_names_that_would_lead_out_of_the_folder(planned):
-    experiment, _ = planned(TINY)
-    with pytest.raises(ValueError, match=r"name: expected one that can name a folder, .*, got '\.\./evil'"):
-        replace(experiment, name="../evil")
     _, plan = planned(TINY.replace("s = 0.5", "../../evil"))
     assert plan.runs[-1].name == "evil--seed1"
     _, plan = planned(TINY.replace("s = 0.5", ".5"))
@@ -350,7 +338,5 @@ def test_names_that_would_lead_out_of_the_folder(planned):
 
 
 def test_no_such_experiment():
-    with pytest.raises(
-        ValueError, match=r"none: expected a TOML file or one of the experiments ecssd-final, .*, got neith"
-    ):
+    with pytest.raises(ValueError, match=r"none: no such file or plan; the plans are ecssd-final, "):
         read_experiment("none")
