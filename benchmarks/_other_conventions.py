@@ -5,7 +5,8 @@ from unittest import mock
 import cv2
 import numpy as np
 
-from dynamic_kd.metrics import _multi_scale_iou, human_correction_effort, multi_scale_iou, s_measure, weighted_f_measure
+from dynamic_kd.metrics import human_correction_effort, multi_scale_iou, s_measure, weighted_f_measure
+from dynamic_kd.metrics._pixels import _multi_scale_iou
 
 NETWORK = (256, 256)
 

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache, cached_property, partial
+from functools import cached_property, partial
 from typing import NamedTuple
 
 from dynamic_kd.evaluation._cache import CachedRecord, HashedFile, RecordCache
 from dynamic_kd.evaluation._decoding import OTHER_SHAPE, RESIZED, Levels, decode_map, decode_mask, marks_of_mask
 from dynamic_kd.evaluation._matching import ImageFiles
 from dynamic_kd.metrics import Records, SODMetrics
-from dynamic_kd.metrics._records import is_whole
-from dynamic_kd.metrics._statistics import warm_up
-
-_WARMING = threading.Lock()
 
 
 class MeasuredMap(NamedTuple):
@@ -64,15 +59,13 @@ class Measurer:
 
     def _measured(self, file: HashedFile, mask: _Mask) -> MeasuredMap:
         pred, marks = decode_map(file.content, file.path, mask.levels, strict_size=self.strict_size)
-        with _WARMING:
-            _warm_up_once()
         records = self.metrics.measure(pred, mask.levels)
         return MeasuredMap(lambda: records, (*marks, *mask.marks), fresh=True)
 
     def _cached(self, file: HashedFile, mask: _Mask, records: RecordCache) -> MeasuredMap:
         key = records.key(file.digest, mask.file.digest)
         found = records.find(key)
-        fresh = found is None or not is_whole(found.record) or self._refused(found)
+        fresh = found is None or not Records.is_whole(found.record) or self._refused(found)
         if found is None or fresh:
             measured = self._measured(file, mask)
             found = CachedRecord(measured.records().to_bytes(), measured.marks)
@@ -82,12 +75,6 @@ class Measurer:
 
     def _refused(self, found: CachedRecord) -> bool:
         return self.strict_size and not {RESIZED, OTHER_SHAPE}.isdisjoint(found.marks)
-
-
-@cache
-def _warm_up_once() -> None:
-    """Compile or load what measuring needs, when the first map is measured: a run from the cache does not need it."""
-    warm_up()
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from typing import Any
 
 from dynamic_kd._array import Array, Namespace
 from dynamic_kd._support import array_support
-from dynamic_kd.metrics._functional import scored
-from dynamic_kd.metrics._measure import Measure, Score
+from dynamic_kd.metrics._declarations import Measure, Score
+from dynamic_kd.metrics._measured import scored
 from dynamic_kd.metrics._statistics import Statistics
 from dynamic_kd.metrics._threshold_measures import RATES, Rate, confusion
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dynamic_kd._array import Array
 from dynamic_kd._checks import check_flag
 from dynamic_kd._support import array_support
-from dynamic_kd.metrics._functional import scored
-from dynamic_kd.metrics._measure import Measure, peaks, threshold_scores
+from dynamic_kd.metrics._declarations import Measure, peaks, threshold_scores
+from dynamic_kd.metrics._measured import scored
 from dynamic_kd.metrics._reduce import check_reduce, reduced
 from dynamic_kd.metrics._statistics import Counts, Statistics
 from dynamic_kd.metrics._statistics._interface import EPSILON, column

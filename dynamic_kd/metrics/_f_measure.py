@@ -9,8 +9,8 @@ from typing import Any
 from dynamic_kd._array import Array, Namespace
 from dynamic_kd._checks import check_number
 from dynamic_kd._support import array_support
-from dynamic_kd.metrics._functional import scored
-from dynamic_kd.metrics._measure import Measure, peaks, threshold_scores
+from dynamic_kd.metrics._declarations import Measure, peaks, threshold_scores
+from dynamic_kd.metrics._measured import scored
 from dynamic_kd.metrics._reduce import check_reduce
 from dynamic_kd.metrics._statistics import Statistics
 from dynamic_kd.metrics._threshold_measures import RATES, rate_values

@@ -1,27 +1,45 @@
-"""Predictions and targets as the metrics take them: checked, batched, the target binary."""
+"""Predictions and targets as the metrics take them: checked, batched, cut out of padding, with names."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import operator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import NamedTuple, TypedDict, Unpack
+
+import numpy as np
+import numpy.typing as npt
 
 from dynamic_kd._array import (
     Array,
     Namespace,
     array_namespace,
+    as_numpy,
     check_device,
     is_traced,
     runs_triton,
     stop_gradient,
+    to_host,
     widest_float,
 )
 from dynamic_kd._checks import check_choice, check_flag
 
 CHECKS = ("auto", "off")
 
-# Beyond these sizes the integers of the CUDA kernels would overflow, and the generic path takes over.
+# The integers of the CUDA kernels would overflow beyond these sizes; the generic path takes over.
 LARGEST_SIDE = 1 << 14
 MOST_PIXELS = 11_900_000
+
+Box = tuple[int, int, int, int]
+
+
+class InputSettings(TypedDict, total=False):
+    """How predictions and targets are read: ``normalize``, ``quantize`` and ``check`` of `mean_absolute_error`."""
+
+    normalize: bool
+    quantize: bool
+    check: str
 
 
 @dataclass(frozen=True)
@@ -31,7 +49,8 @@ class Pairs:
     Attributes
     ----------
     pred
-        Shape (B, H, W), uint8 levels or floating values in [0, 1], as given (not normalised yet).
+        Shape (B, H, W), uint8 levels or floating values in [0, 1], not normalised yet. NumPy arrays if the values lie
+        in the CPU's memory.
     target
         Shape (B, H, W), bool; for `on_kernels` as it was given.
     normalize
@@ -39,11 +58,13 @@ class Pairs:
     single
         Whether one image came without a batch axis, so that results lose theirs.
     on_kernels
-        Whether CUDA kernels score the batch. They look at the values too, so that nobody waits for the device here.
+        Whether CUDA kernels score the batch. They check the values too, so the call does not synchronize with the GPU.
     check
         Whether the kernels have to check the values.
     unquantized
         The prediction as it was given, if the kernels have to check it and `pred` was made from it.
+    extremes
+        Each image's smallest and largest prediction, if the check of the values found them.
     """
 
     pred: Array
@@ -52,7 +73,8 @@ class Pairs:
     single: bool
     on_kernels: bool
     check: bool
-    unquantized: Array | None
+    unquantized: Array | None = None
+    extremes: tuple[Array, Array] | None = None
 
     def __len__(self) -> int:
         return int(self.pred.shape[0])
@@ -63,54 +85,149 @@ class Pairs:
         return _binary(array_namespace(self.target), self.target)
 
     def select(self, images: Sequence[int]) -> Pairs:
-        """Return some of the images as a batch of their own."""
+        """Return some of the images as a batch."""
+        if len(images) == len(self):
+            return self
 
         def chosen(batch: Array) -> Array:
             return array_namespace(batch).stack([batch[image, ...] for image in images])
 
         unquantized = None if self.unquantized is None else chosen(self.unquantized)
-        return replace(self, pred=chosen(self.pred), target=chosen(self.target), unquantized=unquantized)
+        extremes = None if self.extremes is None else (chosen(self.extremes[0]), chosen(self.extremes[1]))
+        pred, target = chosen(self.pred), chosen(self.target)
+        return replace(self, pred=pred, target=target, unquantized=unquantized, extremes=extremes)
 
 
 def as_pairs(
     pred: Array, target: Array, *, normalize: bool = True, quantize: bool = False, check: str = "auto"
 ) -> Pairs:
-    """Check a prediction and its target and bring them to shape (B, H, W)."""
+    """Check predictions and targets and bring them to shape (B, H, W); the only place where that happens."""
     check_flag("normalize", normalize)
     check_flag("quantize", quantize)
     check_choice("check", check, CHECKS)
     xp = array_namespace(pred, target)
-    pred, target = stop_gradient(pred), stop_gradient(target)  # scores are steps of their inputs: no gradient
     check_shapes(tuple(pred.shape), tuple(target.shape))
     check_device("target", target, "pred", pred)
     _check_pred_dtype(xp, pred)
     _check_target_dtype(xp, target)
-    height, width = pred.shape[-2:]
+    pred, target = stop_gradient(pred), stop_gradient(target)  # scores are steps of their inputs: no gradient
+    single, (height, width) = pred.ndim == 2, pred.shape[-2:]
     on_kernels = runs_triton(pred) and max(height, width) <= LARGEST_SIDE and height * width <= MOST_PIXELS
-    if check == "auto" and not (on_kernels or is_traced(pred) or is_traced(target)):
-        check_values(pred, target)
-    given = pred
-    if quantize and xp.isdtype(pred.dtype, "real floating"):
-        # Rounded half up, as image writers do; bfloat16 and float16 would round the product first.
-        wide = xp.astype(pred, widest_float(xp, pred))
-        pred = xp.astype(xp.floor(wide * 255 + 0.5), xp.uint8)
-    single = pred.ndim == 2
+    if not on_kernels:
+        xp, pred, target = _in_memory(xp, pred, target)
+    given, target = (xp.reshape(each, (-1, height, width)) for each in (pred, target))
+    extremes = None
+    if check == "auto" and not (on_kernels or is_traced(given) or is_traced(target)):
+        extremes = check_values(given, target)
+    quantized = quantize and xp.isdtype(given.dtype, "real floating")
     return Pairs(
-        pred=xp.reshape(pred, (-1, height, width)),
-        target=xp.reshape(target if on_kernels else _binary(xp, target), (-1, height, width)),
+        pred=_quantized(xp, given) if quantized else given,
+        target=target if on_kernels else _binary(xp, target),
         normalize=normalize,
         single=single,
         on_kernels=on_kernels,
         check=(unchecked := on_kernels and check == "auto"),
-        unquantized=xp.reshape(given, (-1, height, width)) if unchecked and given is not pred else None,
+        unquantized=given if unchecked and quantized else None,
+        extremes=None if quantized else extremes,
     )
 
 
-def check_values(pred: Array, target: Array) -> None:
-    """Raise unless the values are what the dtypes promise."""
-    xp = array_namespace(pred, target)
-    _check_pred_values(xp, pred)
-    _check_target_values(xp, target)
+def _in_memory(xp: Namespace, pred: Array, target: Array) -> tuple[Namespace, Array, Array]:
+    """Return the arrays as NumPy's if both lie in the CPU's memory, else as they are."""
+    host = as_numpy(pred), as_numpy(target)
+    if host[0] is None or host[1] is None:
+        return xp, pred, target
+    return array_namespace(*host), *host
+
+
+def _quantized(xp: Namespace, pred: Array) -> Array:
+    """Round half up, as image writers do; bfloat16 and float16 would round the product first."""
+    wide = xp.astype(pred, widest_float(xp, pred))
+    return xp.astype(xp.floor(wide * 255 + 0.5), xp.uint8)
+
+
+class Part(NamedTuple):
+    """Images of a batch that have one size, and their positions in the batch."""
+
+    pairs: Pairs
+    images: Sequence[int]
+
+
+def batch_parts(pred: Array, target: Array, valid: Array | None, **settings: Unpack[InputSettings]) -> list[Part]:
+    """Return a batch as pairs, in several parts if its images are cut out of padding.
+
+    Consecutive images with the same rectangle of valid pixels form one part.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `as_pairs`; shapes that differ, or valid pixels that do not fill a rectangle.
+    """
+    if valid is None:
+        pairs = as_pairs(pred, target, **settings)
+        return [Part(pairs, range(len(pairs)))]
+    array_namespace(pred, target, valid)
+    shapes = [tuple(each.shape) for each in (pred, target, valid)]
+    check_shapes(*shapes[:2])
+    if shapes[2] not in shapes[:2]:
+        raise ValueError(f"valid: expected the shape of pred, {shapes[0]}, got {shapes[2]}")
+    masks = to_host(_batched(valid))
+    if not np.isin(masks, (0, 1)).all():
+        raise ValueError("valid: expected only 0 and 1 (or booleans), got other values; pass for example mask > 0")
+    boxes = [_box(mask != 0, image) for image, mask in enumerate(masks)]
+    parts = []
+    for (top, bottom, left, right), group in groupby(range(len(boxes)), key=boxes.__getitem__):
+        images = list(group)
+        here = slice(images[0], images[-1] + 1)
+        cut = [_batched(each)[here, None, top:bottom, left:right] for each in (pred, target)]
+        parts.append(Part(as_pairs(*cut, **settings), images))
+    return parts
+
+
+def _batched(images: Array) -> Array:
+    return array_namespace(images).reshape(images, (-1, *images.shape[-2:]))
+
+
+def _box(mask: npt.NDArray[np.bool_], image: int) -> Box:
+    """First and last valid rows and columns, the last excluded."""
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    if len(rows) == 0:
+        raise ValueError(f"valid: expected some valid pixels in each image, got none in image {image} of the batch")
+    top, bottom, left, right = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+    if not mask[top:bottom, left:right].all():
+        raise ValueError(
+            f"valid: expected the valid pixels of each image to fill a rectangle, got gaps in image {image} of the "
+            f"batch; the distances of weighted F and the centroid of S are not defined around gaps"
+        )
+    return top, bottom, left, right
+
+
+def checked_names(names: Iterable[str] | None, size: int) -> list[str] | None:
+    """Return the names of ``size`` images as strings, if they have names; whole numbers are names, too."""
+    if names is None:
+        return None
+    if isinstance(names, str):
+        names = [names]
+    if not isinstance(names, Iterable) or isinstance(names, (bytes, set, frozenset)):
+        raise TypeError(f"names: expected a list of strings, one for each image, got {_described(names)}")
+    listed = [_name(each) for each in names]
+    if len(listed) != size:
+        raise ValueError(f"names: expected one for each of {size} images, got {len(listed)}")
+    return listed
+
+
+def _name(name: object) -> str:
+    if isinstance(name, str):
+        return str(name)
+    try:
+        return str(operator.index(name))  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise TypeError(f"names: expected strings, got {_described(name)} among them") from None
+
+
+def _described(thing: object) -> str:
+    text = repr(thing)
+    return f"{text if len(text) <= 40 else text[:40] + '...'} ({type(thing).__name__})"
 
 
 def check_shapes(pred: tuple[int, ...], target: tuple[int, ...]) -> None:
@@ -141,18 +258,31 @@ def _check_pred_dtype(xp: Namespace, pred: Array) -> None:
         )
 
 
-def _check_pred_values(xp: Namespace, pred: Array) -> None:
-    if pred.dtype == xp.uint8:
-        return
-    low, high = float(xp.min(pred)), float(xp.max(pred))
-    if low >= 0 and high <= 1:
-        return
-    if not bool(xp.all(xp.isfinite(pred))):
+def check_values(pred: Array, target: Array) -> tuple[Array, Array] | None:
+    """Raise unless the values, of shape (B, H, W), are what the dtypes promise.
+
+    Returns
+    -------
+    tuple or None
+        Smallest and largest value of each floating prediction, shape (B,).
+    """
+    xp = array_namespace(pred, target)
+    extremes = None
+    if pred.dtype != xp.uint8:
+        low, high = extremes = xp.min(pred, axis=(1, 2)), xp.max(pred, axis=(1, 2))
+        if not bool(xp.all((low >= 0) & (high <= 1))):
+            _refuse_pred(float(xp.min(low)), float(xp.max(high)), finite=bool(xp.all(xp.isfinite(pred))))
+    _check_target_values(xp, target)
+    return extremes
+
+
+def _refuse_pred(low: float, high: float, *, finite: bool) -> None:
+    if not finite:
         raise ValueError("pred: expected finite values in [0, 1], got NaN or infinity")
     if low >= 0 and high <= 255:
         hint = "divide 0 to 255 maps by 255, or pass them as uint8"
     else:
-        hint = "pass probabilities, for logits the sigmoid of them"
+        hint = "pass probabilities: apply the sigmoid to logits"
     raise ValueError(f"pred: expected values in [0, 1], got {low:g} to {high:g}; {hint}")
 
 
@@ -178,7 +308,7 @@ def _check_target_values(xp: Namespace, target: Array) -> None:
 
 
 def _refuse_dark_masks(xp: Namespace, target: Array) -> None:
-    peaks = xp.max(xp.reshape(target, (-1, target.shape[-2] * target.shape[-1])), axis=-1)
+    peaks = xp.max(target, axis=(1, 2))
     dark = peaks > 0
     if target.dtype != xp.int8:  # which cannot exceed 128, and cannot be compared with it
         dark = dark & (peaks <= 128)

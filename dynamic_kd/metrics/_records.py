@@ -11,15 +11,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from dynamic_kd._array import Array
-from dynamic_kd._checks import check_flag
-from dynamic_kd.metrics._host_measures import host_values
-from dynamic_kd.metrics._inputs import as_pairs
-from dynamic_kd.metrics._statistics import DeferredStatistics, recorded, statistics
+from dynamic_kd.metrics._measured import Measured
+from dynamic_kd.metrics._pixels import pixel_values
+from dynamic_kd.metrics._statistics import DeferredStatistics, Floats, recorded, warm_up
 from dynamic_kd.metrics._statistics._recorded import COUNTS, SIZE, STRICT_COUNTS
 
-Floats = npt.NDArray[np.float64]
-_MAGIC = b"dkd2"
+_MAGIC = b"dkd3"
 _NUMBER = struct.Struct("<I")
 
 
@@ -38,9 +35,9 @@ class Records:
         What measured them.
     normalize, quantize
         How predictions were read.
-    host
-        Metrics from pixels that were measured as well, names in ``HOST_MEASURES``.
-    host_curves, host_numbers
+    from_pixels
+        Names of the metrics from pixels that were computed as well.
+    pixel_curves, pixel_numbers
         Their curves, one after another, and their numbers, shape (B, ...), float64.
     """
 
@@ -49,9 +46,9 @@ class Records:
     backend: str
     normalize: bool
     quantize: bool
-    host: tuple[str, ...]
-    host_curves: Floats
-    host_numbers: Floats
+    from_pixels: tuple[str, ...]
+    pixel_curves: Floats
+    pixel_numbers: Floats
 
     def __len__(self) -> int:
         return len(self.values)
@@ -68,9 +65,9 @@ class Records:
     def to_bytes(self) -> bytes:
         """Return the records as bytes with a checksum, 32 bits a count: about 2.7 KB for an image, strict 4.7."""
         counts = self.values[:, COUNTS : SIZE if self.strict else STRICT_COUNTS].astype("<u4")
-        scalars = (self.pixels, self.values[:, :COUNTS], self.host_curves, self.host_numbers)
+        scalars = (self.pixels, self.values[:, :COUNTS], self.pixel_curves, self.pixel_numbers)
         parts = [*(each.astype("<f8").tobytes() for each in scalars), counts.tobytes()]
-        widths = [1, COUNTS, self.host_curves.shape[1], self.host_numbers.shape[1]]
+        widths = [1, COUNTS, self.pixel_curves.shape[1], self.pixel_numbers.shape[1]]
         header = {"images": len(self), "widths": widths, "strict": self.strict}
         kind = {name: getattr(self, name) for name in _KIND}
         about = json.dumps(header | kind).encode()
@@ -89,7 +86,7 @@ class Records:
         if not isinstance(content, bytes):
             raise TypeError(f"content: expected bytes, got {type(content).__name__}")
         try:
-            if not is_whole(content):
+            if not cls.is_whole(content):
                 raise ValueError
             return cls._parsed(content[: -_NUMBER.size])
         except (ValueError, KeyError, TypeError, struct.error):
@@ -114,8 +111,14 @@ class Records:
         values = np.full((images, SIZE), np.nan)
         values[:, :COUNTS] = scalars
         values[:, COUNTS:stop] = np.frombuffer(content[end:], "<u4").reshape(images, stop - COUNTS)
-        kind = {name: about[name] for name in _KIND} | {"host": tuple(about["host"])}
-        return cls(values, pixels[:, 0].astype(np.int64), host_curves=curves, host_numbers=numbers, **kind)
+        kind = {name: about[name] for name in _KIND} | {"from_pixels": tuple(about["from_pixels"])}
+        return cls(values, pixels[:, 0].astype(np.int64), pixel_curves=curves, pixel_numbers=numbers, **kind)
+
+    @staticmethod
+    def is_whole(content: bytes) -> bool:
+        """Whether bytes are those of records and their checksum is right."""
+        body, checksum = content[: -_NUMBER.size], content[-_NUMBER.size :]
+        return body.startswith(_MAGIC) and checksum == _NUMBER.pack(zlib.crc32(body))
 
     @classmethod
     def join(cls, parts: Sequence[Records]) -> Records:
@@ -124,53 +127,38 @@ class Records:
         return replace(parts[0], **joined)
 
 
-_ARRAYS = ("values", "pixels", "host_curves", "host_numbers")
-_KIND = ("backend", "normalize", "quantize", "host")
+_ARRAYS = ("values", "pixels", "pixel_curves", "pixel_numbers")
+_KIND = ("backend", "normalize", "quantize", "from_pixels")
 
 
-def is_whole(content: bytes) -> bool:
-    """Whether bytes are those of records, and their checksum is right."""
-    body, checksum = content[: -_NUMBER.size], content[-_NUMBER.size :]
-    return body.startswith(_MAGIC) and checksum == _NUMBER.pack(zlib.crc32(body))
+def measure_records(measured: Measured, *, quantize: bool, strict: bool, from_pixels: tuple[str, ...]) -> Records:
+    """Compute all statistics of a checked batch, and the metrics ``from_pixels``.
 
-
-def measure_records(
-    pred: Array,
-    target: Array,
-    *,
-    normalize: bool = True,
-    quantize: bool = False,
-    strict: bool = False,
-    check: str = "auto",
-    host: tuple[str, ...] = (),
-) -> Records:
-    """Measure predictions against their targets, once for all scores.
-
-    Arguments are those of `mean_absolute_error`; with ``strict``, cuts with ``>`` are counted too, and ``host`` names
-    metrics from pixels to be measured as well.
+    With ``strict``, cuts with ``>`` are counted too.
     """
-    check_flag("strict", strict)
-    pairs = as_pairs(pred, target, normalize=normalize, quantize=quantize, check=check)
-    measured = statistics(pairs)
-    if isinstance(measured, DeferredStatistics):
-        measured.check()
-    curves, numbers = host_values(host, pairs) if host else (np.zeros((len(pairs), 0)),) * 2
-    values = recorded(measured, strict=strict)
-    pixels = np.full(len(pairs), measured.pixels)
-    return Records(values, pixels, measured.backend, normalize, quantize, host, curves, numbers)
+    if not measured.pairs.on_kernels:
+        warm_up()
+    statistics = measured.statistics
+    if isinstance(statistics, DeferredStatistics):
+        statistics.check()
+    size = len(measured.pairs)
+    curves, numbers = pixel_values(from_pixels, measured.images) if from_pixels else (np.zeros((size, 0)),) * 2
+    values = recorded(statistics, strict=strict)
+    pixels = np.full(size, statistics.pixels)
+    return Records(values, pixels, statistics.backend, measured.pairs.normalize, quantize, from_pixels, curves, numbers)
 
 
-def check_records(records: object, inputs: Mapping[str, object], *, strict: bool, host: tuple[str, ...]) -> None:
-    """Raise if these are no records, or none of these conventions for inputs, cuts and metrics from pixels."""
+def check_records(records: object, measured: Mapping[str, object]) -> None:
+    """Raise unless these are records with the contents that `SODMetrics.measured` lists."""
     if not isinstance(records, Records):
         raise TypeError(f"records: expected Records, as measure() returns them, got {type(records).__name__}")
     for name in ("normalize", "quantize"):
-        if getattr(records, name) != inputs[name]:
-            raise ValueError(f"records: expected {name}={inputs[name]}, got others; measure the images again")
-    if host != records.host:
-        missing, there = (", ".join(each) or "none" for each in (host, records.host))
+        if getattr(records, name) != measured[name]:
+            raise ValueError(f"records: expected {name}={measured[name]}, got others; measure the images again")
+    if measured["from_pixels"] != records.from_pixels:
+        expected, there = (", ".join(names) or "none" for names in (measured["from_pixels"], records.from_pixels))  # type: ignore[arg-type]
         raise ValueError(
-            f"records: expected these metrics from pixels: {missing}, got {there}; measure the images with them"
+            f"records: expected these metrics from pixels: {expected}, got {there}; measure the images with them"
         )
-    if strict and not records.strict:
+    if measured["strict"] and not records.strict:
         raise ValueError("records: expected strict cuts, got none; measure the images with strict=True")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dynamic_kd._array import Array
 from dynamic_kd._checks import check_number
 from dynamic_kd._support import array_support
-from dynamic_kd.metrics._functional import scored
-from dynamic_kd.metrics._measure import Score, single_value
+from dynamic_kd.metrics._declarations import Score, single_value
+from dynamic_kd.metrics._measured import scored
 from dynamic_kd.metrics._statistics import Moments, Statistics
 from dynamic_kd.metrics._statistics._interface import EPSILON
 

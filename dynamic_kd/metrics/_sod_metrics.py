@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,16 +11,14 @@ from dynamic_kd._array import Array
 from dynamic_kd._checks import check_choice, check_flag
 from dynamic_kd._version import __version__
 from dynamic_kd.metrics._f_measure import BETA_SQUARED
-from dynamic_kd.metrics._host_measures import host_values
-from dynamic_kd.metrics._inputs import CHECKS
-from dynamic_kd.metrics._measures import DEFAULT, plan_of
-from dynamic_kd.metrics._padding import batches
+from dynamic_kd.metrics._inputs import CHECKS, InputSettings, batch_parts
+from dynamic_kd.metrics._measured import Measured
+from dynamic_kd.metrics._pixels import pixel_values
 from dynamic_kd.metrics._records import Records, check_records, measure_records
 from dynamic_kd.metrics._report import MetricReport
-from dynamic_kd.metrics._scoring import Part, start_scoring
-from dynamic_kd.metrics._statistics import Evaluated, RecordedStatistics, Statistics, statistics
-from dynamic_kd.metrics._stream import Stream
-from dynamic_kd.metrics._summary import summarize
+from dynamic_kd.metrics._selection import DEFAULT, select
+from dynamic_kd.metrics._statistics import Contribution, RecordedStatistics
+from dynamic_kd.metrics._stream import Started, Stream
 from dynamic_kd.metrics._tally import Tally
 
 EMPTY_TARGET = ("count", "skip", "refuse")
@@ -100,8 +97,8 @@ class SODMetrics:
         check_choice("empty_target", empty_target, EMPTY_TARGET)
         check_choice("duplicates", duplicates, DUPLICATES)
         check_choice("check", check, CHECKS)
-        self._inputs = {"normalize": normalize, "quantize": quantize, "check": check}
-        self._plan = plan_of(metrics, strict=strict)
+        self._inputs: InputSettings = {"normalize": normalize, "quantize": quantize, "check": check}
+        self._selection = select(metrics, strict=strict)
         self._empty_target = empty_target
         self._duplicates = duplicates
         self._per_image_curves = per_image_curves
@@ -112,9 +109,24 @@ class SODMetrics:
         self._stream = self._empty_stream()
 
     def _empty_stream(self) -> Stream:
-        tally = Tally(self._plan, keep=self._per_image_curves or self._duplicates == "once")
+        tally = Tally(self._selection, keep=self._per_image_curves or self._duplicates == "once")
         check = self._inputs["check"] == "auto"
         return Stream(tally, empty_target=self._empty_target, duplicates=self._duplicates, check=check)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the scores of each image, in the order of a report's rows."""
+        return self._selection.numbers
+
+    @property
+    def measured(self) -> dict[str, Any]:
+        """What records from `measure` contain: records of accumulators that agree on it can be exchanged."""
+        return {
+            "normalize": self._inputs["normalize"],
+            "quantize": self._inputs["quantize"],
+            "strict": self._selection.cuts_strictly,
+            "from_pixels": self._selection.from_pixels,
+        }
 
     @property
     def _tally(self) -> Tally:
@@ -124,23 +136,12 @@ class SODMetrics:
     def __repr__(self) -> str:
         pending = self._stream.pending
         images = f"{len(self._tally)} images" + (f" and {pending} on their way" if pending else "")
-        return f"SODMetrics({images}, strict={self._plan.strict}, empty_target={self._empty_target!r})"
+        return f"SODMetrics({images}, strict={self._selection.strict}, empty_target={self._empty_target!r})"
 
     def __len__(self) -> int:
         """Images scored so far."""
         self._stream.settle()
         return len(self._tally)
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Names of each image's scores, in the order of a report's rows."""
-        return self._plan.numbers
-
-    @property
-    def measured(self) -> dict[str, object]:
-        """What the records of `measure` hold: conventions for inputs, strict cuts, metrics from pixels."""
-        inputs = {name: self._inputs[name] for name in ("normalize", "quantize")}
-        return {**inputs, "strict": self._plan.cuts_strictly, "host": list(self._plan.host)}
 
     def update(
         self, pred: Array, target: Array, names: Iterable[str] | None = None, *, valid: Array | None = None
@@ -168,22 +169,28 @@ class SODMetrics:
 
         Notes
         -----
-        On an NVIDIA GPU nobody waits for the device, unless ``valid`` is given: bad values and refused targets, with
-        the names of their images, raise from a later call, `compute` at the latest, and nothing of their batch is kept.
+        On an NVIDIA GPU the call does not synchronize with the device, unless ``valid`` is given. Bad values and
+        refused targets raise from a later call, `compute` at the latest, with the names of their images. Nothing of
+        their batch is kept then.
         """
-        parts = batches(pred, target, valid, **self._inputs)
+        # Checked and brought to one form; nothing is kept if anything is wrong.
+        parts = batch_parts(pred, target, valid, **self._inputs)
         size = sum(len(pairs) for pairs, _ in parts)
-        listed = self._stream.checked_names(names, size)
-        fresh = self._stream.fresh(listed)
-        batch = []
+        names_of_all = self._stream.named(names, size)
+        fresh = self._stream.fresh(names_of_all)
+        # Started: a GPU's kernels are queued; on a CPU the statistics are computed as the formulas read them.
+        started = []
         for pairs, images in parts:
-            wanted = [place for place, image in enumerate(images) if fresh[image]]
-            if wanted:
-                chosen = pairs if len(wanted) == len(images) else pairs.select(wanted)
-                own_names = [listed[images[place]] for place in wanted]
-                host = host_values(self._plan.host, chosen) if self._plan.host else ()
-                batch.append(self._scoring(statistics(chosen), own_names, *host))
-        self._stream.queue(batch, size)
+            new = [place for place, image in enumerate(images) if fresh[image]]
+            if new:
+                measured = Measured(pairs.select(new))
+                from_pixels = self._selection.from_pixels
+                pixels = pixel_values(from_pixels, measured.images) if from_pixels else None
+                started.append(
+                    self._stream.start(measured.statistics, [names_of_all[images[place]] for place in new], pixels)
+                )
+        # Kept: each image's numbers and the exact sums of curves and counts; a GPU's when they arrive.
+        self._stream.keep(started, size)
 
     def measure(self, pred: Array, target: Array) -> Records:
         """Return what the scores of images are computed from, and keep nothing: work for threads and processes.
@@ -203,8 +210,11 @@ class SODMetrics:
         ValueError, TypeError
             As for `mean_absolute_error`.
         """
-        strict, host = self._plan.cuts_strictly, self._plan.host
-        return measure_records(pred, target, strict=strict, host=host, **self._inputs)  # type: ignore[arg-type]
+        measured = Measured.of(pred, target, **self._inputs)
+        selection, quantize = self._selection, self._inputs["quantize"]
+        return measure_records(
+            measured, quantize=quantize, strict=selection.cuts_strictly, from_pixels=selection.from_pixels
+        )
 
     def update_records(self, records: Records, names: Iterable[str] | None = None) -> None:
         """Score images whose records were measured before, with this accumulator's conventions for inputs.
@@ -222,30 +232,22 @@ class SODMetrics:
             As for `update`, and for records without the strict counts that ``strict=True`` needs, or without the
             metrics from pixels that are asked for.
         """
-        check_records(records, self._inputs, strict=self._plan.cuts_strictly, host=self._plan.host)
-        listed = self._stream.checked_names(names, len(records))
+        check_records(records, self.measured)
+        listed = self._stream.named(names, len(records))
         fresh = np.array(self._stream.fresh(listed), bool)
         new = records.select(fresh)
-        measured = RecordedStatistics(np, new.values, pixels=new.pixels, backend=new.backend)
-        wanted = [name for name, first in zip(listed, fresh, strict=True) if first]
-        parts = [self._scoring(measured, wanted, new.host_curves, new.host_numbers)] if wanted else []
-        self._stream.queue(parts, len(listed))
+        started = []
+        if len(new):
+            measured = RecordedStatistics(np, new.values, pixels=new.pixels, backend=new.backend)
+            new_names = [name for name, first in zip(listed, fresh, strict=True) if first]
+            started.append(self._stream.start(measured, new_names, (new.pixel_curves, new.pixel_numbers)))
+        self._stream.keep(started, len(listed))
 
-    def _scoring(self, measured: Statistics, names: list[str | int], *host: Any) -> Part:
-        settings: dict[str, Any] = {"skip_empty": self._empty_target == "skip", "keep": self._tally.columns}
-        return start_scoring(measured, names, self._plan, *host, **settings)
-
-    def _absorb(self, numbers: Evaluated, names: Sequence[str | int], pixels: Any, backend: str) -> None:
-        """Keep images that were scored elsewhere, each of its own size; sums are theirs if no name comes twice."""
+    def _absorb(self, numbers: Contribution, names: Sequence[str | int], pixels: Any, backend: str) -> None:
+        """Keep images that were scored elsewhere, each of its own size; the sums are theirs if no name repeats."""
         fresh = np.array(self._stream.fresh(names), bool)
-        rows: dict[str, Any] = {
-            name: value[fresh]
-            for name, value in numbers._asdict().items()
-            if name not in ("words", "totals") and value is not None
-        }
-        wanted: list[str | int] = [name for name, new in zip(names, fresh, strict=True) if new]
-        part = Part(partial(numbers._replace, **rows), wanted, pixels[fresh], backend, deferred=False)
-        self._stream.queue([part], len(names))
+        new_names = [name for name, first in zip(names, fresh, strict=True) if first]
+        self._stream.keep([Started(numbers.rows(fresh), new_names, pixels[fresh], backend)], len(names))
 
     def merge(self, other: SODMetrics) -> None:
         """Add what another accumulator, with the same settings, has seen.
@@ -325,15 +327,15 @@ class SODMetrics:
             )
         if images == 0:
             raise ValueError("compute: expected at least one scored image, got none; call update first")
-        return summarize(self._tally, self._settings(), per_image_curves=self._per_image_curves)
+        return self._tally.report(self._settings(), per_image_curves=self._per_image_curves)
 
     def _settings(self) -> dict[str, object]:
         return {
             "version": __version__,
             "backend": " + ".join(sorted(self._tally.backends)),
-            "metrics": list(self._plan.metrics),
+            "metrics": list(self._selection.metrics),
             **self._inputs,
-            "strict": self._plan.strict,
+            "strict": self._selection.strict,
             "empty_target": self._empty_target,
             "duplicates": self._duplicates,
             "per_image_curves": self._per_image_curves,

@@ -1,31 +1,75 @@
-"""Images as they come to an accumulator: those that are kept, and batches still on their way."""
+"""Images as they come to an accumulator: those that are kept, and batches that a GPU still scores."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
-from dynamic_kd.metrics._names import checked_names, duplicates_message
-from dynamic_kd.metrics._scoring import Batch, Part, waited
+import numpy as np
+
+from dynamic_kd.metrics._inputs import checked_names
+from dynamic_kd.metrics._statistics import (
+    Contribution,
+    DeferredStatistics,
+    Floats,
+    Statistics,
+    contribution,
+    refuse_faults,
+)
 from dynamic_kd.metrics._tally import Tally
 
-# Batches on the GPU that may be on their way before another one waits for the oldest.
+# Batches on the GPU before the next one waits for the oldest.
 BACKLOG = 8
+_LISTED = 5
+
+
+@dataclass(frozen=True)
+class Started:
+    """Images whose scoring has started.
+
+    Attributes
+    ----------
+    numbers
+        What they contribute; from a GPU, a function that waits for it.
+    names
+        Their names, or positions in the stream.
+    pixels
+        Pixels of each, or of all.
+    backend
+        What scores them.
+    pixel_values
+        Curves and numbers of the metrics from pixels, computed already.
+    """
+
+    numbers: Contribution | Callable[[], Contribution]
+    names: Sequence[str | int]
+    pixels: Any
+    backend: str
+    pixel_values: tuple[Floats, Floats] | None = None
+
+
+class _Batch(NamedTuple):
+    """Parts that are kept together or not at all, of ``size`` images, duplicates included."""
+
+    parts: Sequence[Started]
+    size: int
 
 
 class Stream:
-    """A tally, and the batches on their way to it, of which each is kept as a whole or not at all.
+    """A tally, and the batches on their way to it, each of which is kept as a whole or not at all.
 
     ``empty_target`` and ``duplicates`` are those of `SODMetrics`; with ``check``, bad values are refused.
     """
 
     def __init__(self, tally: Tally, *, empty_target: str, duplicates: str, check: bool) -> None:
         self.tally = tally
-        self._empty_target, self._duplicates, self._check = empty_target, duplicates, check
-        self._pending: deque[Batch] = deque()
-        self._on_their_way: set[str | int] = set()
+        self._skip_empty, self._refuse_empty = empty_target == "skip", empty_target == "refuse"
+        self._duplicates, self._check = duplicates, check
+        self._pending: deque[_Batch] = deque()
+        self._pending_names: set[str | int] = set()
         self._unfinished = False
 
     def __getstate__(self) -> dict[str, Any]:
@@ -37,7 +81,7 @@ class Stream:
         """Images on their way."""
         return sum(batch.size for batch in self._pending)
 
-    def checked_names(self, names: Iterable[str] | None, size: int) -> list[str | int]:
+    def named(self, names: Iterable[str] | None, size: int) -> list[str | int]:
         """Return the names of the next images, or their positions in the stream."""
         listed = checked_names(names, size)
         if listed is not None:
@@ -46,28 +90,40 @@ class Stream:
         return [first + image for image in range(size)]
 
     def fresh(self, names: Sequence[str | int]) -> list[bool]:
-        """Whether each image is seen for the first time; refuses those that are not, unless they count once."""
+        """Whether each image is seen for the first time; raise for others unless ``duplicates="once"``."""
         if all(isinstance(name, int) for name in names):
             return [True] * len(names)
         first = {name: image for image, name in reversed(list(enumerate(names)))}
         fresh = [
-            first[name] == image and not self.tally.knows(name) and name not in self._on_their_way
+            first[name] == image and not self.tally.knows(name) and name not in self._pending_names
             for image, name in enumerate(names)
         ]
         again = [str(name) for name, new in zip(names, fresh, strict=True) if not new]
         if again and self._duplicates == "refuse":
-            raise ValueError(duplicates_message(again))
+            raise ValueError(_duplicates_message(again))
         return fresh
 
-    def queue(self, parts: Sequence[Part], size: int) -> None:
-        """Line up the parts of a batch of ``size`` images; keep it at once unless a GPU is still at it."""
+    def start(
+        self, measured: Statistics, names: Sequence[str | int], pixel_values: tuple[Floats, Floats] | None = None
+    ) -> Started:
+        """Start scoring images: queue the formulas on a GPU, or evaluate them at once."""
+        formula, skip_empty, keep = self.tally.selection, self._skip_empty, self.tally.columns
+        numbers: Contribution | Callable[[], Contribution]
+        if isinstance(measured, DeferredStatistics):
+            numbers = measured.evaluate(formula, skip_empty=skip_empty, keep=keep)
+        else:
+            numbers = contribution(measured, formula, skip_empty=skip_empty, keep=keep)
+        return Started(numbers, names, measured.pixels, measured.backend, pixel_values)
+
+    def keep(self, parts: Sequence[Started], size: int) -> None:
+        """Keep the parts of a batch of ``size`` images, at once unless a GPU still scores them."""
         with self._change():
-            self._on_their_way.update(name for part in parts for name in part.names)
-            self._pending.append(Batch(parts, size))
-            self._keep_pending(BACKLOG if any(part.deferred for part in parts) else 0)
+            self._pending_names.update(name for part in parts for name in part.names)
+            self._pending.append(_Batch(parts, size))
+            self._keep_pending(BACKLOG if any(callable(part.numbers) for part in parts) else 0)
 
     def settle(self) -> None:
-        """Keep the numbers of all batches on their way."""
+        """Keep all batches on their way."""
         if self._pending or self._unfinished:
             with self._change():
                 self._keep_pending(0)
@@ -78,7 +134,7 @@ class Stream:
         other.settle()
         shared = self.tally.shared(other.tally)
         if shared and self._duplicates == "refuse":
-            raise ValueError(duplicates_message(sorted(shared)))
+            raise ValueError(_duplicates_message(sorted(shared)))
         with self._change():
             self.tally.merge(other.tally, without=shared)
 
@@ -105,19 +161,43 @@ class Stream:
         self._unfinished = False
 
     def _keep_pending(self, backlog: int) -> None:
-        """Keep the numbers of the batches on their way but the newest ``backlog``."""
+        """Keep the batches on their way except the newest ``backlog``."""
         while len(self._pending) > backlog:
             batch = self._pending.popleft()
             names = [name for part in batch.parts for name in part.names]
-            self._on_their_way.difference_update(names)
-            refuse, skip = self._empty_target == "refuse", self._empty_target == "skip"
+            self._pending_names.difference_update(names)
             try:
-                numbers = [waited(part, check=self._check, refuse_empty=refuse) for part in batch.parts]
+                contributions = [self._arrived(part) for part in batch.parts]
             except ValueError:
                 if self._pending:  # those behind it have their positions already
                     self.tally.seen += batch.size
                 raise
-            for part, each in zip(batch.parts, numbers, strict=True):
-                self.tally.add(each, part.names, part.pixels, part.backend, skip_empty=skip)
+            for part, numbers in zip(batch.parts, contributions, strict=True):
+                self.tally.add(numbers, part.names, part.pixels, part.backend, skip_empty=self._skip_empty)
             self.tally.counts["duplicates"] += batch.size - len(names)
             self.tally.seen += batch.size
+
+    def _arrived(self, part: Started) -> Contribution:
+        """Wait for what images contribute; raise for bad values and refused empty targets."""
+        numbers = part.numbers() if callable(part.numbers) else part.numbers
+        if self._check:
+            refuse_faults(numbers.flags, [str(name) for name in part.names])
+        empty = np.flatnonzero(numbers.foreground == 0)
+        if self._refuse_empty and len(empty):
+            listed = ", ".join(str(part.names[image]) for image in empty)
+            raise ValueError(
+                f"target: expected salient pixels in every mask, got none in {listed}; "
+                f"fix the masks, or choose empty_target='count' or 'skip'"
+            )
+        if part.pixel_values is not None:
+            numbers = numbers.with_pixels(*part.pixel_values, skip_empty=self._skip_empty)
+        return numbers
+
+
+def _duplicates_message(names: Sequence[str]) -> str:
+    rest = len(names) - _LISTED
+    listed = ", ".join(names[:_LISTED]) + (f" and {rest} more" if rest > 0 else "")
+    return (
+        f"names: expected each image once, got {listed} again; give every image its own name, "
+        f"or count repeated ones once with duplicates='once'"
+    )

@@ -1,43 +1,83 @@
-"""What an accumulator keeps of the images it has seen."""
+"""What an accumulator keeps of the images it has seen, and the report that follows from it."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from dynamic_kd.metrics._evaluate import summed
-from dynamic_kd.metrics._exact_sum import ExactSum
-from dynamic_kd.metrics._measures import Plan
-from dynamic_kd.metrics._rows import Rows
-from dynamic_kd.metrics._statistics import Evaluated, RecordedStatistics
+from dynamic_kd.metrics._report import MetricReport
+from dynamic_kd.metrics._selection import Selection
+from dynamic_kd.metrics._statistics import Contribution, Floats, RecordedStatistics, exact_total, exact_words, summed
 from dynamic_kd.metrics._statistics._interface import THRESHOLDS
 from dynamic_kd.metrics._statistics._recorded import KEPT, KEPT_STRICT, SIZE
 
 COUNTS = ("images", "empty_target", "full_target", "constant_prediction", "skipped", "duplicates")
 _CHUNK = 256
+_LARGEST_BLOCK = 256
+
+
+class Rows:
+    """Rows of one width and dtype, appended at the end."""
+
+    def __init__(self, width: int, dtype: npt.DTypeLike) -> None:
+        self._blocks: list[npt.NDArray[Any]] = []
+        self._empty = np.empty((0, width), dtype)
+        self._length = 0
+        self._free = 0  # rows of the last block
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[npt.NDArray[Any]]:
+        """Yield the rows block by block; tables that grew by the same steps have the same blocks."""
+        yield from self._blocks[:-1]
+        for last in self._blocks[-1:]:
+            yield last[: len(last) - self._free]
+
+    def __getstate__(self) -> dict[str, Any]:
+        blocks = [self.table()] if len(self) else []
+        return {"_blocks": blocks, "_empty": self._empty, "_length": len(self), "_free": 0}
+
+    def extend(self, rows: npt.NDArray[Any]) -> None:
+        """Append rows."""
+        while len(rows):
+            if self._free == 0:
+                self._free = max(len(rows), min(len(self), _LARGEST_BLOCK))
+                self._blocks.append(np.empty((self._free, self._empty.shape[1]), self._empty.dtype))
+            part = rows[: self._free]
+            start = len(self._blocks[-1]) - self._free
+            self._blocks[-1][start : start + len(part)] = part
+            self._free -= len(part)
+            self._length += len(part)
+            rows = rows[len(part) :]
+
+    def table(self) -> npt.NDArray[Any]:
+        """Return all rows as one array."""
+        return np.concatenate([self._empty, *self])
 
 
 class Tally:
     """Names and scores of images, and either sums of their curves or, to take images out again, their counts."""
 
-    def __init__(self, plan: Plan, *, keep: bool) -> None:
-        self.plan = plan
+    def __init__(self, selection: Selection, *, keep: bool) -> None:
+        self.selection = selection
         self.names: dict[str | int, None] = {}  # in order; of an image without a name, its position in the stream
         self.skipped: set[str] = set()
         self.seen = 0
         self.pixels = 0
         self.backends: set[str] = set()
         self.counts = dict.fromkeys(COUNTS, 0)
-        self.scores = Rows(len(plan.numbers), np.float64)
-        self.curves = ExactSum(len(plan.curves) * THRESHOLDS)
-        self.totals = np.zeros(len(KEPT) - 1 if plan.pools else 0, np.int64)  # all that is kept but CONSTANT
-        columns = KEPT_STRICT if plan.cuts_strictly else KEPT
+        self.scores = Rows(len(selection.numbers), np.float64)
+        self.curves = np.zeros((2, len(selection.curves) * THRESHOLDS), np.int64)  # see `exact_words`
+        self.totals = np.zeros(len(KEPT) - 1 if selection.pools else 0, np.int64)  # all that is kept but CONSTANT
+        columns = KEPT_STRICT if selection.cuts_strictly else KEPT
         self.columns: Sequence[int] = columns if keep else ()
         self.kept = Rows(1 + len(self.columns), np.uint32)
-        self.host_curves = Rows(len(plan.host_curves) * THRESHOLDS, np.float64)
+        self.pixel_curves = Rows(len(selection.pixel_curves) * THRESHOLDS, np.float64)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -50,8 +90,10 @@ class Tally:
         """Names that both have seen."""
         return {str(name) for name in (*other.names, *other.skipped) if self.knows(name)}
 
-    def add(self, batch: Evaluated, names: Sequence[str | int], pixels: Any, backend: str, *, skip_empty: bool) -> None:
-        """Keep the numbers of a batch, whose sums leave empty targets out already if these are skipped.
+    def add(
+        self, batch: Contribution, names: Sequence[str | int], pixels: Any, backend: str, *, skip_empty: bool
+    ) -> None:
+        """Keep what a batch contributes; if empty targets are skipped, its sums leave them out already.
 
         ``pixels`` is one number, or one for each image.
         """
@@ -59,23 +101,21 @@ class Tally:
         full = batch.foreground == pixels
         self.backends.add(backend)
         if skip_empty and empty.any():
-            self._skip([name for name, nothing in zip(names, empty, strict=True) if nothing])
-            keep = ~empty
-            names = [name for name, there in zip(names, keep, strict=True) if there]
-            rows = {name: getattr(batch, name) for name in ("numbers", "constant", "kept", "host_curves")}
-            kept: dict[str, Any] = {name: None if rows[name] is None else rows[name][keep] for name in rows}
-            batch = batch._replace(**kept)
-            full, empty, pixels = full[keep], empty[keep], pixels[keep] if np.ndim(pixels) else pixels
+            self._skip([name for name, skipped in zip(names, empty, strict=True) if skipped])
+            there = ~empty
+            names = [name for name, kept in zip(names, there, strict=True) if kept]
+            batch, pixels = batch.rows(there), pixels[there] if np.ndim(pixels) else pixels
+            full, empty = full[there], empty[there]
         self.names.update(dict.fromkeys(names))
         self.scores.extend(batch.numbers)
         self.pixels += int(np.sum(pixels)) if np.ndim(pixels) else pixels * len(names)
         if batch.kept is None:
-            self.curves.words += batch.words
+            self.curves += batch.words
             self.totals += batch.totals
         else:
             self.kept.extend(_with_pixels(pixels, batch.kept))
-        if self.columns and batch.host_curves is not None:
-            self.host_curves.extend(batch.host_curves)
+        if self.columns and batch.pixel_curves is not None:
+            self.pixel_curves.extend(batch.pixel_curves)
         self._count(len(names), empty, full, batch.constant)
 
     def _skip(self, names: Sequence[str | int]) -> None:
@@ -100,7 +140,7 @@ class Tally:
         self.pixels += other.pixels
         self.backends |= other.backends
         self.scores.extend(other.scores.table()[here])
-        self.curves.merge(other.curves)
+        self.curves += other.curves
         self.totals += other.totals
         for name, count in other.counts.items():
             self.counts[name] += count
@@ -115,8 +155,8 @@ class Tally:
             pixels, foreground, constant = left_out[:, 0], left_out[:, 1], left_out[:, 2]
             self._count(len(left_out), foreground == 0, foreground == pixels, constant > 0, sign=-1)
             self.kept.extend(kept[here])
-            if self.plan.host_curves:
-                self.host_curves.extend(other.host_curves.table()[here])
+            if self.selection.pixel_curves:
+                self.pixel_curves.extend(other.pixel_curves.table()[here])
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything kept."""
@@ -128,10 +168,10 @@ class Tally:
             "backends": sorted(self.backends),
             "counts": dict(self.counts),
             "scores": self.scores.table(),
-            "curves": self.curves.words.copy(),
+            "curves": self.curves.copy(),
             "totals": self.totals.copy(),
             "kept": self.kept.table(),
-            "host_curves": self.host_curves.table(),
+            "pixel_curves": self.pixel_curves.table(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -146,9 +186,9 @@ class Tally:
         self.skipped = set(state["skipped"])
         self.seen, self.pixels = int(state["seen"]), int(state["pixels"])
         self.backends, self.counts = set(state["backends"]), {name: int(state["counts"][name]) for name in COUNTS}
-        for name, table in {"scores": self.scores, "kept": self.kept, "host_curves": self.host_curves}.items():
+        for name, table in {"scores": self.scores, "kept": self.kept, "pixel_curves": self.pixel_curves}.items():
             table.extend(np.asarray(state[name]))
-        for name, words in {"curves": self.curves.words, "totals": self.totals}.items():
+        for name, words in {"curves": self.curves, "totals": self.totals}.items():
             if np.shape(state[name]) != words.shape:
                 raise ValueError(f"{name} of shape {np.shape(state[name])}, not {words.shape}")
             words += np.asarray(state[name])
@@ -156,28 +196,59 @@ class Tally:
             if length != len(self):
                 raise ValueError(f"{len(self)} names, and {length} rows of {name}")
 
-    def sums(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-        """Return the sums of the curves, shape (C, 256), and of the counts, over all images."""
-        curves, totals = self.curves, self.totals
-        if self.columns:
-            curves, totals = ExactSum(len(self.plan.curves) * THRESHOLDS), np.zeros_like(self.totals)
-            for statistics, own in self.own_curves():
-                curves.add(own.reshape(len(own), -1))
-                totals += summed(self.plan.totals(statistics))
-        return curves.total().reshape(len(self.plan.curves), THRESHOLDS), totals
+    def report(self, settings: dict[str, object], *, per_image_curves: bool) -> MetricReport:
+        """Return the report of at least one image."""
+        selection, images = self.selection, len(self)
+        rows = self.scores.table()
+        sums, totals = self._sums()
+        curves = dict(zip(selection.curves, sums / images, strict=True))
+        means = {name: math.fsum(column) / images for name, column in zip(selection.numbers, rows.T, strict=True)}
+        scores, own_maxima = dict(means), {}
+        for measure in selection.every:
+            if measure.summarized:
+                # What papers print: the maximum of the data set's mean curve.
+                curve, (largest, average) = curves[measure.summarized], measure.numbers[:2]
+                scores |= {largest: float(curve.max()), average: float(curve.mean())}
+                own_maxima[f"{largest}_per_image"] = means[largest]
+        return MetricReport(
+            scores=scores | own_maxima,
+            counts=dict(self.counts),
+            settings=settings,
+            curves={"threshold": np.arange(THRESHOLDS) / (THRESHOLDS - 1), **curves},
+            names=tuple(map(str, self.names)),
+            rows=rows,
+            columns=selection.numbers,
+            pooled=selection.pooled(totals, self.pixels),
+            per_image_curves=self._per_image_curves() if per_image_curves else {},
+        )
 
-    def own_curves(self) -> Iterator[tuple[RecordedStatistics, npt.NDArray[np.float64]]]:
-        """Yield a few images at a time: what is kept, as statistics, and their own curves, shape (B, C, 256)."""
-        width = len(self.plan.host_curves)
-        of_host = iter(self.host_curves) if width else (np.zeros((len(block), 0)) for block in self.kept)
-        for kept, host in zip(self.kept, of_host, strict=True):
+    def _sums(self) -> tuple[Floats, npt.NDArray[np.int64]]:
+        """Sums of the curves, shape (C, 256), and of the counts, over all images."""
+        words, totals = self.curves, self.totals
+        if self.columns:
+            words, totals = np.zeros_like(words), np.zeros_like(totals)
+            for statistics, curves in self._each_image():
+                words += exact_words(curves.reshape(len(curves), -1))
+                totals += summed(self.selection.totals(statistics))
+        return exact_total(words).reshape(len(self.selection.curves), THRESHOLDS), totals
+
+    def _per_image_curves(self) -> dict[str, Floats]:
+        """Each image's own curves, in the order of the names."""
+        curves = np.concatenate([part for _, part in self._each_image()])
+        return {name: curves[:, index] for index, name in enumerate(self.selection.curves)}
+
+    def _each_image(self) -> Iterator[tuple[RecordedStatistics, Floats]]:
+        """Yield up to 256 images at a time: what is kept, as statistics, and their curves, shape (B, C, 256)."""
+        width = len(self.selection.pixel_curves)
+        of_pixels = iter(self.pixel_curves) if width else (np.zeros((len(block), 0)) for block in self.kept)
+        for kept, pixel_curves in zip(self.kept, of_pixels, strict=True):
             for start in range(0, len(kept), _CHUNK):
                 rows = kept[start : start + _CHUNK]
                 records = np.full((len(rows), SIZE), np.nan)
                 records[:, list(self.columns)] = rows[:, 1:]
                 statistics = RecordedStatistics(np, records, pixels=rows[:, 0].astype(np.int64), backend="")
-                parts = [each[:, None] for each in self.plan.curve_values(statistics)]
-                parts.append(host[start : start + _CHUNK].reshape(len(rows), width, THRESHOLDS))
+                parts = [curve[:, None] for curve in self.selection.curve_values(statistics)]
+                parts.append(pixel_curves[start : start + _CHUNK].reshape(len(rows), width, THRESHOLDS))
                 yield statistics, np.concatenate(parts, axis=1)
 
 

@@ -14,8 +14,9 @@ from typing import Any, TypeVar, Unpack
 
 from dynamic_kd._array import Array, Namespace
 from dynamic_kd._support import array_support
-from dynamic_kd.metrics._functional import InputSettings, scored
-from dynamic_kd.metrics._measure import Measure, Range, Score, peaks, threshold_scores
+from dynamic_kd.metrics._declarations import Measure, Range, Score, peaks, threshold_scores
+from dynamic_kd.metrics._inputs import InputSettings
+from dynamic_kd.metrics._measured import scored
 from dynamic_kd.metrics._reduce import check_reduce, reduced
 from dynamic_kd.metrics._statistics import Counts, Statistics
 from dynamic_kd.metrics._statistics._interface import CutStatistics, column

@@ -15,8 +15,8 @@ from dynamic_kd.torch._fused import fused_unavailable_reason as fused_unavailabl
 from dynamic_kd.torch._loss import DynamicKDLoss as DynamicKDLoss
 
 if TYPE_CHECKING:
-    from dynamic_kd.torch._sod_metric import SODMetric as SODMetric
-    from dynamic_kd.torch._sod_metric import SODScore as SODScore
+    from dynamic_kd.metrics.torchmetrics import SODMetric as SODMetric
+    from dynamic_kd.metrics.torchmetrics import SODScore as SODScore
 
 __all__ = [
     "DynamicKDLoss",
@@ -32,6 +32,6 @@ def __getattr__(name: str) -> Any:
     if name not in ("SODMetric", "SODScore"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     require("torchmetrics", extra="torchmetrics")
-    from dynamic_kd.torch import _sod_metric
+    from dynamic_kd.metrics import torchmetrics
 
-    return getattr(_sod_metric, name)
+    return getattr(torchmetrics, name)

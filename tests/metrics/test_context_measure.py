@@ -10,9 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dynamic_kd.metrics import camouflage_context_measure, context_measure
-from dynamic_kd.metrics._camouflage import camouflage_degree
-from dynamic_kd.metrics._color_difference import ciede2000, lab_from_rgb
-from dynamic_kd.metrics._context_measure import context_kernel
+from dynamic_kd.metrics._pixels._camouflage import camouflage_degree, ciede2000, lab_from_rgb
+from dynamic_kd.metrics._pixels._context_measure import context_kernel
 
 pytest.importorskip("cv2", reason="OpenCV filters the maps; it is in the extra 'eval'")
 reference = pytest.importorskip("context_reference")
@@ -124,7 +123,7 @@ def test_camouflage_degree(seed):
 
 
 def test_distances_come_in_chunks(monkeypatch):
-    from dynamic_kd.metrics import _camouflage
+    from dynamic_kd.metrics._pixels import _camouflage
 
     _, target, image = scene(np.random.default_rng(0), 60, 60)
     whole = camouflage_degree(image, target, gamma=8.0, spatial_weight=20.0)

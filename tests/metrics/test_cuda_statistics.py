@@ -12,7 +12,7 @@ import pytest
 
 from dynamic_kd.metrics import SODMetrics, f_measure, mean_absolute_error, weighted_f_measure
 from dynamic_kd.metrics._inputs import as_pairs
-from dynamic_kd.metrics._measures import MEASURES
+from dynamic_kd.metrics._selection import MEASURES
 from dynamic_kd.metrics._statistics import statistics
 
 torch = pytest.importorskip("torch")

@@ -297,13 +297,13 @@ def test_any_split_merged_is_one_pass(batch, cuts):
 def test_records_survive_their_bytes(batch, strict):
     records = SODMetrics(("E", "F", "SI-MAE"), strict=strict).measure(*batch)
     again = Records.from_bytes(records.to_bytes())
-    for name in ("values", "pixels", "host_curves", "host_numbers"):
+    for name in ("values", "pixels", "pixel_curves", "pixel_numbers"):
         np.testing.assert_array_equal(getattr(again, name), getattr(records, name))
-    assert (again.backend, again.normalize, again.quantize, again.host) == (
+    assert (again.backend, again.normalize, again.quantize, again.from_pixels) == (
         records.backend,
         records.normalize,
         records.quantize,
-        records.host,
+        records.from_pixels,
     )
 
 
@@ -360,7 +360,7 @@ def test_damaged_records_are_refused(data):
         {"images": 1.0},
         {"widths": 5},
         {"widths": [1, 2, 3, "x"]},
-        {"host": 5},
+        {"from_pixels": 5},
     ],
 )
 def test_records_that_lie_are_one_error(lie):

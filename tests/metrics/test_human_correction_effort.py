@@ -15,7 +15,7 @@ from dynamic_kd import _extras
 from dynamic_kd.metrics import human_correction_effort
 
 pytest.importorskip("cv2", reason="OpenCV is in the extra 'eval'")
-skeletons = pytest.importorskip("dynamic_kd.metrics._skeleton_numba", reason="numba is in the extra 'eval'")
+skeletons = pytest.importorskip("dynamic_kd.metrics._pixels._skeleton_numba", reason="numba is in the extra 'eval'")
 
 
 def peer(pred, target, relax=5, epsilon=2.0, **options):

@@ -34,9 +34,9 @@ BAD_ARRAYS = [
     (np.full_like(PRED, np.inf), TARGET, ValueError, "pred: expected finite values in [0, 1], got NaN or infinity"),
     (PRED * 255, TARGET, ValueError, "pred: expected values in [0, 1], got 0 to 255; divide 0 to 255 maps by 255"),
     (PRED * 1.5, TARGET, ValueError, "got 0 to 1.5; divide 0 to 255 maps by 255, or pass them as uint8"),
-    (PRED * 256, TARGET, ValueError, "got 0 to 256; pass probabilities, for logits the sigmoid of them"),
-    (PRED - 0.5, TARGET, ValueError, "got -0.5 to 0.5; pass probabilities, for logits the sigmoid of them"),
-    (PRED * 8 - 4, TARGET, ValueError, "got -4 to 4; pass probabilities, for logits the sigmoid of them"),
+    (PRED * 256, TARGET, ValueError, "got 0 to 256; pass probabilities: apply the sigmoid to logits"),
+    (PRED - 0.5, TARGET, ValueError, "got -0.5 to 0.5; pass probabilities: apply the sigmoid to logits"),
+    (PRED * 8 - 4, TARGET, ValueError, "got -4 to 4; pass probabilities: apply the sigmoid to logits"),
     (PRED.astype(int), TARGET, TypeError, "pred: expected uint8 (0 to 255) or floating values in [0, 1], got int64"),
     (PRED > 0.5, TARGET, TypeError, "pred: expected uint8 (0 to 255) or floating values in [0, 1], got bool"),
     (

@@ -137,22 +137,18 @@ def test_quadrants_in_which_nothing_varies_are_alike():
 def test_sums_are_exact_to_2_to_the_minus_60():
     from fractions import Fraction
 
-    from dynamic_kd.metrics._exact_sum import ExactSum
+    from dynamic_kd.metrics._statistics import exact_total, exact_words
 
     generator = np.random.default_rng(0)
     values = generator.random((1000, 3)) * 2
-    total = ExactSum(3)
-    total.add(values)
-    for column, summed in zip(values.T, total.total(), strict=True):
+    words = exact_words(values[:300]) + exact_words(values[300:])
+    assert words.shape == (2, 3)
+    for column, total in zip(values.T, exact_total(words), strict=True):
         exact = sum(map(Fraction, column))
-        assert abs(Fraction(float(summed)) - exact) <= 1000 * Fraction(1, 2**61) + Fraction(exact) / 2**52
-    assert total.words.shape == (2, 3)
-    unit = ExactSum(1)
-    unit.add(np.array([[1 + 2.0**-52]]))
-    assert unit.words.tolist() == [[1 << 30], [1 << 8]]  # in units of 2 ** -30, and of 2 ** -60, as states keep them
-    tiny = ExactSum(1)
-    tiny.add(np.full((3, 1), 2.0**-60))
-    assert tiny.total()[0] == 3 * 2.0**-60
+        assert abs(Fraction(float(total)) - exact) <= 1000 * Fraction(1, 2**61) + Fraction(exact) / 2**52
+    # In units of 2 ** -30, and of 2 ** -60, as states keep them.
+    assert exact_words(np.array([[1 + 2.0**-52]])).tolist() == [[1 << 30], [1 << 8]]
+    assert exact_total(exact_words(np.full((3, 1), 2.0**-60)))[0] == 3 * 2.0**-60
 
 
 def test_reductions_are_those_of_the_curve(random_pair):

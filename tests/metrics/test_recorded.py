@@ -5,10 +5,19 @@ import sys
 import numpy as np
 import pytest
 
-from dynamic_kd.metrics import _functional, mean_absolute_error
+from dynamic_kd.metrics import _measured, mean_absolute_error
 from dynamic_kd.metrics import _statistics as package
 from dynamic_kd.metrics._inputs import as_pairs
-from dynamic_kd.metrics._statistics import _cpu, _numpy, _recorded, packed, recorded, refuse_faults, unpacked, warm_up
+from dynamic_kd.metrics._statistics import (
+    Contribution,
+    _cpu,
+    _numpy,
+    _recorded,
+    packed,
+    recorded,
+    refuse_faults,
+    unpacked,
+)
 
 PRED, TARGET = np.linspace(0, 1, 60).reshape(1, 6, 10), np.zeros((1, 6, 10), bool)
 TARGET[0, 2:, 3:7] = True
@@ -115,7 +124,7 @@ def test_an_error_far_from_the_foreground_counts_twice(kernels, monkeypatch):
 
 def test_what_is_packed_is_unpacked():
     generator = np.random.default_rng(0)
-    batch = _recorded.Evaluated(
+    batch = Contribution(
         words=generator.integers(-(2**62), 2**62, (2, 7)),
         totals=generator.integers(0, 99, 3),
         numbers=generator.random((4, 5)),
@@ -165,7 +174,7 @@ class Late(package.DeferredStatistics):
 def test_a_function_waits_for_the_gpus_check(monkeypatch):
     records = recorded(_cpu.CPUStatistics(PRED, TARGET, normalize=False), strict=False)
     late = Late(np, records, pixels=60, backend="late")
-    monkeypatch.setattr(_functional, "statistics", lambda pairs: late)
+    monkeypatch.setattr(_measured, "statistics", lambda pairs: late)
     with pytest.raises(ValueError, match="found at last"):
         mean_absolute_error(PRED, TARGET)
 
@@ -193,7 +202,7 @@ def calls(monkeypatch):
 
 
 def test_every_kernel_is_warm_for_what_it_gets(calls):
-    warm_up()
+    package._warm_up_once.__wrapped__()
     warm = set(calls)
     calls.clear()
     for pred in (PRED, (PRED * 255).astype(np.uint8)):
@@ -208,7 +217,7 @@ def test_without_numba_the_twins_are_taken(monkeypatch):
     _cpu.kernels.cache_clear()
     try:
         assert _cpu.kernels() is _numpy
-        warm_up()  # which is nothing to them
+        _numpy.warm_up()  # which is nothing to them
         assert _cpu.CPUStatistics(PRED, TARGET, normalize=True).backend == "numpy"
     finally:
         _cpu.kernels.cache_clear()

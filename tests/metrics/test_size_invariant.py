@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dynamic_kd.metrics import size_invariant_f_measure, size_invariant_mean_absolute_error, size_invariant_rate
-from dynamic_kd.metrics._objects import ObjectStatistics, object_boxes
-from dynamic_kd.metrics._size_invariant import OBJECT_RATES
+from dynamic_kd.metrics._pixels._size_invariant import OBJECT_RATES
+from dynamic_kd.metrics._statistics import ObjectStatistics, object_boxes
 from dynamic_kd.metrics._statistics._cpu import CPUStatistics
 from dynamic_kd.metrics._threshold_measures import rate_values
 

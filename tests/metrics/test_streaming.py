@@ -24,14 +24,12 @@ from dynamic_kd.metrics import (
     size_invariant_f_measure,
     size_invariant_mean_absolute_error,
 )
-from dynamic_kd.metrics._evaluate import evaluate_now
-from dynamic_kd.metrics._host_measures import HOST_MEASURES
-from dynamic_kd.metrics._measures import MEASURES
-from dynamic_kd.metrics._records import is_whole, measure_records
-from dynamic_kd.metrics._statistics import DeferredStatistics, recorded
+from dynamic_kd.metrics._pixels import PIXEL_MEASURES
+from dynamic_kd.metrics._selection import MEASURES
+from dynamic_kd.metrics._statistics import DeferredStatistics, contribution, recorded
 
 FROM_STATISTICS = tuple(MEASURES)
-EVERY = (*MEASURES, *HOST_MEASURES)
+EVERY = (*MEASURES, *PIXEL_MEASURES)
 
 
 @pytest.fixture
@@ -327,7 +325,7 @@ class _Late(DeferredStatistics):
 
     def evaluate(self, formula, *, skip_empty, keep=()):
         def wait():
-            return evaluate_now(self.measured, formula, skip_empty=skip_empty, keep=keep)._replace(
+            return contribution(self.measured, formula, skip_empty=skip_empty, keep=keep)._replace(
                 flags=np.full(len(self.measured.foreground), self.flags)
             )
 
@@ -337,11 +335,11 @@ class _Late(DeferredStatistics):
 @pytest.fixture
 def late(monkeypatch):
     """Let statistics come late, and faulty when told so."""
-    from dynamic_kd.metrics import _sod_metrics
+    from dynamic_kd.metrics import _measured
 
     flags = [0]
-    original = _sod_metrics.statistics
-    monkeypatch.setattr(_sod_metrics, "statistics", lambda pairs: _Late(original(pairs), flags[0]))
+    original = _measured.statistics
+    monkeypatch.setattr(_measured, "statistics", lambda pairs: _Late(original(pairs), flags[0]))
     return flags
 
 
@@ -386,11 +384,11 @@ def test_padded_images_score_as_if_they_had_come_alone(images):
 
 
 def test_equal_rectangles_stay_a_batch(monkeypatch):
-    from dynamic_kd.metrics import _sod_metrics
+    from dynamic_kd.metrics import _measured
 
     sizes = []
-    original = _sod_metrics.statistics
-    monkeypatch.setattr(_sod_metrics, "statistics", lambda pairs: sizes.append(len(pairs)) or original(pairs))
+    original = _measured.statistics
+    monkeypatch.setattr(_measured, "statistics", lambda pairs: sizes.append(len(pairs)) or original(pairs))
     valid = np.zeros((3, 6, 6), bool)
     valid[:, :4, :5] = True
     valid[2, 4] = [True] * 5 + [False]
@@ -573,7 +571,7 @@ def test_records_give_the_scores_of_their_images(images, settings):
 
 
 def test_records_that_do_not_fit(images):
-    records = measure_records(*images[0])
+    records = SODMetrics().measure(*images[0])
     with pytest.raises(
         ValueError, match="records: expected strict cuts, got none; measure the images with strict=True"
     ):
@@ -582,7 +580,7 @@ def test_records_that_do_not_fit(images):
         SODMetrics(["F", "HCE", "CM"]).update_records(records)
     for settings in ({"normalize": False}, {"quantize": True}):
         with pytest.raises(ValueError, match=r"records: expected (normalize|quantize)=(True|False), got others"):
-            SODMetrics().update_records(measure_records(*images[0], **settings))
+            SODMetrics().update_records(SODMetrics(**settings).measure(*images[0]))
     with pytest.raises(TypeError, match=r"records: expected Records, as measure\(\) returns them, got bytes"):
         SODMetrics().update_records(records.to_bytes())
     with pytest.raises(TypeError, match="content: expected bytes, got str"):
@@ -596,7 +594,7 @@ def test_records_that_do_not_fit(images):
 @pytest.mark.parametrize("pixels", [0, 1, 2**53 - 1, 2**53])
 def test_pixels_of_records_are_whole_numbers_from_1(images, pixels):
     """Those below 2 to the power of 53, which float64 holds exactly, as the bytes do."""
-    content = replace(measure_records(*images[0]), pixels=np.array([pixels])).to_bytes()
+    content = replace(SODMetrics().measure(*images[0]), pixels=np.array([pixels])).to_bytes()
     if 0 < pixels < 2**53:
         assert Records.from_bytes(content).pixels.tolist() == [pixels]
     else:
@@ -605,27 +603,27 @@ def test_pixels_of_records_are_whole_numbers_from_1(images, pixels):
 
 
 def test_bytes_of_records_have_a_beginning_and_a_checksum(images):
-    content = measure_records(*images[0]).to_bytes()
+    content = SODMetrics().measure(*images[0]).to_bytes()
     other = b"dkd0" + content[4:-4]
     for damaged in (
         content[:-5] + bytes([content[-5] ^ 1]) + content[-4:],
         other + zlib.crc32(other).to_bytes(4, "little"),
     ):
-        assert not is_whole(damaged)
+        assert not Records.is_whole(damaged)
         with pytest.raises(ValueError, match="records: expected the bytes of measured records"):
             Records.from_bytes(damaged)
-    assert is_whole(content)
+    assert Records.is_whole(content)
 
 
 def test_joined_records_keep_the_first_ones_backend(images):
-    first = measure_records(*images[0])
-    other = replace(measure_records(*images[1]), backend="another")
+    first = SODMetrics().measure(*images[0])
+    other = replace(SODMetrics().measure(*images[1]), backend="another")
     assert Records.join([first]).backend == Records.join([first, other, other]).backend == first.backend
-    assert Records.join([first, other]).host_curves.shape == (2, 0)
+    assert Records.join([first, other]).pixel_curves.shape == (2, 0)
 
 
 def test_records_are_not_changed_and_compared_only_by_identity(images):
-    records = measure_records(*images[0])
+    records = SODMetrics().measure(*images[0])
     assert records != Records.from_bytes(records.to_bytes())
     with pytest.raises(FrozenInstanceError):
         records.backend = "another"
@@ -648,7 +646,7 @@ def test_own_curves_of_many_images():
     for record in records:
         metrics.update_records(record)
     curves = metrics.compute().per_image_curves["multi_scale_iou"]
-    np.testing.assert_array_equal(curves, np.concatenate([record.host_curves for record in records]))
+    np.testing.assert_array_equal(curves, np.concatenate([record.pixel_curves for record in records]))
 
 
 def test_each_images_own_curves(images):
@@ -666,7 +664,7 @@ def test_each_images_own_curves(images):
 
 @pytest.mark.parametrize(("settings", "limit"), [({}, 256), ({"per_image_curves": True}, 2.3 * 1024)])
 def test_bytes_kept_of_an_image(settings, limit):
-    records = measure_records(np.eye(9), np.eye(9, dtype=bool))
+    records = SODMetrics().measure(np.eye(9), np.eye(9, dtype=bool))
     many = Records.join([records] * 500)
     tracemalloc.start()
     try:
@@ -681,7 +679,7 @@ def test_bytes_kept_of_an_image(settings, limit):
 
 
 def test_kept_counts_are_summed_a_few_images_at_a_time():
-    records = measure_records(np.eye(9), np.eye(9, dtype=bool))
+    records = SODMetrics().measure(np.eye(9), np.eye(9, dtype=bool))
     metrics = SODMetrics(duplicates="once")
     for start in range(0, 10_000, 500):
         metrics.update_records(Records.join([records] * 500), names=[str(start + image) for image in range(500)])

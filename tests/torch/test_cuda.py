@@ -10,8 +10,8 @@ from dynamic_kd.metrics import (
     multi_scale_iou,
     size_invariant_f_measure,
 )
-from dynamic_kd.metrics._host_measures import HOST_MEASURES
-from dynamic_kd.metrics._measures import MEASURES
+from dynamic_kd.metrics._pixels import PIXEL_MEASURES
+from dynamic_kd.metrics._selection import MEASURES
 
 torch = pytest.importorskip("torch")
 
@@ -76,7 +76,7 @@ def test_the_metrics_equal_the_cpus(batch):
 def test_every_metric_equals_the_cpus(batch, dtype):
     saliency, _, target = (each.sigmoid() if each.min() < 0 else each > 0.5 for each in batch)
     pred = (saliency * 255).to(dtype) if dtype == torch.uint8 else saliency.to(dtype)
-    every = (*MEASURES, *HOST_MEASURES)
+    every = (*MEASURES, *PIXEL_MEASURES)
     here, there = SODMetrics(every), SODMetrics(every)
     here.update(pred, target)
     there.update(pred.cuda(), target.cuda())

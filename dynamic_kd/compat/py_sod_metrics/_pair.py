@@ -15,7 +15,7 @@ from dynamic_kd._checks import check_flag
 
 # Private: a public metric normalizes the map and computes its statistics in each call. Objects stepped side by side
 # share both.
-from dynamic_kd.metrics._functional import Measured
+from dynamic_kd.metrics._measured import Measured
 
 NDArray = npt.NDArray[Any]
 
@@ -162,14 +162,14 @@ def _measured_levels(pred: NDArray, gt: NDArray) -> Measured:
     """Check a map and a mask of 0 to 255, and stretch the map: integers in the statistics, floats as they are."""
     mask = _cut(gt)
     if pred.dtype == np.bool_:
-        return Measured(pred * np.uint8(255), mask, check="off")
+        return Measured.of(pred * np.uint8(255), mask, check="off")
     _check_levels("pred", pred, "pass probabilities times 255, for logits the sigmoid of them times 255")
     if pred.dtype.kind in "iu":
-        return Measured(pred.astype(np.uint8, copy=False), mask, check="off")
+        return Measured.of(pred.astype(np.uint8, copy=False), mask, check="off")
     x = (pred if pred.dtype == np.float32 else pred.astype(np.float64, copy=False)) / 255
     low, high = x.min(), x.max()  # in the array's own precision, as PySODMetrics does
     stretched = (x - low) / (high - low) if high > low else x
-    return Measured(stretched, mask, normalize=False, check="off")
+    return Measured.of(stretched, mask, normalize=False, check="off")
 
 
 def _cut(gt: NDArray) -> npt.NDArray[np.bool_]:
@@ -207,4 +207,4 @@ def _measured_probabilities(pred: NDArray, gt: NDArray) -> Measured:
             f"pred: expected finite values in [0, 1] with normalize=False, got {low:g} to {high:g}; "
             f"divide 0 to 255 maps by 255, or leave normalize=True"
         )
-    return Measured(pred, gt, normalize=False, check="off")
+    return Measured.of(pred, gt, normalize=False, check="off")

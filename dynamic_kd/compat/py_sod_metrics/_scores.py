@@ -12,7 +12,7 @@ from dynamic_kd._checks import check_flag, check_number, check_whole
 from dynamic_kd.compat.py_sod_metrics._pair import Measure, NDArray, Pair, SingleScore, mean, pair_of
 
 # Private: PySODMetrics' curve has one threshold more than the public one, 256.
-from dynamic_kd.metrics._multi_scale_iou import SCALES, multi_scale_curve
+from dynamic_kd.metrics._pixels._multi_scale_iou import SCALES, multi_scale_curve
 
 Curve = npt.NDArray[np.float64]
 

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from dynamic_kd._array import as_numpy
+from functools import cache
+from threading import Lock
+
+import numpy as np
+
 from dynamic_kd.metrics._inputs import Pairs
+from dynamic_kd.metrics._statistics._contribution import (
+    Contribution,
+    contribution,
+    exact_total,
+    exact_words,
+    packed,
+    summed,
+    unpacked,
+)
 from dynamic_kd.metrics._statistics._cpu import CPUStatistics, kernels
 from dynamic_kd.metrics._statistics._generic import GenericStatistics
-from dynamic_kd.metrics._statistics._interface import Counts, Moments, Statistics, WeightedErrors
+from dynamic_kd.metrics._statistics._interface import Counts, Floats, Mask, Moments, Statistics, WeightedErrors
+from dynamic_kd.metrics._statistics._objects import ObjectStatistics, object_boxes
 from dynamic_kd.metrics._statistics._recorded import (
     DeferredStatistics,
-    Evaluated,
     RecordedStatistics,
-    kept_columns,
-    packed,
     recorded,
     refuse_faults,
-    unpacked,
 )
 
 
@@ -25,30 +35,46 @@ def statistics(pairs: Pairs) -> Statistics:
         from dynamic_kd.metrics._statistics._cuda import CUDAStatistics
 
         return CUDAStatistics(pairs)
-    pred, target = as_numpy(pairs.pred), as_numpy(pairs.target)
-    if pred is None or target is None:
-        return GenericStatistics(pairs)
-    return CPUStatistics(pred, target, normalize=pairs.normalize)
+    if isinstance(pairs.pred, np.ndarray):
+        return CPUStatistics(pairs.pred, pairs.target, normalize=pairs.normalize, extremes=pairs.extremes)
+    return GenericStatistics(pairs)
+
+
+_WARMING = Lock()
 
 
 def warm_up() -> None:
-    """Load and compile what the CPU statistics need, before threads ask for it at the same time."""
+    """Load or compile what the CPU statistics need, once; other threads wait for it."""
+    with _WARMING:
+        _warm_up_once()
+
+
+@cache
+def _warm_up_once() -> None:
     kernels().warm_up()
 
 
 __all__ = [
+    "CPUStatistics",
+    "Contribution",
     "Counts",
     "DeferredStatistics",
-    "Evaluated",
+    "Floats",
+    "Mask",
     "Moments",
+    "ObjectStatistics",
     "RecordedStatistics",
     "Statistics",
     "WeightedErrors",
-    "kept_columns",
+    "contribution",
+    "exact_total",
+    "exact_words",
+    "object_boxes",
     "packed",
     "recorded",
     "refuse_faults",
     "statistics",
+    "summed",
     "unpacked",
     "warm_up",
 ]

@@ -9,16 +9,23 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from dynamic_kd.metrics._statistics._interface import THRESHOLDS, Counts, Moments, WeightedErrors, remembered
+from dynamic_kd.metrics._statistics._interface import (
+    THRESHOLDS,
+    Counts,
+    Floats,
+    Mask,
+    Moments,
+    WeightedErrors,
+    remembered,
+)
 from dynamic_kd.metrics._statistics._numpy import thresholds_reached
 
-Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
 
 @cache
 def kernels() -> Any:
-    """Return the compiled kernels, or their NumPy twins where numba is missing."""
+    """Return the compiled kernels, or their NumPy twins where numba is missing; imported on first use."""
     try:
         from dynamic_kd.metrics._statistics import _numba as module
     except ImportError:
@@ -31,12 +38,17 @@ class CPUStatistics:
 
     xp: Any = np
 
-    def __init__(self, pred: npt.NDArray[Any], target: npt.NDArray[np.bool_], *, normalize: bool) -> None:
-        self._kernels = kernels()
-        self.backend = self._kernels.NAME
+    def __init__(
+        self,
+        pred: npt.NDArray[Any],
+        target: Mask,
+        *,
+        normalize: bool,
+        extremes: tuple[npt.NDArray[Any], npt.NDArray[Any]] | None = None,
+    ) -> None:
         self.pixels = pred.shape[1] * pred.shape[2]
         self._target = frozen(target)
-        low, high = pred.min(axis=(1, 2)), pred.max(axis=(1, 2))
+        low, high = extremes or (pred.min(axis=(1, 2)), pred.max(axis=(1, 2)))
         self.constant = low == high
         self._has_levels = pred.dtype == np.uint8
         # Pixels are 8-bit levels with a table of their normalised values, or normalised values already.
@@ -50,6 +62,22 @@ class CPUStatistics:
             self._pixels = frozen(
                 _stretch(wide, low.astype(np.float64), high.astype(np.float64)) if normalize else wide
             )
+
+    @property
+    def _kernels(self) -> Any:
+        return kernels()
+
+    @cached_property
+    def backend(self) -> str:
+        """``"numba"`` or ``"numpy"``."""
+        return str(kernels().NAME)
+
+    def images(self) -> list[tuple[Floats, Mask]]:
+        """Return each normalised prediction with its mask."""
+        if not self._has_levels:
+            return list(zip(self._pixels, self._target, strict=True))
+        pairs = zip(self._table, self._pixels, self._target, strict=True)
+        return [(table[levels], mask) for table, levels, mask in pairs]
 
     def _each(self, kernel: Callable[..., Any], *arrays: Any) -> npt.NDArray[Any]:
         """Apply a kernel image by image and stack what it returns."""

@@ -17,6 +17,7 @@ import torch
 
 from dynamic_kd._array import Array
 from dynamic_kd.metrics._inputs import Pairs, check_values
+from dynamic_kd.metrics._statistics._contribution import Contribution, unpacked
 from dynamic_kd.metrics._statistics._cuda_steps import Steps
 from dynamic_kd.metrics._statistics._interface import Counts, Moments, WeightedErrors
 from dynamic_kd.metrics._statistics._recorded import (
@@ -25,8 +26,6 @@ from dynamic_kd.metrics._statistics._recorded import (
     FLAGS,
     STRICT_COUNTS,
     DeferredStatistics,
-    Evaluated,
-    unpacked,
 )
 from dynamic_kd.metrics._statistics._replay import replayed
 from dynamic_kd.metrics._statistics._triton._formulas import Formula, formula_kernel
@@ -54,7 +53,7 @@ class CUDAStatistics(DeferredStatistics):
             self._done.add(step.__name__)
             step()
 
-    def evaluate(self, formula: Formula, *, skip_empty: bool, keep: Sequence[int] = ()) -> Callable[[], Evaluated]:
+    def evaluate(self, formula: Formula, *, skip_empty: bool, keep: Sequence[int] = ()) -> Callable[[], Contribution]:
         """Start a formula as one kernel, and its results' way to the host; the function returned waits for them."""
         with self._steps.on_device:
             host = [_on_its_way(each) for each in self.start(formula, skip_empty=skip_empty, keep=keep)]
@@ -63,13 +62,13 @@ class CUDAStatistics(DeferredStatistics):
         kernel = formula_kernel(formula)
         sizes = {"curves": kernel.curves, "totals": kernel.totals, "images": self._steps.size}
 
-        def evaluated() -> Evaluated:  # holds on to none of this batch's memory on the device
+        def arrived() -> Contribution:  # holds on to none of this batch's memory on the device
             if arrival is not None:
                 arrival.synchronize()
             kept = host[1].numpy().view(np.uint32) if keep else None
             return unpacked(host[0].numpy(), kept=kept, **sizes)
 
-        return evaluated
+        return arrived
 
     def start(self, formula: Formula, *, skip_empty: bool, keep: Sequence[int] = ()) -> list[torch.Tensor]:
         """Start a formula as one kernel, by a graph if small batches like this one came before."""

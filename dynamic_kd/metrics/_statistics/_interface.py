@@ -6,7 +6,13 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
+import numpy as np
+import numpy.typing as npt
+
 from dynamic_kd._array import Array, Namespace
+
+Floats = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
 
 THRESHOLDS = 256
 GAUSSIAN_SIZE = 7
@@ -94,7 +100,9 @@ class CutStatistics(Protocol):
 class Statistics(CutStatistics, Protocol):
     """Statistics of B predictions, normalised to [0, 1], against binary targets, in float64 where there is one."""
 
-    backend: str
+    @property
+    def backend(self) -> str:
+        """What computes the statistics, as reports name it."""
 
     @property
     def mean(self) -> Array:

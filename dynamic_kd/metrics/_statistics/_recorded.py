@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +24,7 @@ KEPT_STRICT = (*KEPT, *range(STRICT_COUNTS, SIZE))
 # What each bit of an image's flags means.
 FAULTS = {
     1: "pred: expected finite values in [0, 1], got NaN or infinity in {}",
-    2: "pred: expected values in [0, 1], got others in {}; pass probabilities, for logits the sigmoid of them, "
+    2: "pred: expected values in [0, 1], got others in {}; pass probabilities (apply the sigmoid to logits), "
     "and 0 to 255 maps as uint8",
     4: "target: expected finite values in [0, 1], got NaN or infinity in {}",
     8: "target: expected integers from 0 to 255 or floating values in [0, 1], got others in {}",
@@ -90,15 +90,6 @@ class RecordedStatistics:
         return WeightedErrors(self._records[:, ERRORS], self._records[:, ERRORS + 1])
 
 
-def kept_columns(statistics: Statistics, *, strict: bool) -> npt.NDArray[np.uint32]:
-    """Return the columns `KEPT` (strict: `KEPT_STRICT`) of the records of any statistics, and no more."""
-    scalars = [statistics.foreground, statistics.constant, *statistics.adaptive_counts(), *statistics.binary_counts()]
-    columns = [to_host(each)[:, None] for each in scalars]
-    for cut in (False, True)[: 1 + strict]:
-        columns += [to_host(each) for each in statistics.threshold_counts(strict=cut)]
-    return np.concatenate(columns, axis=1, dtype=np.uint32, casting="unsafe")
-
-
 def recorded(statistics: Statistics, *, strict: bool) -> npt.NDArray[np.float64]:
     """Return the records of any statistics, shape (B, SIZE); the strict counts are NaN unless asked for."""
     records = np.full((statistics.foreground.shape[0], SIZE), np.nan)
@@ -118,53 +109,6 @@ def recorded(statistics: Statistics, *, strict: bool) -> npt.NDArray[np.float64]
         above = [to_host(each) for each in statistics.threshold_counts(strict=counts)]
         records[:, start : start + 2 * THRESHOLDS] = np.concatenate(above, axis=1)
     return records
-
-
-class Evaluated(NamedTuple):
-    """What formulas gave for a batch, on the host.
-
-    Attributes
-    ----------
-    words
-        Curves as an exact sum over the images, shape (2, all curves' lengths), int64.
-    totals
-        Counts summed over the images, int64.
-    numbers
-        Scores, shape (B, S), float64.
-    foreground, flags, constant
-        Salient target pixels, bits as in `FAULTS`, and whether the prediction is constant, each of shape (B,).
-    kept
-        The columns `KEPT` (strict: `KEPT_STRICT`) of the records, shape (B, K), uint32, if asked for.
-    host_curves
-        Curves from pixels, shape (B, all their lengths); their words and numbers come last above.
-    """
-
-    words: npt.NDArray[np.int64]
-    totals: npt.NDArray[np.int64]
-    numbers: npt.NDArray[np.float64]
-    foreground: npt.NDArray[np.float64]
-    flags: npt.NDArray[np.float64]
-    constant: npt.NDArray[np.bool_]
-    kept: npt.NDArray[np.uint32] | None = None
-    host_curves: npt.NDArray[np.float64] | None = None
-
-
-def packed(batch: Evaluated) -> npt.NDArray[np.int64]:
-    """Return words, totals, and a row for each image of numbers, foreground, flags and constant, as 64-bit integers."""
-    columns = [batch.numbers, *(each[:, None].astype(np.float64) for each in batch[3:6])]
-    numbers = np.ascontiguousarray(np.concatenate(columns, axis=1))
-    return np.concatenate([batch.words.ravel(), batch.totals, numbers.ravel().view(np.int64)])
-
-
-def unpacked(
-    content: npt.NDArray[np.int64], *, curves: int, totals: int, images: int, kept: npt.NDArray[np.uint32] | None
-) -> Evaluated:
-    """Return what was packed, of curves and totals of these lengths."""
-    middle, end = 2 * curves, 2 * curves + totals
-    table = content[end:].view(np.float64).reshape(images, -1)
-    foreground, flags, constant = table[:, -3:].T
-    words = content[:middle].reshape(2, -1)
-    return Evaluated(words, content[middle:end], table[:, :-3], foreground, flags, constant > 0, kept)
 
 
 def refuse_faults(flags: npt.NDArray[np.float64], names: Sequence[str]) -> None:
@@ -194,7 +138,5 @@ class DeferredStatistics(RecordedStatistics, ABC):
         """
 
     @abstractmethod
-    def evaluate(
-        self, formula: Callable[..., Any], *, skip_empty: bool, keep: Sequence[int] = ()
-    ) -> Callable[[], Evaluated]:
-        """Start a formula, and its results' way to the host; the function returned waits for them."""
+    def evaluate(self, formula: Callable[..., Any], *, skip_empty: bool, keep: Sequence[int] = ()) -> Callable[[], Any]:
+        """Start a formula and copy its results to the host; the function returned waits for the `Contribution`."""

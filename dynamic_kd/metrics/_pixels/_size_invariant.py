@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from dynamic_kd._array import Array
 from dynamic_kd._checks import check_choice, check_number
 from dynamic_kd._support import array_support
+from dynamic_kd.metrics._declarations import Floats, Mask, Score, pixel_curve, single_pixel_value, threshold_scores
 from dynamic_kd.metrics._f_measure import BETA_SQUARED, f_rate
-from dynamic_kd.metrics._measure import Floats, Mask, Score, pixel_curve, single_pixel_value, threshold_scores
-from dynamic_kd.metrics._objects import ObjectStatistics, object_boxes
-from dynamic_kd.metrics._on_host import scored_on_host
+from dynamic_kd.metrics._inputs import InputSettings
+from dynamic_kd.metrics._measured import scored_from_pixels
 from dynamic_kd.metrics._reduce import check_reduce
+from dynamic_kd.metrics._statistics import ObjectStatistics, object_boxes
 from dynamic_kd.metrics._threshold_measures import RATES, Rate, rate_values
 
 OBJECT_RATES = {**RATES, "f_measure": f_rate}
@@ -85,7 +86,7 @@ def size_invariant_f_measure(
     0.5
     """
     check_number("beta_squared", beta_squared, low=0, exclusive_low=True)
-    settings = {"normalize": normalize, "quantize": quantize, "check": check}
+    settings: InputSettings = {"normalize": normalize, "quantize": quantize, "check": check}
     return _mean_over_objects(partial(f_rate, beta_squared=beta_squared), pred, target, reduce, **settings)
 
 
@@ -132,7 +133,7 @@ def size_invariant_rate(
     1.0
     """
     check_choice("rate", rate, OBJECT_RATES)
-    settings = {"normalize": normalize, "quantize": quantize, "check": check}
+    settings: InputSettings = {"normalize": normalize, "quantize": quantize, "check": check}
     return _mean_over_objects(OBJECT_RATES[rate], pred, target, reduce, **settings)
 
 
@@ -180,8 +181,8 @@ def size_invariant_mean_absolute_error(
     >>> float(size_invariant_mean_absolute_error(np.zeros((10, 10)), target))
     0.5
     """
-    settings = {"normalize": normalize, "quantize": quantize, "check": check}
-    return scored_on_host(object_error, pred, target, **settings)
+    settings: InputSettings = {"normalize": normalize, "quantize": quantize, "check": check}
+    return scored_from_pixels(object_error, pred, target, **settings)
 
 
 def object_error(x: Floats, target: Mask) -> float:
@@ -199,7 +200,7 @@ def object_error(x: Floats, target: Mask) -> float:
     return float(total / (len(boxes) + outside / inside))
 
 
-def _mean_over_objects(rate: Rate, pred: Array, target: Array, reduce: str, **settings: Any) -> Array:
+def _mean_over_objects(rate: Rate, pred: Array, target: Array, reduce: str, **settings: Unpack[InputSettings]) -> Array:
     check_reduce(reduce)
 
     def value(x: Floats, target: Mask) -> Any:
@@ -207,7 +208,7 @@ def _mean_over_objects(rate: Rate, pred: Array, target: Array, reduce: str, **se
         values = rate_values(ObjectStatistics(x, target), rate, reduce if single else "curve").mean(axis=0)
         return values if single or reduce == "curve" else getattr(np, reduce)(values)
 
-    return scored_on_host(value, pred, target, **settings)
+    return scored_from_pixels(value, pred, target, **settings)
 
 
 def _mean_f(x: Floats, mask: Mask, *, reduce: str) -> Any:

@@ -7,8 +7,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dynamic_kd.metrics._color_difference import ciede2000, lab_from_rgb
-
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
@@ -19,6 +17,11 @@ STEP = PATCH // 2
 SURROUNDINGS = 20
 # Distances held at once while patches are matched (32 MiB).
 _CHUNK = 1 << 22
+# ITU-R BT.709 primaries and the white D65 of the 2 degree observer, as IEC 61966-2-1 (sRGB) uses them.
+XYZ_FROM_RGB = np.array(
+    [[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]]
+)
+WHITE = np.array([0.95047, 1.0, 1.08883])
 
 
 def camouflage_degree(image: Image, target: Mask, *, gamma: float, spatial_weight: float) -> Floats:
@@ -100,3 +103,51 @@ def _painted(image: Image, objects: Integers, sources: Integers) -> Image:
 
 def _index(corners: Any) -> tuple[Any, Any]:
     return corners[:, 0], corners[:, 1]
+
+
+def lab_from_rgb(rgb: npt.NDArray[np.uint8]) -> Floats:
+    """CIE L*a*b* of 8-bit sRGB colours, shape (..., 3)."""
+    encoded = np.arange(256) / 255
+    linear = np.where(encoded > 0.04045, ((encoded + 0.055) / 1.055) ** 2.4, encoded / 12.92)
+    # Not @: BLAS would start threads of its own inside each worker.
+    relative = np.einsum("...c,xc->...x", linear[rgb], XYZ_FROM_RGB) / WHITE
+    x, y, z = np.moveaxis(np.where(relative > 0.008856, np.cbrt(relative), 7.787 * relative + 16 / 116), -1, 0)
+    return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1)
+
+
+def ciede2000(first: Floats, second: Floats) -> Floats:
+    """CIEDE2000 difference of L*a*b* colours, shape (..., 3), with all parametric factors 1.
+
+    Equation numbers are those of Sharma, Wu and Dalal, Color Research and Application 30(1), 2005.
+    """
+    (light, a, b), (light2, a2, b2) = np.moveaxis(first, -1, 0), np.moveaxis(second, -1, 0)
+    stretch = 1.5 - 0.5 * _weight((np.hypot(a, b) + np.hypot(a2, b2)) / 2)  # eq. 2 to 4: 1 + G
+    chroma, chroma2 = np.hypot(stretch * a, b), np.hypot(stretch * a2, b2)  # eq. 6
+    hue, hue2 = (np.arctan2(y, stretch * x) % (2 * np.pi) for x, y in ((a, b), (a2, b2)))  # eq. 7
+    turn = hue2 - hue  # where one colour is grey any will do: nothing below depends on it, because there change is 0
+    # eq. 10: the shorter way round; rounding does not decide which one that is between opposite hues.
+    turn = turn - 2 * np.pi * (np.sign(turn) * (np.abs(turn) > np.pi + 1e-12))
+    change = 2 * np.sqrt(chroma * chroma2) * np.sin(turn / 2)  # eq. 11
+    mean_light, mean_chroma = (light + light2) / 2, (chroma + chroma2) / 2  # eq. 12, 13
+    mean_hue = hue + turn / 2  # eq. 14
+    offset = (mean_light - 50) ** 2
+    lightness = (light2 - light) / (1 + 0.015 * offset / np.sqrt(20 + offset))  # eq. 8, 18
+    saturation = (chroma2 - chroma) / (1 + 0.045 * mean_chroma)  # eq. 9, 19
+    shift = change / (1 + 0.015 * mean_chroma * _hue_weight(mean_hue))  # eq. 15, 20
+    rotation = -2 * _weight(mean_chroma) * np.sin(2 * _blue_rotation(mean_hue))  # eq. 17, 21
+    return np.asarray(np.sqrt(lightness**2 + saturation**2 + shift**2 + rotation * saturation * shift))  # eq. 22
+
+
+def _weight(chroma: Any) -> Any:
+    return np.sqrt(chroma**7 / (chroma**7 + 25.0**7))
+
+
+def _hue_weight(hue: Any) -> Any:
+    """Equation 15."""
+    terms = ((-0.17, 1, -30), (0.24, 2, 0), (0.32, 3, 6), (-0.20, 4, -63))
+    return 1 + sum(factor * np.cos(order * hue + np.deg2rad(phase)) for factor, order, phase in terms)
+
+
+def _blue_rotation(hue: Any) -> Any:
+    """Equation 16, in radians."""
+    return np.deg2rad(30) * np.exp(-(((np.rad2deg(hue) % 360 - 275) / 25) ** 2))

@@ -12,8 +12,8 @@ from dynamic_kd._array import Array
 from dynamic_kd._checks import check_number, check_whole
 from dynamic_kd._extras import require
 from dynamic_kd._support import array_support
-from dynamic_kd.metrics._measure import Floats, Mask, Score, single_pixel_value
-from dynamic_kd.metrics._on_host import scored_on_host
+from dynamic_kd.metrics._declarations import Floats, Mask, Score, single_pixel_value
+from dynamic_kd.metrics._measured import scored_from_pixels
 
 # A pixel and its four neighbours.
 CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)
@@ -95,14 +95,14 @@ def human_correction_effort(
     def value(x: Floats, target: Mask) -> int:
         return correction_effort((x > 0.5).view(np.uint8), target, int(relax), float(epsilon))
 
-    return scored_on_host(value, pred, target, normalize=normalize, quantize=quantize, check=check)
+    return scored_from_pixels(value, pred, target, normalize=normalize, quantize=quantize, check=check)
 
 
 def correction_effort(cut: Bytes, mask: Mask, relax: int, epsilon: float) -> int:
     """Human correction effort of one map already cut, of 0 and 1."""
     import cv2
 
-    from dynamic_kd.metrics._skeleton_numba import skeletonize
+    from dynamic_kd.metrics._pixels._skeleton_numba import skeletonize
 
     target = np.ascontiguousarray(mask).view(np.uint8)
     hit = target & cut

@@ -1,4 +1,4 @@
-"""The metrics that an accumulator takes by name, their scores, and a selection of them as one formula."""
+"""The metrics that `SODMetrics` takes by name, their scores, and a selection of them as one formula."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from dynamic_kd.metrics import (
     _threshold_measures,
     _weighted_f_measure,
 )
-from dynamic_kd.metrics._host_measures import HOST_MEASURES
-from dynamic_kd.metrics._measure import Measure, PixelMeasure, Score
+from dynamic_kd.metrics._declarations import Measure, PixelMeasure, Score
+from dynamic_kd.metrics._pixels import PIXEL_MEASURES
 from dynamic_kd.metrics._statistics import RecordedStatistics, Statistics
 from dynamic_kd.metrics._statistics._recorded import CONSTANT, KEPT, SIZE
 
@@ -44,7 +44,7 @@ DEFAULT = ("MAE", "F", "wF", "S", "E")
 
 def _scores() -> dict[str, Score]:
     """Scores by name: the numbers of each image, then the means of the images' own maxima."""
-    scores = [score for measure in (*MEASURES.values(), *HOST_MEASURES.values()) for score in measure.scores]
+    scores = [score for measure in (*MEASURES.values(), *PIXEL_MEASURES.values()) for score in measure.scores]
     own_maxima = [
         replace(score, name=f"{score.name}_per_image", symbol=rf"\overline{{{score.symbol}}}", curve="")
         for score in scores
@@ -58,13 +58,13 @@ SCORES: Mapping[str, Score] = MappingProxyType(_scores())
 
 
 @dataclass(frozen=True)
-class Plan:
+class Selection:
     """A selection of metrics as one formula over statistics.
 
     Attributes
     ----------
     metrics
-        Keys of `MEASURES` and `HOST_MEASURES`.
+        Keys of `MEASURES` and `PIXEL_MEASURES`.
     strict
         Whether the E-measure cuts with ``>``.
     """
@@ -72,8 +72,8 @@ class Plan:
     metrics: tuple[str, ...]
     strict: bool
 
-    def __reduce__(self) -> tuple[type[Plan], tuple[tuple[str, ...], bool]]:
-        return Plan, (self.metrics, self.strict)
+    def __reduce__(self) -> tuple[type[Selection], tuple[tuple[str, ...], bool]]:
+        return Selection, (self.metrics, self.strict)
 
     @cached_property
     def measures(self) -> tuple[Measure, ...]:
@@ -81,14 +81,14 @@ class Plan:
         return tuple(MEASURES[name] for name in self.metrics if name in MEASURES)
 
     @cached_property
-    def host(self) -> tuple[str, ...]:
-        """The metrics from pixels, in `HOST_MEASURES`; their numbers and curves come last."""
-        return tuple(name for name in self.metrics if name in HOST_MEASURES)
+    def from_pixels(self) -> tuple[str, ...]:
+        """The metrics from pixels, in `PIXEL_MEASURES`; their numbers and curves come last."""
+        return tuple(name for name in self.metrics if name in PIXEL_MEASURES)
 
     @cached_property
     def every(self) -> tuple[Measure | PixelMeasure, ...]:
         """Declarations of all metrics, in the order of numbers and curves."""
-        return *self.measures, *(HOST_MEASURES[name] for name in self.host)
+        return *self.measures, *(PIXEL_MEASURES[name] for name in self.from_pixels)
 
     @cached_property
     def numbers(self) -> tuple[str, ...]:
@@ -101,9 +101,9 @@ class Plan:
         return tuple(dict.fromkeys(name for measure in self.every for name in measure.curves))
 
     @cached_property
-    def host_curves(self) -> tuple[str, ...]:
+    def pixel_curves(self) -> tuple[str, ...]:
         """Names of the curves from pixels."""
-        return tuple(name for each in self.host for name in HOST_MEASURES[each].curves)
+        return tuple(name for metric in self.from_pixels for name in PIXEL_MEASURES[metric].curves)
 
     @cached_property
     def pools(self) -> bool:
@@ -136,11 +136,11 @@ class Plan:
         return list(curves.values())
 
     def totals(self, statistics: Statistics) -> list[Array]:
-        """Return the counts whose sums over the data set `pooled_values` takes."""
+        """Return the counts whose sums over the data set `pooled` takes."""
         if not self.pools:
             return []
-        every = (statistics.adaptive_counts(), statistics.binary_counts(), statistics.threshold_counts())
-        return [statistics.foreground, *(each for counts in every for each in counts)]
+        cuts = (statistics.adaptive_counts(), statistics.binary_counts(), statistics.threshold_counts())
+        return [statistics.foreground, *(count for counts in cuts for count in counts)]
 
     def pooled(self, totals: npt.NDArray[np.int64], pixels: int) -> dict[str, float]:
         """Return the numbers of counts summed over the data set, as of one large image."""
@@ -158,20 +158,20 @@ class Plan:
         return {name: float(value[0]) for name, value in numbers.items()}
 
 
-def plan_of(metrics: Sequence[str], *, strict: bool) -> Plan:
-    """Return the plan of some metrics, or raise for names that are none or come twice."""
+def select(metrics: Sequence[str], *, strict: bool) -> Selection:
+    """Return a selection of metrics by name, or raise for unknown and repeated names."""
     if isinstance(metrics, str) or not isinstance(metrics, Iterable):
         hint = f"; pass [{metrics!r}]" if isinstance(metrics, str) else ""
         raise TypeError(f"metrics: expected a sequence of names, got {metrics!r} ({type(metrics).__name__}){hint}")
     names = tuple(metrics)
-    known: dict[str, Measure | PixelMeasure] = {**MEASURES, **HOST_MEASURES}
+    known: dict[str, Measure | PixelMeasure] = {**MEASURES, **PIXEL_MEASURES}
     for name in names:
         for metric, measure in known.items():
             if name in measure.numbers and name not in known:
                 raise ValueError(f"metrics: expected names of metrics, got {name!r}, a score of {metric!r}; pass that")
         check_choice("metrics", name, tuple(known))
-        if name in HOST_MEASURES:
-            require(*HOST_MEASURES[name].needs, extra="eval")
+        if name in PIXEL_MEASURES:
+            require(*PIXEL_MEASURES[name].needs, extra="eval")
     if not names or len(set(names)) < len(names):
         raise ValueError(f"metrics: expected at least one, each once, got {list(names)}")
-    return Plan(names, strict)
+    return Selection(names, strict)

@@ -12,13 +12,11 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from dynamic_kd._checks import check_choice
-from dynamic_kd.metrics import SCORES, MetricReport, SODMetrics
-from dynamic_kd.metrics._evaluate import evaluate_now
-from dynamic_kd.metrics._host_measures import HOST_MEASURES
-from dynamic_kd.metrics._measures import DEFAULT, MEASURES
-from dynamic_kd.metrics._names import checked_names
-from dynamic_kd.metrics._padding import batches
-from dynamic_kd.metrics._statistics import DeferredStatistics, Statistics, packed, statistics, unpacked
+from dynamic_kd.metrics._inputs import batch_parts, checked_names
+from dynamic_kd.metrics._report import MetricReport
+from dynamic_kd.metrics._selection import DEFAULT, MEASURES, SCORES
+from dynamic_kd.metrics._sod_metrics import SODMetrics
+from dynamic_kd.metrics._statistics import DeferredStatistics, Statistics, contribution, packed, statistics, unpacked
 
 # States that are lists, of one tensor for each batch, and their dtypes: the bits of each image's numbers, its pixels,
 # the names, and counts to take images out again.
@@ -93,14 +91,14 @@ class SODMetric(Metric):
             "check": check,
         }
         tally = SODMetrics(**self._settings)._tally  # whose states these are, as tensors
-        self._plan, self._columns = tally.plan, tally.columns
-        if self._plan.host:
+        self._selection, self._columns = tally.selection, tally.columns
+        if self._selection.from_pixels:
             raise ValueError(
-                f"metrics: expected metrics from statistics, got {', '.join(self._plan.host)}, which look at pixels on "
-                f"the CPU; use dynamic_kd.metrics.SODMetrics for them"
+                f"metrics: expected metrics from statistics, got {', '.join(self._selection.from_pixels)}, which look "
+                f"at pixels on the CPU; use dynamic_kd.metrics.SODMetrics for them"
             )
-        self._curves, self._totals = tally.curves.words.shape[1], len(tally.totals)
-        self._width = len(self._plan.numbers) + 3
+        self._curves, self._totals = tally.curves.shape[1], len(tally.totals)
+        self._width = len(self._selection.numbers) + 3
         self._backends: set[str] = set()
         self._report: MetricReport | None = None
         # Tells metrics of different settings apart where torchmetrics compares states, and checkpoints of others.
@@ -131,12 +129,12 @@ class SODMetric(Metric):
             As for `SODMetrics.update`, but for what only `compute` can see.
         """
         inputs = {name: self._settings[name] for name in ("normalize", "quantize", "check")}
-        parts = batches(pred, target, valid, **inputs)
+        parts = batch_parts(pred, target, valid, **inputs)
         size = sum(len(pairs) for pairs, _ in parts)
         listed = checked_names(names, size)
         encoded = [_encoded(None if listed is None else listed[image]) for image in range(size)]
         measured = [statistics(pairs) for pairs, _ in parts]
-        scored = [self._scored(each) for each in measured]
+        scored = [self._scored(part) for part in measured]
         for (content, kept, pixels), (_, images) in zip(scored, parts, strict=True):
             middle = self.sums.numel()
             self.sums = self.sums + content[:middle]
@@ -145,16 +143,16 @@ class SODMetric(Metric):
             text = bytearray(b"".join(encoded[image] for image in images))
             self.names.append(_sent(torch.frombuffer(text, dtype=torch.uint8), self.device))
             self.kept += [] if kept is None else [kept]
-        self._backends |= {each.backend for each in measured}
+        self._backends |= {part.backend for part in measured}
 
     def _scored(self, measured: Statistics) -> tuple[torch.Tensor, torch.Tensor | None, int]:
         """Sums and numbers, counts to keep, and the pixels of an image, on this metric's device."""
         settings = {"skip_empty": self._settings["empty_target"] == "skip", "keep": self._columns}
         if isinstance(measured, DeferredStatistics):
             # Copies: the next batch may come in the same memory.
-            content, *kept = (each.clone() for each in measured.start(self._plan, **settings))
+            content, *kept = (result.clone() for result in measured.start(self._selection, **settings))
         else:
-            batch = evaluate_now(measured, self._plan, **settings)
+            batch = contribution(measured, self._selection, **settings)
             content = torch.from_numpy(packed(batch))
             kept = [] if batch.kept is None else [torch.from_numpy(batch.kept.view(np.int32))]
         return content.to(self.device), kept[0].to(self.device) if kept else None, measured.pixels
@@ -261,11 +259,11 @@ class SODScore(SODMetric):
     """
 
     def __init__(self, score: str, **settings: Any) -> None:
-        metrics = {number: name for name, measure in MEASURES.items() for number in measure.numbers}
-        if any(score in measure.numbers for measure in HOST_MEASURES.values()):
+        known = [number for measure in MEASURES.values() for number in measure.numbers]
+        if score in SCORES and SCORES[score].metric not in MEASURES:
             raise ValueError(f"score: expected one from statistics, got {score!r}, which looks at pixels on the CPU")
-        check_choice("score", score, tuple(metrics))
-        super().__init__([metrics[score]], **settings)
+        check_choice("score", score, known)
+        super().__init__([SCORES[score].metric], **settings)
         self.score = score
 
     @property

@@ -14,9 +14,9 @@ from dynamic_kd._array import Array, array_namespace, to_host
 from dynamic_kd._checks import check_number
 from dynamic_kd._extras import require
 from dynamic_kd._support import array_support
-from dynamic_kd.metrics._camouflage import camouflage_degree
-from dynamic_kd.metrics._measure import Floats, Mask, Score, single_pixel_value
-from dynamic_kd.metrics._on_host import scored_on_host
+from dynamic_kd.metrics._declarations import Floats, Mask, Score, single_pixel_value
+from dynamic_kd.metrics._measured import scored_from_pixels
+from dynamic_kd.metrics._pixels._camouflage import camouflage_degree
 from dynamic_kd.metrics._statistics._interface import EPSILON
 
 
@@ -83,7 +83,7 @@ def context_measure(
     0.733
     """
     formula = _formula(beta_squared, alpha)
-    return scored_on_host(formula, pred, target, normalize=normalize, quantize=quantize, check=check)
+    return scored_from_pixels(formula, pred, target, normalize=normalize, quantize=quantize, check=check)
 
 
 @array_support(gradient=False, traced=False, gpu="copied")
@@ -160,7 +160,7 @@ def camouflage_context_measure(
         degree = camouflage_degree(next(photographs), target, gamma=gamma, spatial_weight=spatial_weight)
         return formula(x, target, degree=degree)
 
-    return scored_on_host(value, pred, target, normalize=normalize, quantize=quantize, check=check)
+    return scored_from_pixels(value, pred, target, normalize=normalize, quantize=quantize, check=check)
 
 
 def context_value(x: Floats, target: Mask, *, beta_squared: float, alpha: float, degree: Any = 0.0) -> float:

@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 from dynamic_kd._array import Array
 from dynamic_kd._support import array_support
-from dynamic_kd.metrics._edges import THRESHOLDS, edges, hits, touched
-from dynamic_kd.metrics._measure import Floats, Mask, pixel_curve, threshold_scores
-from dynamic_kd.metrics._on_host import scored_on_host
+from dynamic_kd.metrics._declarations import Floats, Mask, pixel_curve, threshold_scores
+from dynamic_kd.metrics._measured import scored_from_pixels
+from dynamic_kd.metrics._pixels._edges import THRESHOLDS, edges, hits, touched
 from dynamic_kd.metrics._reduce import check_reduce
 
 SCALES = 10
@@ -91,7 +91,7 @@ def multi_scale_iou(
     """
     check_reduce(reduce)
     value = partial(multi_scale_value, reduce=reduce)
-    return scored_on_host(value, pred, target, normalize=normalize, quantize=quantize, check=check)
+    return scored_from_pixels(value, pred, target, normalize=normalize, quantize=quantize, check=check)
 
 
 def multi_scale_value(x: Floats, target: Mask, *, reduce: str) -> Any:

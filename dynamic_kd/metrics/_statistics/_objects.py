@@ -1,4 +1,4 @@
-"""A target's objects, each scored by itself: the size-invariant measures' view of an image."""
+"""Statistics of each object of a target by itself: how the size-invariant measures see an image."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dynamic_kd.metrics._statistics import Counts
 from dynamic_kd.metrics._statistics._cpu import frozen, kernels, reached
+from dynamic_kd.metrics._statistics._interface import Counts, Floats, Mask
 
-Floats = npt.NDArray[np.float64]
-Mask = npt.NDArray[np.bool_]
 Box = tuple[slice, slice]
 
 # Smaller objects count only in images that have no larger one.
