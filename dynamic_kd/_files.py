@@ -1,4 +1,4 @@
-"""Writing files that are whole or not there, whatever happens meanwhile."""
+"""Reading files with one clear error, and writing files that are complete or absent, also after a crash."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from pathlib import Path
 
 
 def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write a file beside its place, bring it to the disk and move it there; its folder is made if it is not there.
+    """Write a file under a temporary name beside its place, flush it to the disk and move it there.
 
-    Whoever looks finds the old file or the new one. A link stays one; what is no file, such as ``/dev/stdout``, is
-    written to as it is.
+    A reader finds the old file or the new one, never a part. Missing folders are made. A link stays a link, and what is
+    not a file, such as ``/dev/stdout``, is written to directly.
 
     Raises
     ------
     OSError
-        If it cannot be written; the error names the file, and nothing of it is left.
+        If the file cannot be written. The error names it, and no part of it is left.
     """
     path = Path(path)
     try:
@@ -29,7 +29,7 @@ def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
     except OSError as error:
         if error.errno is None:
             raise
-        raise OSError(error.errno, error.strerror, str(path)) from error  # the file that the caller knows
+        raise OSError(error.errno, error.strerror, str(path)) from error  # the name that the caller passed
 
 
 def _replace(place: Path, content: bytes) -> None:
@@ -43,3 +43,25 @@ def _replace(place: Path, content: bytes) -> None:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def read_whole(path: str | os.PathLike[str], what: str) -> bytes:
+    """Return the bytes of a file that is named ``what`` in errors, such as "an image file".
+
+    Raises
+    ------
+    ValueError
+        If the file is missing or cannot be read.
+    """
+    try:
+        return Path(path).read_bytes()
+    except FileNotFoundError:
+        raise ValueError(f"{path}: expected {what}, got no such file") from None
+    except OSError as error:
+        raise ValueError(f"{path}: expected {what}, got an unreadable one: {error.strerror}") from None
+
+
+def listing(names: list[str], most: int = 20) -> str:
+    """Join names by commas; more than ``most`` are counted."""
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")

@@ -100,25 +100,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _print(report: DataReport) -> None:
-    """Print a table and sentences for each data set, then all problems and warnings."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
+    """Print a table for each data set, then all problems and warnings."""
+    from dynamic_kd.cli._terminal import print_table, print_text, terminal
 
-    from dynamic_kd.cli._terminal import terminal
-    from dynamic_kd.data._report_words import COLUMNS, closing, heading, rows, sentences
-
-    console = terminal()
     for each in report.sets:
-        console.print(heading(each), style="bold")
-        sheet = Table(*COLUMNS, box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
-        for row in rows(each):
-            sheet.add_row(*row)
-        console.print(sheet)
-        for sentence in sentences(each):
-            console.print(sentence)
-        console.print()
+        print_table(each.table())
+        print()
+    console = terminal(soft_wrap=True)
     for problem in report.problems:
-        console.print(f"Problem: {problem}", style="red", soft_wrap=True)
+        console.print(f"Problem: {problem}", style="red")
     for warning in report.warnings:
-        console.print(f"Warning: {warning}", style="yellow", soft_wrap=True)
-    console.print(closing(len(report.problems), len(report.warnings)))
+        console.print(f"Warning: {warning}", style="yellow")
+    print_text(report.verdict)

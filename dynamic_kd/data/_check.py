@@ -1,58 +1,37 @@
-"""Data sets looked over before they are trained on: what is there, what is odd, what would be refused."""
+"""Data sets checked before training: what they hold, what is unusual, and what training would refuse."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+
+import numpy as np
 
 from dynamic_kd._checks import check_choice, check_flag, check_whole
+from dynamic_kd._files import listing
+from dynamic_kd._threads import in_order, thread_pool
 from dynamic_kd.data._file_facts import FileFacts, sample_facts
+from dynamic_kd.data._find_data import POLARITIES
+from dynamic_kd.data._known_sets import count_note
+from dynamic_kd.data._layouts import ROLES
 from dynamic_kd.data._located import Located, locate_any
-from dynamic_kd.data._polarity import LOOKED_AT, spread
-from dynamic_kd.data._set_report import SetReport, set_report
-from dynamic_kd.data._sources import POLARITIES
+from dynamic_kd.data._pairing import other_files
+from dynamic_kd.data._polarity import LOOKED_AT, Polarity, doubt, polarity_of_files, spread
+from dynamic_kd.data._report import DataReport, RoleReport, SetReport
 
-
-@dataclass(frozen=True)
-class DataReport:
-    """What `check_data` found.
-
-    Attributes
-    ----------
-    root : str
-        The folder.
-    sets : tuple of SetReport
-        The data sets in it.
-    duplicates : tuple of tuple of str
-        Names of samples whose images are the same, pixel by pixel, in groups, over all data sets.
-    notes : tuple of str
-        Folders that were left out, and why.
-    """
-
-    root: str
-    sets: tuple[SetReport, ...]
-    duplicates: tuple[tuple[str, ...], ...]
-    notes: tuple[str, ...]
-
-    @property
-    def problems(self) -> tuple[str, ...]:
-        """What training would refuse, in sentences."""
-        return tuple(f"{each.name}: {problem}" for each in self.sets for problem in each.problems)
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What is odd and does no harm by itself, in sentences."""
-        of_sets = [f"{each.name}: {warning}" for each in self.sets for warning in each.warnings]
-        same = [f"the same image: {', '.join(names)}" for names in self.duplicates]
-        return (*self.notes, *of_sets, *same)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return all of it as JSON takes it."""
-        return {**asdict(self), "problems": list(self.problems), "warnings": list(self.warnings)}
+_LOW_OVERLAP = 0.2
+_WARNINGS = {
+    ("mask", "empty"): "masks without a salient pixel",
+    ("mask", "full"): "masks that are salient everywhere",
+    ("mask", "resized"): "masks of another size than their image (read them with a size)",
+    ("depth", "flat"): "flat depth maps",
+    ("depth", "colour"): "depth maps in colour, read as their luma (store distances as grey)",
+    ("depth", "resized"): "depth maps of another size than their image, which are resized to it",
+    ("teacher", "flat"): "flat maps of the teacher",
+    ("teacher", "resized"): "maps of the teacher of another size than their image, which are resized to it",
+}
 
 
 def check_data(
@@ -65,10 +44,11 @@ def check_data(
     workers: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> DataReport:
-    """Look over data sets as `find_data` finds them, and report instead of raising.
+    """Check data sets as `find_data` finds them, and report problems instead of raising.
 
-    Every file is decoded once: unmatched and unreadable files, masks that would read as empty, sizes, formats, depth
-    polarity, flat depth, empty masks, the overlap of a teacher's maps with the masks, and images that come twice.
+    Every file is decoded once. The report covers unmatched and unreadable files, masks that would read as empty, sizes,
+    formats, depth polarity, flat depth maps, empty masks, the overlap of a teacher's maps with the masks, and duplicate
+    images.
 
     Parameters
     ----------
@@ -77,20 +57,20 @@ def check_data(
     quick : bool
         Decode fifty samples of each data set, evenly spread, instead of all.
     workers : int, optional
-        Threads; by default one for each processor, eight at most.
+        Threads. By default one for each core, at most eight.
     progress : callable
-        Called with how many samples are looked at, and how many there are.
+        Called with the number of samples checked, and their total.
 
     Returns
     -------
     DataReport
-        With `DataReport.problems` that training would refuse, and `DataReport.warnings`.
+        With `DataReport.problems`, which training would refuse, and `DataReport.warnings`.
 
     Raises
     ------
     ValueError
-        If there is no data set to speak of, if two sub-folders serve one role or two images share a stem, if the list
-        file is wrong, or if a data set has no teacher's maps.
+        If there is no data set, if two sub-folders have one role or two images share a stem, if the list file is
+        wrong, or if a data set lacks the teacher's maps.
 
     Examples
     --------
@@ -100,27 +80,25 @@ def check_data(
     check_choice("near", near, POLARITIES)
     check_flag("quick", quick)
     check_whole("workers", workers, low=1, optional=True)
+    workers = workers or min(8, os.cpu_count() or 1)
     located, notes = locate_any(Path(root), list_file, teacher)
-    looked_at = [spread(_whole(each), LOOKED_AT) if quick else _whole(each) for each in located]
-    jobs = [each.of(stem) for each, stems in zip(located, looked_at, strict=True) for stem in stems]
+    chosen = [spread(_with_image(each), LOOKED_AT) if quick else _with_image(each) for each in located]
+    jobs = [each.of(stem) for each, stems in zip(located, chosen, strict=True) for stem in stems]
     facts: list[list[FileFacts]] = []
-    pool = ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1))
-    try:
-        for found in pool.map(sample_facts, jobs):
+    with thread_pool(workers) as pool:
+        for found in in_order(pool, sample_facts, jobs, ahead=4 * workers):
             facts.append(found)
             progress(len(facts), len(jobs))
-    finally:
-        pool.shutdown(cancel_futures=True)
     sets, named = [], []
-    for each, stems in zip(located, looked_at, strict=True):
-        own, facts = facts[: len(stems)], facts[len(stems) :]
-        sets.append(set_report(each, own, near))
-        named += [(each.prefix + stem, found) for stem, found in zip(stems, own, strict=True)]
+    for each, stems in zip(located, chosen, strict=True):
+        of_set, facts = facts[: len(stems)], facts[len(stems) :]
+        sets.append(_set_report(each, of_set, near))
+        named += [(each.prefix + stem, found) for stem, found in zip(stems, of_set, strict=True)]
     return DataReport(str(root), tuple(sets), _duplicates(named), tuple(notes))
 
 
-def _whole(located: Located) -> list[str]:
-    """Return the stems that have an image: what lacks another file is looked at all the same."""
+def _with_image(located: Located) -> list[str]:
+    """Return the stems that have an image, whatever other files they lack."""
     return [stem for stem in located.wanted if stem in located.files["image"]]
 
 
@@ -131,3 +109,98 @@ def _duplicates(named: list[tuple[str, list[FileFacts]]]) -> tuple[tuple[str, ..
             if fact.digest:
                 by_digest.setdefault(fact.digest, []).append(name)
     return tuple(tuple(names) for names in by_digest.values() if len(names) > 1)
+
+
+def _set_report(located: Located, facts: Sequence[list[FileFacts]], near: str) -> SetReport:
+    """Summarize a data set; ``facts`` holds a list for each decoded sample."""
+    roles = tuple(_role_report(located, role, facts) for role in (*ROLES, "teacher") if role in located.files)
+    depths = list(located.files.get("depth", {}).values())
+    polarity = polarity_of_files(depths) if depths else None
+    overlaps = [fact.soft_iou for sample in facts for fact in sample if fact.soft_iou is not None]
+    teacher_iou = float(np.mean(overlaps)) if overlaps else None
+    count = count_note(located.layout.name, located.layout.split, len(located.wanted))
+    return SetReport(
+        name=located.name,
+        folder=str(located.layout.folder),
+        split=located.layout.split,
+        samples=len(located.wanted),
+        looked_at=len(facts),
+        roles=roles,
+        polarity=polarity,
+        teacher_iou=teacher_iou,
+        problems=tuple(_problems(located, facts)),
+        warnings=(
+            *([count] if count else []),
+            *_left_out(located),
+            *_mark_warnings(roles),
+            *_polarity_warnings(polarity, near),
+            *_teacher_warnings(teacher_iou),
+        ),
+    )
+
+
+def _role_report(located: Located, role: str, facts: Sequence[list[FileFacts]]) -> RoleReport:
+    by_sample = [{fact.role: fact for fact in sample} for sample in facts]
+    seen = [(each[role], each["image"]) for each in by_sample if role in each]
+    readable = [(fact, image) for fact, image in seen if not fact.error]
+    marks = Counter(mark for fact, _ in readable for mark in fact.marks)
+    if resized := sum(fact.size != image.size for fact, image in readable if not image.error):
+        marks["resized"] = resized
+    return RoleReport(
+        role=role,
+        folder=located.layout.roles[role].name,
+        files=len(located.files[role]),
+        looked_at=len(seen),
+        stored=dict(Counter(fact.stored or "unreadable" for fact, _ in seen).most_common()),
+        sizes=dict(Counter(f"{fact.size[1]}x{fact.size[0]}" for fact, _ in readable).most_common()),
+        marks=dict(marks),
+    )
+
+
+def _problems(located: Located, facts: Sequence[list[FileFacts]]) -> list[str]:
+    problems = []
+    if "mask" not in located.files:
+        problems.append(f"no folder of masks ({', '.join(ROLES['mask'])})")
+    if not located.wanted:
+        problems.append("no images")
+    if missing := located.missing():
+        problems.append(located.words(missing))
+    return problems + [fact.error for sample in facts for fact in sample if fact.error]
+
+
+def _left_out(located: Located) -> list[str]:
+    """Name the files that are not images, except for the settings that `predict` writes beside its maps."""
+    folders = located.layout.roles.values()
+    others = {folder.name: [name for name in other_files(folder) if name != "predict.json"] for folder in folders}
+    return [
+        f"ignored in {folder}, as their suffixes are not those of images: {listing(names)}"
+        for folder, names in others.items()
+        if names
+    ]
+
+
+def _mark_warnings(roles: Iterable[RoleReport]) -> list[str]:
+    return [
+        f"{_WARNINGS[role.role, mark]}: {count} of {role.looked_at}"
+        for role in roles
+        for mark, count in role.marks.items()
+        if (role.role, mark) in _WARNINGS
+    ]
+
+
+def _polarity_warnings(polarity: Polarity | None, near: str) -> list[str]:
+    if polarity is None:
+        return []
+    agree = f"{polarity.agreeing} of {polarity.maps} depth maps"
+    if near != "auto" and polarity.sure and near != polarity.near:
+        return [f"near is set to {near}, but {agree} look as if it were {polarity.near}"]
+    doubtful = doubt(polarity)
+    return [doubtful] if doubtful and near == "auto" else []
+
+
+def _teacher_warnings(teacher_iou: float | None) -> list[str]:
+    if teacher_iou is None or teacher_iou >= _LOW_OVERLAP:
+        return []
+    return [
+        f"the teacher's maps have a soft IoU of only {teacher_iou:.2f} with the masks; are they inverted or swapped?"
+    ]

@@ -1,4 +1,4 @@
-"""A few samples of each data set side by side, as they are read."""
+"""A picture of a few samples of each data set, as they are read."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 from dynamic_kd._extras import require
 from dynamic_kd.data._images import read_depth, read_gray, read_rgb
 from dynamic_kd.data._located import Located, locate_any
+from dynamic_kd.data._mask import salient
 from dynamic_kd.data._polarity import polarity_of_files, spread
-from dynamic_kd.data._reading import salient
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,7 +30,7 @@ def contact_sheet(
 ) -> Figure:
     """Draw image, depth (near = bright), mask and teacher's map of a few samples of each data set.
 
-    What is missing or cannot be read is left blank, so that a data set with problems can be looked at too.
+    Files that are missing or cannot be read are left blank, so that a data set with problems can be shown too.
 
     Parameters
     ----------

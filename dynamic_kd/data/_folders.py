@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+from dynamic_kd.data._find_data import find_data
 from dynamic_kd.data._polarity import decide_near
-from dynamic_kd.data._reading import read_samples
-from dynamic_kd.data._sample import Sample
-from dynamic_kd.data._sources import find_data
+from dynamic_kd.data._sample import Sample, read_samples
 
 
 class DataSet(NamedTuple):

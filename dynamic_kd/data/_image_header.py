@@ -1,4 +1,7 @@
-"""What an image file says of itself before anything is decoded: its size, and whether all of it is there."""
+"""Headers of image files: format, size, and whether the file is complete, before anything is decoded.
+
+Decoders fill what a truncated JPEG lacks with grey, and allocate whatever size a few bytes declare.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +11,18 @@ import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-# The most pixels an image may have, 11585 x 11585 of them: a few bytes can declare many more, whose decoding would take
-# all memory there is.
+# The most pixels an image may have, such as 11585 x 11585. A few bytes can declare more than fits into memory.
 MOST_PIXELS = 2**27
 
 Size = tuple[int, int]
 """Width and height."""
 
 _PNG = b"\x89PNG\r\n\x1a\n"
+_PNG_COLOURS = {0: "grey", 2: "RGB", 3: "palette", 4: "grey + alpha", 6: "RGBA"}
 # In a JPEG's pixels a marker is what does not stand for the byte 255 (00), a restart (d0 to d7) or padding (ff).
 _JPEG_MARKER = re.compile(rb"\xff+[^\x00\xd0-\xd7\xff]")
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_JPEG_SCAN, _JPEG_END = 0xDA, 0xD9
+_JPEG_END = 0xD9
 _TIFF_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
 _TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_ORIENTATION = 256, 257, 274
 _TIFF_FORMATS = {1: "B", 3: "H", 4: "I"}  # of an entry's type
@@ -31,15 +34,15 @@ def check_header(content: bytes, path: str | Path) -> Size:
     Raises
     ------
     ValueError
-        If it is none of the formats known here, if a part of it is missing or damaged as far as that shows, or if it
-        declares more than `MOST_PIXELS`.
+        If the format is unknown, if a part is missing or visibly damaged, or if the file declares more than
+        `MOST_PIXELS`.
     """
     read = next((read for start, read in _READERS if content.startswith(start)), None)
     if read is None:
         raise ValueError(f"{path}: expected an image (PNG, JPEG, BMP, TIFF or WebP), got something else")
     try:
         size = read(content)
-    except (struct.error, IndexError):  # it ends within the header
+    except (struct.error, IndexError):  # the file ends within the header
         size = None
     if size is None or not min(size) > 0:
         raise ValueError(f"{path}: expected a whole image, got a truncated or damaged one; copy it again")
@@ -53,10 +56,10 @@ def check_header(content: bytes, path: str | Path) -> Size:
 
 
 def essential(content: bytes) -> bytes:
-    """Return a file, which `check_header` has passed, without what turns, animates or describes its pixels.
+    """Return a file that passed `check_header` without the parts that rotate, animate or describe its pixels.
 
-    OpenCV turns a TIFF as it is marked, also when told to ignore that, and reads a PNG's animation instead of its
-    image, black if there is none. The texts and profiles of a PNG only make its decoder complain.
+    OpenCV rotates a TIFF by its orientation tag even when told not to, and reads the animation of a PNG instead of its
+    image. The texts and profiles of a PNG only make its decoder print warnings.
     """
     if content.startswith(_PNG):
         kept = [content[start:end] for name, start, end in _png_chunks(content) if _shapes_pixels(name)]
@@ -66,6 +69,20 @@ def essential(content: bytes) -> bytes:
     if order is None or entry is None:
         return content
     return content[: entry + 8] + struct.pack(f"{order}H", 1) + content[entry + 10 :]
+
+
+def stored_as(content: bytes) -> str:
+    """Return the format of an image file by its first bytes, with the bits of a pixel where they hold them."""
+    if content.startswith(_PNG) and len(content) >= 26:
+        bits, colour = content[24], _PNG_COLOURS.get(content[25], "unknown")
+        return f"PNG, {bits}-bit {colour}"
+    if content.startswith(b"BM") and len(content) >= 30:
+        return f"BMP, {struct.unpack_from('<H', content, 28)[0]} bits a pixel"
+    if content.startswith(b"\xff\xd8\xff"):
+        return "JPEG"
+    if content.startswith(tuple(_TIFF_ORDERS)):
+        return "TIFF"
+    return "WebP" if content.startswith(b"RIFF") else "other"
 
 
 def _png(content: bytes) -> Size | None:

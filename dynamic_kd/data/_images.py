@@ -1,4 +1,4 @@
-"""Reading image files, with one clear line for a file that is missing, empty, truncated or no image."""
+"""Image files as arrays, with one clear error for a file that is missing, empty, truncated or no image."""
 
 from __future__ import annotations
 
@@ -10,26 +10,31 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dynamic_kd._extras import require
-from dynamic_kd.data._image_header import check_header, essential
+from dynamic_kd._extras import opencv
+from dynamic_kd._files import read_whole
+from dynamic_kd.data._image_header import check_header, essential, stored_as
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 # OpenCV's IMREAD_* flags, written out so that importing this module does not import OpenCV.
-_GRAY, _COLOUR, _ANY_DEPTH, _IGNORE_ORIENTATION = 0, 1, 2, 128
+_GRAY, _COLOUR, _ANY_DEPTH, _COLOUR_EIGHTH, _IGNORE_ORIENTATION = 0, 1, 2, 65, 128
+# Mean range of a pixel's channels in levels. Grey maps saved as colour JPEG stay far below.
+_COLOURFUL = 8
 
 
-def read_gray(path: str | Path) -> NDArray[np.uint8]:
-    """Read a mask or a saliency map as 8-bit levels.
+def read_gray(path: str | Path, content: bytes | None = None) -> NDArray[np.uint8]:
+    """Read a saliency map as 8-bit levels.
 
-    One-bit images become 0 and 255, colour images their luma, 16-bit images their high byte; these are
-    OpenCV's own conversions, so the numbers are those of ``cv2.imread(path, cv2.IMREAD_GRAYSCALE)``.
+    One-bit images become 0 and 255, colour images their luma, 16-bit images their high byte. These are OpenCV's own
+    conversions, so the numbers are those of ``cv2.imread(path, cv2.IMREAD_GRAYSCALE)``.
 
     Parameters
     ----------
     path : str or Path
         A PNG, JPEG, BMP, TIFF or WebP file. Its content decides the format, not its suffix.
+    content : bytes, optional
+        The file's content, if it has been read already. The path then only names the file in errors.
 
     Returns
     -------
@@ -45,15 +50,10 @@ def read_gray(path: str | Path) -> NDArray[np.uint8]:
 
     Notes
     -----
-    What declares its size and its parts wrongly is refused before it is decoded, and of a PNG also what differs from
-    its checksums. JPEG, BMP, TIFF and WebP have none: damage within their pixels reads as other pixels.
+    A file whose size or parts contradict its header is refused before it is decoded, and so is a PNG whose checksums
+    do not match. JPEG, BMP, TIFF and WebP have no checksums: damage within their pixels reads as other pixels.
     """
-    return gray_levels(file_content(path), path)
-
-
-def gray_levels(content: bytes, path: str | Path) -> NDArray[np.uint8]:
-    """Decode a mask or a saliency map, as `read_gray`, from its file's bytes; errors name the path."""
-    image = _decode(content, path, _GRAY | _ANY_DEPTH | _IGNORE_ORIENTATION)
+    image = _decoded(path, content, _GRAY | _ANY_DEPTH)
     if image.dtype == np.uint8:
         return image
     if image.dtype != np.uint16:
@@ -65,26 +65,31 @@ def gray_levels(content: bytes, path: str | Path) -> NDArray[np.uint8]:
     return (image >> 8).astype(np.uint8)
 
 
-def read_rgb(path: str | Path) -> NDArray[np.uint8]:
-    """Read a colour image as (H, W, 3) uint8, in the order red, green, blue; grey images are repeated.
+def read_rgb(path: str | Path, content: bytes | None = None) -> NDArray[np.uint8]:
+    """Read a colour image as (H, W, 3) uint8, in the order red, green, blue. Grey images are repeated.
+
+    Parameters
+    ----------
+    path, content
+        As for `read_gray`.
 
     Raises
     ------
     ValueError
         If the file is missing, empty, truncated or not an image, or if it declares more than 2**27 pixels.
     """
-    return rgb_levels(file_content(path), path)
+    return np.ascontiguousarray(_decoded(path, content, _COLOUR)[..., ::-1])
 
 
-def rgb_levels(content: bytes, path: str | Path) -> NDArray[np.uint8]:
-    """Decode a colour image, as `read_rgb`, from its file's bytes; errors name the path."""
-    return np.ascontiguousarray(_decode(content, path, _COLOUR | _IGNORE_ORIENTATION)[..., ::-1])
-
-
-def read_depth(path: str | Path) -> NDArray[np.float32]:
+def read_depth(path: str | Path, content: bytes | None = None) -> NDArray[np.float32]:
     """Read a depth map of 8, 16 or 32 bits and stretch it to [0, 1], with the polarity it is stored with.
 
-    Sensors share no unit, so each map is stretched from its minimum and maximum; a constant one becomes 0.
+    Sensors have no common unit, so each map is stretched from its own minimum and maximum. A constant map becomes 0.
+
+    Parameters
+    ----------
+    path, content
+        As for `read_gray`.
 
     Returns
     -------
@@ -97,47 +102,44 @@ def read_depth(path: str | Path) -> NDArray[np.float32]:
         If the file is missing, empty, truncated or not an image, if it declares more than 2**27 pixels, or if it
         holds NaN or infinities.
     """
-    return stretched(depth_levels(file_content(path), path))
+    depth = stored_depth(path, content)
+    low, high = float(depth.min()), float(depth.max())
+    return np.asarray((depth.astype(np.float64) - low) / ((high - low) or 1), dtype=np.float32)
 
 
-def depth_levels(content: bytes, path: str | Path) -> NDArray[Any]:
-    """Decode a depth map from its file's bytes, with the values it is stored with."""
-    depth = _decode(content, path, _GRAY | _ANY_DEPTH | _IGNORE_ORIENTATION)
+def stored_depth(path: str | Path, content: bytes | None = None) -> NDArray[Any]:
+    """Read a depth map as `read_depth`, with the values it is stored with."""
+    depth = _decoded(path, content, _GRAY | _ANY_DEPTH)
     if not np.isfinite(depth).all():
         raise ValueError(f"{path}: expected finite depth values, got NaN or infinities; fill the holes first")
     return depth
 
 
-def stretched(depth: NDArray[Any]) -> NDArray[np.float32]:
-    """Stretch values to [0, 1] from their minimum and maximum; all alike become 0."""
-    low, high = float(depth.min()), float(depth.max())
-    return np.asarray((depth.astype(np.float64) - low) / ((high - low) or 1), dtype=np.float32)
+def is_colour(content: bytes) -> bool:
+    """Whether an image file holds colours, of which `read_gray` and `read_depth` keep the luma alone.
 
-
-def file_content(path: str | Path) -> bytes:
-    """Return the bytes of an image file.
-
-    Raises
-    ------
-    ValueError
-        If the file is missing or cannot be read.
+    Parameters
+    ----------
+    content : bytes
+        A file that decodes. The first bytes of a grey PNG settle it; other files are decoded at an eighth of their
+        size, which is fast for JPEG.
     """
-    try:
-        return Path(path).read_bytes()
-    except FileNotFoundError:
-        raise ValueError(f"{path}: expected an image file, got no such file") from None
-    except OSError as error:
-        raise ValueError(f"{path}: expected a readable image file, got: {error.strerror}") from None
+    if "grey" in stored_as(content):
+        return False
+    image = opencv().imdecode(np.frombuffer(essential(content), np.uint8), _COLOUR_EIGHTH)
+    return float(np.ptp(np.asarray(image, np.int16), axis=2).mean()) > _COLOURFUL
 
 
-def _decode(content: bytes, path: str | Path, flags: int) -> NDArray[Any]:
+def _decoded(path: str | Path, content: bytes | None, flags: int) -> NDArray[Any]:
+    if content is None:
+        content = read_whole(path, "an image file")
     if not content:
         raise ValueError(f"{path}: expected an image file, got an empty one")
     cv2 = opencv()
     width, height = check_header(content, path)
     with _silenced(cv2):
         try:
-            image = cv2.imdecode(np.frombuffer(essential(content), np.uint8), flags)
+            image = cv2.imdecode(np.frombuffer(essential(content), np.uint8), flags | _IGNORE_ORIENTATION)
         except cv2.error:
             image = None
     if image is None or image.shape[:2] != (height, width):
@@ -146,33 +148,25 @@ def _decode(content: bytes, path: str | Path, flags: int) -> NDArray[Any]:
 
 
 class _Silence:
-    """OpenCV's log level, which all threads share: what it was, and how many want it to be silent."""
+    """OpenCV's log level, which all threads share: its value before, and how many threads keep it silent."""
 
     lock = threading.Lock()
-    wanted = 0
+    threads = 0
     before = 0
 
 
 @contextmanager
 def _silenced(cv2: Any) -> Iterator[None]:
-    """Keep OpenCV from writing on the standard error what an exception is about to say with the file's name."""
-    log = getattr(cv2.utils, "logging", cv2)  # where OpenCV 4.12 and older keep it
+    """Keep OpenCV from printing what an exception reports with the file's name."""
+    log = getattr(cv2.utils, "logging", cv2)  # OpenCV 4.12 and older
     with _Silence.lock:
-        if not _Silence.wanted:
+        if not _Silence.threads:
             _Silence.before = log.setLogLevel(0)
-        _Silence.wanted += 1
+        _Silence.threads += 1
     try:
         yield
     finally:
         with _Silence.lock:
-            _Silence.wanted -= 1
-            if not _Silence.wanted:
+            _Silence.threads -= 1
+            if not _Silence.threads:
                 log.setLogLevel(_Silence.before)
-
-
-def opencv() -> Any:
-    """Return OpenCV, or say how to get it."""
-    require("cv2", extra="eval")
-    import cv2
-
-    return cv2

@@ -1,4 +1,4 @@
-"""The data sets of the field: their names, other names they go by, and how many images they have."""
+"""Known data sets: their names, aliases and numbers of images."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SPLITS = {
 
 
 class KnownSet(NamedTuple):
-    """Names a data set goes by, and the counts in use of the whole and of its splits."""
+    """Aliases of a data set, and the numbers of images in use for the whole and for its splits."""
 
     aliases: tuple[str, ...]
     whole: tuple[int, ...]
@@ -21,7 +21,7 @@ class KnownSet(NamedTuple):
     test: tuple[int, ...] = ()
 
     def counts(self, split: str | None) -> tuple[int, ...]:
-        """Return the counts in use of a split; of whatever it may be if that is unknown; none of other splits."""
+        """Return the counts in use for a split; all of them if it is None, and none if it has no counts."""
         if split is None:
             return (*self.whole, *self.train, *self.test)
         return {"train": self.train, "test": self.test or self.whole}.get(split, ())
@@ -55,13 +55,13 @@ _FILLERS = ("", "data", "set", "dataset", "images")
 
 
 def split_word(name: str) -> str | None:
-    """Return the split that a folder's whole name stands for, such as ``TrainDataset``; else None."""
+    """Return the split that a folder's whole name states, such as ``TrainDataset``, else None."""
     plain = _plain(name)
     return next((split for word, split in _WORDS.items() if plain in [word + filler for filler in _FILLERS]), None)
 
 
 def known_name(name: str) -> tuple[str | None, str | None]:
-    """Return the canonical name and the split that a folder's name stands for, each None if it tells none.
+    """Return the canonical name and the split that a folder's name states, each None if it states none.
 
     Examples
     --------
@@ -79,11 +79,11 @@ def known_name(name: str) -> tuple[str | None, str | None]:
 
 
 def count_note(name: str, split: str | None, found: int) -> str | None:
-    """Say what was expected and found if a known data set has another count of images than those in use."""
+    """Return a warning if a known data set has an unexpected number of images, else None."""
     expected = KNOWN_SETS[name].counts(split) if name in KNOWN_SETS else ()
     if not expected or found in expected:
         return None
     *others, last = map(str, dict.fromkeys(expected))
     choices = f"{', '.join(others)} or {last}" if others else last
     what = f"images of {name} {split}" if split else f"images of {name}"
-    return f"expected {choices} {what}, found {found}: a part of them, or files are missing"
+    return f"expected {choices} {what}, found {found}; this is a part of them, or files are missing"

@@ -1,4 +1,4 @@
-"""Where images, depth maps and masks lie: the folder layouts in use."""
+"""Folder layouts: which sub-folders hold the images, depth maps and masks of a data set."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from dynamic_kd._files import listing
 from dynamic_kd.data._known_sets import known_name, split_word
-from dynamic_kd.data._pairing import listing
 
 ROLES = {
     "image": ("RGB", "RGB_left", "LR", "Image", "Images", "Imgs", "train_images", "test_images"),
     "depth": ("depth", "depths", "train_depth", "train_depth_negation", "test_depth"),
     "mask": ("GT", "Mask", "masks", "ground_truth_mask", "train_masks", "test_masks"),
 }
-"""Names of the sub-folders of each role; upper and lower case are the same."""
+"""Names of the sub-folders of each role, in upper or lower case."""
 
 _ROLE_OF = {name.lower(): role for role, names in ROLES.items() for name in names}
 _LEVELS = 2
@@ -22,16 +22,16 @@ _LEVELS = 2
 
 @dataclass(frozen=True)
 class Layout:
-    """The folder of a data set, and which sub-folder serves which role.
+    """The folder of a data set, and the sub-folder of each role.
 
     Attributes
     ----------
     folder : Path
-        What the sub-folders lie in.
+        The folder that holds the sub-folders.
     roles : dict
         Role -> sub-folder.
     name : str
-        The data set's canonical name if it is known, else the folder's.
+        The canonical name of a known data set, else the folder's name.
     split : str or None
         ``"train"``, ``"test"`` or ``"val"`` where a folder's name says so.
     """
@@ -43,7 +43,7 @@ class Layout:
 
 
 def find_layouts(root: Path, needed: tuple[str, ...]) -> tuple[list[Layout], list[str]]:
-    """Find the data sets in a folder and down to two levels below it.
+    """Find the data sets in a folder and up to two levels below it.
 
     Returns
     -------
@@ -55,10 +55,10 @@ def find_layouts(root: Path, needed: tuple[str, ...]) -> tuple[list[Layout], lis
     Raises
     ------
     ValueError
-        If the root is no folder, if two sub-folders serve one role, or if there is no data set.
+        If the root is not a folder, if two sub-folders have one role, or if there is no data set.
     """
     if not root.is_dir():
-        raise ValueError(f"{root}: expected a folder, got {'a file' if root.exists() else 'nothing there'}")
+        raise ValueError(f"{root}: expected a folder, got {'a file' if root.exists() else 'no such folder'}")
     found, notes = [], []
     for folder in _folders(root):
         for split, roles in _roles(folder):
@@ -67,18 +67,17 @@ def find_layouts(root: Path, needed: tuple[str, ...]) -> tuple[list[Layout], lis
                 name, of_name = _named(folder, root)
                 found.append(Layout(folder, roles, name, split or of_name))
             elif "image" in roles:
-                notes.append(
-                    f"{folder} was left out: beside {roles['image'].name} it has no folder of {_words(lacking)}"
-                )
+                notes.append(f"{folder} is left out: it has {roles['image'].name} but no folder of {_words(lacking)}")
     if not found:
         wanted = "; ".join(f"{role}: {', '.join(ROLES[role])}" for role in needed)
         alone = "images, or " if needed == ("image",) else ""
-        got = f"none: {notes[0]}" if notes else _there(root)
+        got = f"none: {notes[0]}" if notes else _subfolder_names(root)
         raise ValueError(f"{root}: expected {alone}sub-folders of {_words(needed)} ({wanted}), got {got}")
     return found, notes
 
 
-def _there(folder: Path) -> str:
+def _subfolder_names(folder: Path) -> str:
+    """Return the names of the sub-folders as an error states them."""
     names = [path.name for path in _subfolders(folder)]
     return f"others: {listing(names)}" if names else "no sub-folders"
 
@@ -89,7 +88,7 @@ def _words(roles: tuple[str, ...] | list[str]) -> str:
 
 
 def _folders(folder: Path, levels: int = _LEVELS) -> list[Path]:
-    """Return a folder and those below it, but for hidden ones and those with images of one role."""
+    """Return a folder and those below it, without hidden ones and those of a role."""
     if not levels:
         return [folder]
     below = [path for path in _subfolders(folder) if path.name.lower() not in _ROLE_OF]
@@ -102,7 +101,7 @@ def _subfolders(folder: Path) -> list[Path]:
 
 
 def _roles(folder: Path) -> list[tuple[str | None, dict[str, Path]]]:
-    """Return the sub-folder of each role; by split where training and test folders lie side by side."""
+    """Return the sub-folder of each role, for each split where training and test folders lie side by side."""
     found = [(_ROLE_OF.get(path.name.lower()), path) for path in _subfolders(folder)]
     by_role = {role: [path for other, path in found if other == role] for role in ROLES}
     present = {role: paths for role, paths in by_role.items() if paths}
@@ -113,7 +112,7 @@ def _roles(folder: Path) -> list[tuple[str | None, dict[str, Path]]]:
 
 
 def _one_each(folder: Path, present: dict[str, list[Path]], split: str | None) -> dict[str, Path]:
-    """Of each role take the sub-folder of the split, or the one that is of none."""
+    """Take for each role the sub-folder of the split, or the one without a split."""
     chosen = {}
     for role, paths in present.items():
         fitting = [path for path in paths if _split(path) in (split, None)]
@@ -131,8 +130,8 @@ def _split(path: Path) -> str | None:
 
 
 def _named(folder: Path, root: Path) -> tuple[str, str | None]:
-    """Return name and split of a data set by its folder and, where that only names a split, by the one above it."""
-    # Links keep their names, as resolve() would not.
+    """Return name and split of a data set from its folder, or from the one above if its folder only names a split."""
+    # resolve() would replace the names of links.
     split, named, top = None, Path(os.path.abspath(folder)), Path(os.path.abspath(root))
     while (word := split_word(named.name)) and named.parent.name:
         split, named = split or word, named.parent

@@ -1,4 +1,4 @@
-"""List files: which samples of the data sets below a folder to take."""
+"""List files, which name the samples to take from the data sets below a folder."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import re
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from dynamic_kd.data._pairing import IMAGE_SUFFIXES, listing
+from dynamic_kd._files import listing
+from dynamic_kd.data._pairing import IMAGE_SUFFIXES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -23,15 +24,15 @@ def read_list(
 ) -> list[list[str]]:
     """Read which samples a list file names.
 
-    A line names one sample by its stem, its file's name or its path, from the root or from its data set's folder; or
-    it names the sample's image, depth map and mask in columns. Blank lines and what follows a ``#`` are left out.
+    A line names one sample by its stem, its file name or its path from the root or from its data set's folder. It may
+    also name the sample's image, depth map and mask in columns. Blank lines and comments after a ``#`` are ignored.
 
     Parameters
     ----------
     path : str or Path
         The list file.
     root : Path
-        The folder that the data sets lie in.
+        The folder that holds the data sets.
     layouts, names : sequences of Layout and str
         The data sets, and the unique name of each.
     images : sequence of iterables of str
@@ -45,8 +46,8 @@ def read_list(
     Raises
     ------
     ValueError
-        If the file cannot be read or names nothing, or listing entries that leave the root, are unknown, fit several
-        data sets, name several samples, or come twice.
+        If the file cannot be read or names nothing, or if entries leave the root, are unknown, fit several data sets,
+        name several samples, or come twice. The message lists them.
     """
     entries = _entries(Path(path))
     stems = [frozenset(files) for files in images]
@@ -77,7 +78,7 @@ def _entries(path: Path) -> list[str]:
 
 
 def _places(layout: Layout, root: Path) -> set[str]:
-    """Return what may stand before a stem: nothing, the data set's folders seen from it, from the root, from above."""
+    """Return what may precede a stem: nothing, or a folder of the data set as seen from it, the root or its parent."""
     folders = [layout.folder, *layout.roles.values()]
     from_root = [folder.relative_to(root) for folder in folders]
     from_set = [folder.relative_to(layout.folder) for folder in folders]
@@ -89,7 +90,7 @@ def _places(layout: Layout, root: Path) -> set[str]:
 def _resolved(
     entry: str, root: Path, places: list[set[str]], stems: list[frozenset[str]]
 ) -> tuple[list[Key], str | None]:
-    """Return the sample that an entry names, or what is wrong with it."""
+    """Return the sample that an entry names, or its mistake."""
     keys: list[Key] = []
     for column in dict.fromkeys((entry, *re.findall(r"[^\s,;]+", entry))):
         relative = _below(column, root)
@@ -114,7 +115,7 @@ def _resolved(
 
 
 def _below(column: str, root: Path) -> PurePosixPath | None:
-    """Return a path from the root on, or None if it leads elsewhere."""
+    """Return a path relative to the root, or None if it leads elsewhere."""
     path = PurePosixPath(column.replace("\\", "/"))
     if path.is_absolute() or Path(column).is_absolute():
         tops = (PurePosixPath(Path(top).as_posix()) for top in (os.path.abspath(root), root.resolve()))

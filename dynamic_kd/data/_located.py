@@ -1,4 +1,4 @@
-"""Data sets below a folder, and the files that each sub-folder of theirs holds, matched or not."""
+"""Data sets below a folder, and the files in each of their sub-folders, matched or not."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from dynamic_kd._files import listing
+from dynamic_kd.data._known_sets import known_name
 from dynamic_kd.data._layouts import Layout, find_layouts
 from dynamic_kd.data._list_file import read_list
-from dynamic_kd.data._pairing import images_by_stem, listing
-from dynamic_kd.data._teacher_maps import teacher_folders
+from dynamic_kd.data._pairing import images_by_stem
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +26,7 @@ class Located:
     name : str
         Unique over the data sets found together.
     prefix : str
-        What the names of its samples start with.
+        Start of the names of its samples.
     files : dict
         Role -> stem -> file.
     listed : list of str or None
@@ -40,16 +41,16 @@ class Located:
 
     @property
     def wanted(self) -> list[str]:
-        """The stems of the samples: those listed, or those of all images."""
+        """The stems of the samples: those of the list file, or those of all images."""
         return sorted(self.files["image"]) if self.listed is None else self.listed
 
     def lacking(self, role: str, stems: Iterable[str] | None = None) -> list[str]:
-        """Return the stems, of the samples unless given, that a role has no file of; none if the role is not there."""
+        """Return the stems (by default the samples') that have no file of a role; none if the role has no folder."""
         files = self.files.get(role)
         return [] if files is None else [stem for stem in (stems or self.wanted) if stem not in files]
 
     def missing(self) -> dict[str, list[str]]:
-        """Return the stems that each role lacks: of those listed, or else of all but what a teacher has beyond."""
+        """Return the stems that each role lacks, among those listed or else those of any role but the teacher."""
         stems = self.listed
         if stems is None:
             stems = sorted({stem for role, files in self.files.items() if role != "teacher" for stem in files})
@@ -78,12 +79,12 @@ def locate(
     list_file: str | Path | None = None,
     teacher: str | Path | None = None,
 ) -> tuple[list[Located], list[str]]:
-    """Find the data sets that have the needed roles, or of which the list file names samples, and notes on others.
+    """Find the data sets that have the needed roles and, with a list file, named samples; return notes on others.
 
     Raises
     ------
     ValueError
-        If there is no data set, if its folders or the list file are wrong, or if one has no teacher's maps.
+        If there is no data set, if folders or the list file are wrong, or if a data set lacks the teacher's maps.
     """
     layouts, notes = _layouts(root, needed)
     indexed = [
@@ -104,7 +105,7 @@ def locate(
 def locate_any(
     root: Path, list_file: str | Path | None = None, teacher: str | Path | None = None
 ) -> tuple[list[Located], list[str]]:
-    """Find the data sets that have images and masks or, if there are none, those that have images, as `locate`."""
+    """Find data sets as `locate` does: those with images and masks or, if there are none, those with images."""
     try:
         return locate(root, ("image", "mask"), (), list_file, teacher)
     except ValueError:
@@ -112,7 +113,7 @@ def locate_any(
 
 
 def unique_names(root: Path, layouts: list[Layout]) -> list[str]:
-    """Name data sets by their names; with the split, or else by their paths, where several have one name."""
+    """Return unique names of data sets: their names, with the split or else the path where several share one."""
     names = [layout.name for layout in layouts]
     for finer in (_with_split, lambda layout: layout.folder.relative_to(root).as_posix()):
         counts = Counter(names)
@@ -125,7 +126,7 @@ def _with_split(layout: Layout) -> str:
 
 
 def _layouts(root: Path, needed: tuple[str, ...]) -> tuple[list[Layout], list[str]]:
-    """Find what has the needed roles; if images are all that is needed, a folder of them will do."""
+    """Find what has the needed roles. Where only images are needed, a folder of images is a data set."""
     try:
         return find_layouts(root, needed)
     except ValueError:
@@ -136,7 +137,44 @@ def _layouts(root: Path, needed: tuple[str, ...]) -> tuple[list[Layout], list[st
 
 def _taught(root: Path, located: list[Located], teacher: str | Path) -> list[Located]:
     taught = []
-    for each, maps in zip(located, teacher_folders(root, [each.layout for each in located], teacher), strict=True):
+    for each, maps in zip(located, _teacher_folders(root, [each.layout for each in located], teacher), strict=True):
         layout = replace(each.layout, roles=each.layout.roles | {"teacher": maps})
         taught.append(replace(each, layout=layout, files=each.files | {"teacher": images_by_stem(maps)}))
     return taught
+
+
+def _teacher_folders(root: Path, layouts: list[Layout], teacher: str | Path) -> list[Path]:
+    """Return the folder of a teacher's maps for each data set.
+
+    Raises
+    ------
+    ValueError
+        If a data set has none.
+    """
+    found = [_teacher_folder(root, layout, Path(teacher), alone=len(layouts) == 1) for layout in layouts]
+    lacking = [str(layout.folder) for layout, maps in zip(layouts, found, strict=True) if maps is None]
+    if lacking:
+        raise ValueError(
+            f"teacher {teacher}: expected a sub-folder of each data set, or a folder of saliency maps (with a folder "
+            f"for each data set if there are several), got none for {', '.join(lacking)}"
+        )
+    return [maps for maps in found if maps]
+
+
+def _teacher_folder(root: Path, layout: Layout, teacher: Path, *, alone: bool) -> Path | None:
+    if not teacher.is_absolute() and (layout.folder / teacher).is_dir():
+        return layout.folder / teacher
+    if not teacher.is_dir():
+        return None
+    below = teacher / layout.folder.relative_to(root)
+    if below != teacher and below.is_dir():
+        return below
+    named = [path for path in sorted(teacher.iterdir()) if path.is_dir() and _is_of(path.name, layout)]
+    if len(named) == 1:
+        return named[0]
+    return teacher if alone else None
+
+
+def _is_of(name: str, layout: Layout) -> bool:
+    known, split = known_name(name)
+    return (known or name) == layout.name and split in (None, layout.split)

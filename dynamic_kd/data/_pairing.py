@@ -1,4 +1,4 @@
-"""Files of several folders that belong together because they share a stem."""
+"""Image files of a folder by stem, and files of several folders matched by stem."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
+from dynamic_kd._files import listing
+
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
-_READ = f"the suffixes read are {', '.join(IMAGE_SUFFIXES)}"
-_LISTED = 20
+_READ = f"images end in {', '.join(IMAGE_SUFFIXES)}"
 
 
 class Matching(NamedTuple):
@@ -17,7 +18,7 @@ class Matching(NamedTuple):
     Attributes
     ----------
     files : dict
-        Stem -> folder's name -> path, in the stems' order, for every stem that all folders hold.
+        Stem -> folder's name -> path, in the order of the stems, for every stem that all folders hold.
     missing : dict
         Folder's name -> stems that another folder holds and this one lacks; only folders that lack some.
     """
@@ -27,9 +28,9 @@ class Matching(NamedTuple):
 
 
 def images_by_stem(folder: str | Path) -> dict[str, Path]:
-    """Index the images of one folder by stem; hidden files, other files and sub-folders are left out.
+    """Index the images of one folder by stem. Hidden files, other files and sub-folders are left out.
 
-    A link that leads nowhere is an image that reading refuses, rather than none.
+    A broken link counts as an image, so that reading it raises.
 
     Raises
     ------
@@ -39,7 +40,7 @@ def images_by_stem(folder: str | Path) -> dict[str, Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise ValueError(
-            f"{folder}: expected a folder of images, got {'a file' if folder.exists() else 'nothing there'}"
+            f"{folder}: expected a folder of images, got {'a file' if folder.exists() else 'no such folder'}"
         )
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
@@ -53,7 +54,7 @@ def images_by_stem(folder: str | Path) -> dict[str, Path]:
 
 
 def other_files(folder: Path) -> list[str]:
-    """Return the names of the files of a folder that `images_by_stem` leaves out, but for hidden ones."""
+    """Return the names of the files of a folder that `images_by_stem` leaves out, without hidden ones."""
     paths = sorted(path for path in folder.iterdir() if path.is_file())
     return [path.name for path in paths if path.suffix.lower() not in IMAGE_SUFFIXES and not path.name.startswith(".")]
 
@@ -64,9 +65,9 @@ def match_by_stem(*, allow_missing: bool = False, **folders: str | Path) -> Matc
     Parameters
     ----------
     allow_missing : bool
-        Return what is unmatched in ``Matching.missing`` instead of raising.
+        Return unmatched stems in ``Matching.missing`` instead of raising.
     **folders : str or Path
-        The folders, each under the name that errors and the result use, such as ``pred=`` and ``target=``.
+        The folders, each under the name for it in errors and the result, such as ``pred=`` and ``target=``.
 
     Returns
     -------
@@ -76,8 +77,8 @@ def match_by_stem(*, allow_missing: bool = False, **folders: str | Path) -> Matc
     Raises
     ------
     ValueError
-        If a folder is missing, has no images (then what it has is said), holds two with one stem, or lacks a stem that
-        another folder has (unless ``allow_missing``), listing them; and if nothing matches at all.
+        If a folder is missing, has no images, holds two images with one stem, or, unless ``allow_missing``, lacks a
+        stem that another folder has. Also if no stem matches.
 
     Examples
     --------
@@ -87,7 +88,7 @@ def match_by_stem(*, allow_missing: bool = False, **folders: str | Path) -> Matc
     indexed = {name: images_by_stem(folder) for name, folder in folders.items()}
     for name, folder in folders.items():
         if not indexed[name]:
-            raise ValueError(f"{folder}: expected images, got none; {_instead(Path(folder))}")
+            raise ValueError(f"{folder}: expected images, got none; {_contents(Path(folder))}")
     stems = sorted(set().union(*indexed.values()))
     lacking = {name: [stem for stem in stems if stem not in found] for name, found in indexed.items()}
     missing = {name: absent for name, absent in lacking.items() if absent}
@@ -109,23 +110,17 @@ def match_by_stem(*, allow_missing: bool = False, **folders: str | Path) -> Matc
         lists = "; ".join(f"{len(absent)} missing in {name}: {listing(absent)}" for name, absent in missing.items())
         raise ValueError(
             f"expected the same file stems in every folder ({where}), got {lists}; "
-            f"add them, or go on without them by allow_missing=True (--allow-missing)"
+            f"add them, or skip them with allow_missing=True (--allow-missing)"
         )
     return Matching(files, missing)
 
 
-def _instead(folder: Path) -> str:
-    """Say what a folder without images has."""
+def _contents(folder: Path) -> str:
+    """Describe a folder without images."""
     folders = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     suffixes = Counter(Path(name).suffix or "without a suffix" for name in other_files(folder))
-    said = [f"there are sub-folders: {listing(folders)}; name one of them"] if folders else []
+    parts = [f"there are sub-folders: {listing(folders)}; name one of them"] if folders else []
     if suffixes:
         files = ", ".join(f"{count} file{'s' if count > 1 else ''} {suffix}" for suffix, count in suffixes.items())
-        said.append(f"there {'are' if suffixes.total() > 1 else 'is'} {files}; {_READ}")
-    return "; ".join(said) or f"the folder is empty; {_READ}"
-
-
-def listing(stems: list[str]) -> str:
-    """Join names, at most twenty of them."""
-    rest = len(stems) - _LISTED
-    return ", ".join(stems[:_LISTED]) + (f" and {rest} more" if rest > 0 else "")
+        parts.append(f"there {'are' if suffixes.total() > 1 else 'is'} {files}; {_READ}")
+    return "; ".join(parts) or f"the folder is empty; {_READ}"

@@ -1,4 +1,4 @@
-"""What is near in depth files: bright or dark."""
+"""Depth polarity: whether near is bright or dark in depth files."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from dynamic_kd.data._sources import DataFolder
+    from dynamic_kd.data._find_data import DataFolder
 
 LOOKED_AT = 50
-"""How many files of a data set say what is to be known of all."""
+"""How many files of a data set are decoded to judge all of them."""
 _SURE = 0.75
 # A smaller rise is rounding.
-_NOTHING = 1e-6
+_FLAT = 1e-6
 
 Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
 class Polarity:
-    """What is near in the depth files of a data set, and what speaks for it.
+    """What is near in the depth files of a data set, and how many of them agree.
 
     Attributes
     ----------
     near : str
         ``"bright"`` or ``"dark"``.
     agreeing, maps : int
-        How many depth maps say so, of those looked at; flat ones say nothing.
+        How many depth maps agree, and how many were decoded, without flat ones.
     sure : bool
-        Whether three quarters of them say so.
+        Whether three quarters of them agree.
     """
 
     near: str
@@ -47,10 +47,10 @@ class Polarity:
 
 
 def depth_polarity(depths: Iterable[NDArray[np.float32]]) -> Polarity:
-    """Tell whether near is bright or dark in the depth maps of one data set.
+    """Decide whether near is bright or dark in the depth maps of one data set.
 
-    What a picture shows at its top is mostly farther away than what it shows in the middle and below. So if the top
-    quarter is the darker in the median over the maps, near is bright. Masks are not looked at.
+    The top of a picture mostly shows what is farther away than the middle and the bottom. So near is bright if the top
+    quarter is darker than the rest, in the median over the maps. Masks are not used.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def depth_polarity(depths: Iterable[NDArray[np.float32]]) -> Polarity:
     Returns
     -------
     Polarity
-        Bright, without being sure, if the maps tell nothing.
+        Bright, and not sure, if all maps are flat.
 
     Examples
     --------
@@ -68,7 +68,7 @@ def depth_polarity(depths: Iterable[NDArray[np.float32]]) -> Polarity:
     >>> depth_polarity([np.array([[0.9], [0.5], [0.1]])])
     Polarity(near='dark', agreeing=1, maps=1, sure=True)
     """
-    telling = [value for value in map(_rise, depths) if abs(value) > _NOTHING]
+    telling = [value for value in map(_rise, depths) if abs(value) > _FLAT]
     bright = not telling or bool(np.median(telling) >= 0)
     agreeing = sum((value > 0) == bright for value in telling)
     sure = bool(telling) and agreeing >= _SURE * len(telling)
@@ -76,25 +76,26 @@ def depth_polarity(depths: Iterable[NDArray[np.float32]]) -> Polarity:
 
 
 def polarity_of_files(paths: Sequence[Path]) -> Polarity:
-    """Tell the polarity of depth files by fifty of them at most, evenly spread; unreadable ones tell nothing."""
+    """Decide the polarity of depth files from at most fifty of them, evenly spread. Unreadable ones are skipped."""
     depths = (_readable(path) for path in spread(paths))
     return depth_polarity(depth for depth in depths if depth is not None)
 
 
 def doubt(polarity: Polarity) -> str | None:
-    """Say that a decision is not sure, and what to do about it; None where it is."""
+    """Return a warning if a decision is not sure, else None."""
     if polarity.sure:
         return None
-    agree = f"only {polarity.agreeing} of {polarity.maps} depth maps say so"
-    return f"near seems {polarity.near}, but {agree}: look at some, and say which it is by near"
+    agree = f"only {polarity.agreeing} of {polarity.maps} depth maps agree"
+    return f"near seems to be {polarity.near}, but {agree}; look at some of them and set near"
 
 
 def decide_near(folders: Iterable[DataFolder]) -> list[DataFolder]:
-    """Decide ``near="auto"`` for each data set by `depth_polarity` of its depth maps, of fifty at most.
+    """Decide ``near="auto"`` for each data set from at most fifty of its depth maps.
 
-    The fifty are spread evenly over all depth files that lie in the data set's folder, whichever of them a list file
-    names: training and validation lists of one data set get one answer. A doubtful answer is noted. A set without depth
-    is left as it is.
+    The top of a picture mostly shows what is farther away than the rest. So near is bright if the top quarter of the
+    depth maps is darker than the rest, in the median over them. The fifty are spread evenly over all depth files in the
+    data set's folder, also those that a list file leaves out: training and validation lists of one data set get one
+    answer. If less than three quarters of the maps agree, a note says so. A set without depth stays as it is.
     """
     decided = []
     for folder in folders:
@@ -109,7 +110,7 @@ def decide_near(folders: Iterable[DataFolder]) -> list[DataFolder]:
 
 
 def spread(items: Sequence[Item], count: int = LOOKED_AT) -> list[Item]:
-    """Return so many of the items, evenly spaced; all if there are fewer."""
+    """Return up to ``count`` of the items, evenly spaced."""
     step = max(1, len(items) / count)
     return [items[int(index * step)] for index in range(min(count, len(items)))]
 
@@ -117,7 +118,7 @@ def spread(items: Sequence[Item], count: int = LOOKED_AT) -> list[Item]:
 def _readable(path: Path) -> NDArray[np.float32] | None:
     try:
         return read_depth(path)
-    except ValueError:  # whoever needs it will say so
+    except ValueError:  # reading the sample raises it again
         return None
 
 

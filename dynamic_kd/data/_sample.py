@@ -1,32 +1,45 @@
-"""One sample: what every data source hands over and all training code takes."""
+"""One sample: what every data source returns and training takes, and how its files are decoded."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+
+from dynamic_kd._checks import check_whole
+from dynamic_kd._extras import opencv
+from dynamic_kd._threads import in_order, thread_pool
+from dynamic_kd.data._images import read_depth, read_gray, read_rgb
+from dynamic_kd.data._mask import read_mask, salient
+from dynamic_kd.data._polarity import decide_near
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from dynamic_kd.data._find_data import DataFolder, SampleFiles
+
+_NEAR = ("bright", "dark")
+
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """An image with its mask and, where there are, its depth map and a teacher's map.
+    """An image with its mask and, where it has them, its depth map and a teacher's saliency map.
 
     Attributes
     ----------
     name : str
-        Unique within a data set; used as file stem.
+        Unique within a data set. Files are named by it.
     image : ndarray
         Shape (H, W, 3), uint8, red, green, blue.
     depth : ndarray or None
-        Shape (H, W), float32 in [0, 1], near = bright; None in sets of colour images alone.
+        Shape (H, W), float32 in [0, 1], near = bright; None in sets without depth.
     mask : ndarray
         Shape (H, W), bool, True where salient.
     spoilt : str or None
-        How the depth map was spoilt, where that is known and it was (see `synthetic_rgbd`); training never sees it.
+        How the depth map is spoilt, where it is known to be (see `synthetic_rgbd`). Training does not use it.
     teacher : ndarray or None
         A teacher's saliency map, shape (H, W), float32 in [0, 1].
     """
@@ -58,3 +71,131 @@ def _check_array(sample: str, field: str, array: Any, ndim: int, dtype: type) ->
     if not isinstance(array, np.ndarray) or array.ndim != ndim or array.dtype != dtype:
         got = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
         raise TypeError(f"sample {sample}: expected {field} as {np.dtype(dtype)} with {ndim} axes, got {got}")
+
+
+class InputArrays(NamedTuple):
+    """What `read_inputs` returns."""
+
+    image: NDArray[np.uint8]
+    depth: NDArray[np.float32] | None
+    original_size: tuple[int, int]
+
+
+def read_samples(
+    folders: Iterable[DataFolder],
+    *,
+    size: int | None = None,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Sample]:
+    """Decode the files of data sets into samples, in order, in several threads.
+
+    Depth is stretched to [0, 1] with near = bright. `decide_near` decides for data sets with ``near="auto"``.
+    Orientation tags of cameras are ignored in all files.
+
+    Parameters
+    ----------
+    folders : iterable of DataFolder
+        What `find_data` found. Every sample needs a mask.
+    size : int, optional
+        Resize all arrays to this height and width. Without it, depth maps and teacher's maps are resized to their
+        image (``dynamic-kd data check`` counts them), and a mask of another size than its image is an error.
+    workers : int, optional
+        Threads. By default one for each core, at most eight.
+    progress : callable
+        Called with the number of samples read, and their total.
+
+    Returns
+    -------
+    list of Sample
+        The samples of all data sets. Masks and teacher's maps are resized as probabilities. Then a mask is True where
+        its level exceeds 128 of 255, as in the metrics.
+
+    Raises
+    ------
+    ValueError
+        If a file cannot be read, or if a mask is missing, has another size, or would read as empty (see `read_mask`).
+
+    Examples
+    --------
+    >>> [sample, *_] = read_samples(find_data("NJU2K", depth=True), size=256)  # doctest: +SKIP
+    >>> sample.depth.shape  # doctest: +SKIP
+    (256, 256)
+    """
+    check_whole("size", size, low=1, optional=True)
+    check_whole("workers", workers, low=1, optional=True)
+    workers = workers or min(8, os.cpu_count() or 1)
+    jobs = [(files, folder.near) for folder in decide_near(folders) for files in folder.files]
+    samples: list[Sample] = []
+    with thread_pool(workers) as pool:
+        for sample in in_order(pool, lambda job: _read_sample(*job, size), jobs, ahead=4 * workers):
+            samples.append(sample)
+            progress(len(samples), len(jobs))
+    return samples
+
+
+def read_inputs(files: SampleFiles, *, near: str = "bright", size: int | None = None) -> InputArrays:
+    """Decode the input of a network: the image of a sample, and its depth map if it has one.
+
+    Parameters
+    ----------
+    files : SampleFiles
+        The files.
+    near : {"bright", "dark"}
+        What is near in the depth file.
+    size : int, optional
+        Resize both to this height and width. Without it, the depth map is resized to the image's size.
+
+    Returns
+    -------
+    image : ndarray
+        Shape (H, W, 3), uint8.
+    depth : ndarray or None
+        Shape (H, W), float32 in [0, 1], near = bright.
+    original_size : tuple of int
+        Height and width of the image file.
+
+    Raises
+    ------
+    ValueError
+        If a file cannot be read, or if ``near`` is undecided.
+    """
+    if files.depth and near not in _NEAR:
+        raise ValueError(f"near: expected {' or '.join(map(repr, _NEAR))}, got {near!r}; see decide_near")
+    image = read_rgb(files.image)
+    original = image.shape[0], image.shape[1]
+    shape = (size, size) if size else original
+    if files.depth is None:
+        return InputArrays(resized(image, shape), None, original)
+    depth = read_depth(files.depth)
+    return InputArrays(resized(image, shape), resized(depth if near == "bright" else 1 - depth, shape), original)
+
+
+def _read_sample(files: SampleFiles, near: str, size: int | None) -> Sample:
+    if files.mask is None:
+        raise ValueError(f"sample {files.name}: expected a mask, got none; find the data with masks=True")
+    image, depth, original = read_inputs(files, near=near, size=size)
+    mask = read_mask(files.mask)
+    if not size and mask.shape != original:
+        raise ValueError(
+            f"{files.mask}: expected a mask of its image's size {original}, got {mask.shape}; "
+            f"give a size to resize all to"
+        )
+    shape = image.shape[0], image.shape[1]
+    target = salient(resized(mask.astype(np.float32), shape))
+    if files.teacher is None:
+        return Sample(files.name, image, depth, target)
+    teacher = read_gray(files.teacher).astype(np.float32) / 255
+    return Sample(files.name, image, depth, target, teacher=resized(teacher, shape))
+
+
+def resized(array: NDArray[Any], shape: tuple[int, int]) -> NDArray[Any]:
+    """Resize to a height and width, by area where both shrink, else linearly. No value leaves the array's range."""
+    height, width = shape
+    if array.shape[:2] == shape:
+        return array
+    cv2 = opencv()
+    shrinks = height < array.shape[0] and width < array.shape[1]
+    result = cv2.resize(array, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    # Rounding of floating sums would push a probability above 1.
+    return np.asarray(result if array.dtype == np.uint8 else result.clip(array.min(), array.max()))

@@ -1,4 +1,4 @@
-"""The synthetic RGB-D set: scenes whose salient object is the nearest one, with some depth maps spoilt."""
+"""The synthetic RGB-D set: scenes whose salient object is the nearest one, with a share of depth maps spoilt."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SPOILT_KINDS = ("dominated", "low_contrast", "distorted")
 
 
 class _Thing(NamedTuple):
-    """One object of a scene: the pixels it covers, its colours, and how it bulges towards the camera."""
+    """One object of a scene: its pixels, its colours, and its relief towards the camera."""
 
     mask: NDArray[np.bool_]
     colour: Map
@@ -30,15 +30,15 @@ class _Thing(NamedTuple):
 def synthetic_rgbd(
     count: int, *, size: int = 96, seed: int = 0, spoilt_share: float = 0.3, first: int = 0
 ) -> list[Sample]:
-    """Make RGB-D scenes in which depth tells what is salient, with a known share of the depth maps spoilt.
+    """Make RGB-D scenes in which depth shows what is salient, with a known share of the depth maps spoilt.
 
-    Three or four textured objects stand before a wall and a floor. The salient one is the nearest. The colours hint
-    at it (it tends to be more central, larger and in stronger contrast) but leave doubt. The depth shows it, by
-    comparison with the other objects: the floor comes near too, and scale and offset differ from scene to scene.
+    Three or four textured objects stand before a wall and a floor. The salient one is the nearest. Colour only hints at
+    it: the salient object tends to be more central, larger and in stronger contrast. Depth shows it by comparison with
+    the other objects, because the floor comes near too, and scale and offset differ from scene to scene.
 
-    A spoilt depth map fails in one of the three ways that the paper names: ``"dominated"``, another object
-    is the nearest; ``"low_contrast"``, the objects fade into what is behind them, under noise; ``"distorted"``, the
-    map is shifted and warped against the image and has holes. Image and mask are right in any case.
+    A spoilt depth map fails in one of the three ways that the paper names. In ``"dominated"`` another object is the
+    nearest. In ``"low_contrast"`` the objects fade into what is behind them, under noise. In ``"distorted"`` the map is
+    shifted and warped against the image and has holes. Image and mask are always right.
 
     Parameters
     ----------
@@ -47,8 +47,8 @@ def synthetic_rgbd(
     size : int
         Height and width in pixels, at least 32.
     seed : int
-        Seed of the set. A sample depends on the seed, the size and its index alone, not on the count; and a larger
-        share spoils further maps without changing the scenes.
+        Seed of the set. A sample depends on the seed, the size and its index, not on the count. A larger share spoils
+        more maps and does not change the scenes.
     spoilt_share : float
         Probability in [0, 1] that a depth map is spoilt.
     first : int
@@ -109,7 +109,7 @@ def _things(rng: Generator, size: int, ground: Map) -> list[_Thing]:
 
 
 def _centres(rng: Generator, count: int) -> list[Map]:
-    """Places of the objects, apart from each other where that is possible; the first is rather central."""
+    """Centres of the objects, apart from each other where that is possible. The first is rather central."""
     centres = [np.clip(rng.normal(0.5, 0.17, 2), 0.2, 0.8)]
     while len(centres) < count:
         centre = rng.uniform(0.08, 0.92, 2)
@@ -119,7 +119,7 @@ def _centres(rng: Generator, count: int) -> list[Map]:
 
 
 def _reach(rng: Generator, size: int, cy: float, cx: float) -> Map:
-    """Distance from a centre in units of the outline of a random shape: a lobed, turned superellipse."""
+    """Distance from a centre in units of the outline of a random shape, a lobed and rotated superellipse."""
     y, x = (np.mgrid[:size, :size] + 0.5) / size
     turn, aspect, power = rng.uniform(0, np.pi), rng.uniform(0.7, 1), rng.choice([1.5, 2, 4])
     u = (x - cx) * np.cos(turn) + (y - cy) * np.sin(turn)
@@ -147,7 +147,7 @@ def _texture(rng: Generator, size: int, base: Map) -> Map:
 
 
 def _noise(rng: Generator, size: int, bumps: int) -> Map:
-    """Return smooth noise of mean 0 and variance 1, with about so many bumps across."""
+    """Return smooth noise of mean 0 and variance 1, with about ``bumps`` bumps across."""
     spline = _spline(size, bumps)
     field = spline @ rng.standard_normal((bumps + 3, bumps + 3)) @ spline.T
     noise: Map = (field - field.mean()) / field.std()
@@ -173,7 +173,7 @@ def _image(rng: Generator, ground: Map, things: list[_Thing]) -> NDArray[np.uint
 
 
 def _floor(rng: Generator, size: int) -> Map:
-    """Nearness of what is behind the objects: a wall, at a slant, and a floor that rises to the lower edge."""
+    """Nearness of what is behind the objects: a slanted wall, and a floor that rises to the lower edge."""
     y, x = (np.mgrid[:size, :size] + 0.5) / size
     wall = rng.uniform(0.05, 0.2) + rng.normal(0, 0.1) * (x - 0.5)
     horizon, rise = rng.uniform(0.3, 0.8), rng.uniform(0.3, 0.9)
@@ -182,7 +182,7 @@ def _floor(rng: Generator, size: int) -> Map:
 
 
 def _nearness(rng: Generator, count: int) -> Map:
-    """Nearness of each object, from near to far; the salient one stands before the others by a margin."""
+    """Nearness of each object, from near to far. The salient one is nearer than the others by a margin."""
     others = np.sort(rng.uniform(0.25, 0.6, count - 1))[::-1]
     return np.array([others[0] + rng.uniform(0.06, 0.25), *others])
 
@@ -213,7 +213,7 @@ def _distorted(rng: Generator, depth: Map) -> Map:
 
 
 def _ndimage() -> Any:
-    """Return SciPy's image filters, which take long to import for those who only read folders."""
+    """Return SciPy's image filters, imported late because reading folders does not need them."""
     from scipy import ndimage
 
     return ndimage

@@ -13,8 +13,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+from dynamic_kd._files import read_whole
 from dynamic_kd._version import __version__
-from dynamic_kd.data._images import file_content
 from dynamic_kd.metrics import Records
 
 # Version of the tables and of what a key stands for.
@@ -169,7 +169,7 @@ class HashedFile:
         if self._content is None:
             # Before reading, so that a change meanwhile is seen the next time.
             status = self.path.stat() if self._cache is not None and self.path.exists() else None
-            self._content = file_content(self.path)
+            self._content = read_whole(self.path, "an image file")
             if self._cache is not None:
                 self._digest = hashlib.blake2b(self._content, digest_size=20).digest()
                 if status is not None:

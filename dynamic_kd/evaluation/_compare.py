@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from dynamic_kd._checks import check_whole
+from dynamic_kd._extras import opencv
 from dynamic_kd._threads import in_order, thread_pool
-from dynamic_kd.data._images import opencv
 from dynamic_kd.evaluation._bootstrap import Interval, curve_of_maximum
 from dynamic_kd.evaluation._cache import RecordCache
 from dynamic_kd.evaluation._config import CompareConfig, CompareSettings

@@ -8,10 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dynamic_kd.data._file_facts import COLOURFUL, stored_as
-from dynamic_kd.data._image_header import essential
-from dynamic_kd.data._images import gray_levels
-from dynamic_kd.data._reading import check_mask
+from dynamic_kd.data import is_colour, read_gray
 
 Levels = npt.NDArray[np.uint8]
 
@@ -28,8 +25,8 @@ _SAME_RATIO = 1.02
 
 def decode_map(content: bytes, path: Path, target: Levels, *, strict_size: bool) -> tuple[Levels, tuple[str, ...]]:
     """Decode a map and resize it to its mask's size; return it with its marks."""
-    pred = gray_levels(content, path)
-    marks = (COLOUR,) if _in_colour(content) else ()
+    pred = read_gray(path, content)
+    marks = (COLOUR,) if is_colour(content) else ()
     if pred.shape == target.shape:
         return pred, marks
     if strict_size:
@@ -44,30 +41,10 @@ def decode_map(content: bytes, path: Path, target: Levels, *, strict_size: bool)
     return resized, (*marks, RESIZED if _same_ratio(pred, target) else OTHER_SHAPE)
 
 
-def decode_mask(content: bytes, path: Path) -> Levels:
-    """Decode a mask; one that would read as empty by mistake is an error."""
-    levels = gray_levels(content, path)
-    check_mask(levels, path)
-    return levels
-
-
 def marks_of_mask(target: Levels) -> tuple[str, ...]:
     """Mark a mask with more than 10% of middle greys."""
     greys = np.count_nonzero((target > 25) & (target < 230))
     return (GREY,) if greys > _GREY_SHARE * target.size else ()
-
-
-def _in_colour(content: bytes) -> bool:
-    """Whether an image file that decodes shows colours; only its luma is scored.
-
-    Most maps are grey PNG, as their first bytes tell. JPEG is decoded at an eighth of its size, which is fast.
-    """
-    if "grey" in stored_as(content):
-        return False
-    import cv2
-
-    colours = cv2.imdecode(np.frombuffer(essential(content), np.uint8), cv2.IMREAD_REDUCED_COLOR_8)
-    return float(np.ptp(np.asarray(colours, np.int16), axis=2).mean()) > COLOURFUL
 
 
 def _same_ratio(pred: Levels, target: Levels) -> bool:

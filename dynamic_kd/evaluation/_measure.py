@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import NamedTuple
 
+from dynamic_kd.data import read_mask
 from dynamic_kd.evaluation._cache import CachedRecord, HashedFile, RecordCache
-from dynamic_kd.evaluation._decoding import OTHER_SHAPE, RESIZED, Levels, decode_map, decode_mask, marks_of_mask
+from dynamic_kd.evaluation._decoding import OTHER_SHAPE, RESIZED, Levels, decode_map, marks_of_mask
 from dynamic_kd.evaluation._matching import ImageFiles
 from dynamic_kd.metrics import Records, SODMetrics
 
@@ -85,7 +86,7 @@ class _Mask:
 
     @cached_property
     def levels(self) -> Levels:
-        return decode_mask(self.file.content, self.file.path)
+        return read_mask(self.file.path, self.file.content)
 
     @cached_property
     def marks(self) -> tuple[str, ...]:

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dynamic_kd
+from dynamic_kd._extras import opencv
 from dynamic_kd._figures import write_figure
 from dynamic_kd._files import write_whole
 from dynamic_kd._tables import rounded
-from dynamic_kd.data._images import opencv
 from dynamic_kd.metrics import plot_curves, table
 from dynamic_kd.models import save_model
 from dynamic_kd.training._demo_networks import STUDENTS, TEACHER, student_recipe

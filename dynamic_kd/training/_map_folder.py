@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dynamic_kd._extras import opencv
 from dynamic_kd._files import write_whole
 from dynamic_kd._version import __version__
-from dynamic_kd.data._images import opencv
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

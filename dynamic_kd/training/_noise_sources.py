@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from dynamic_kd.data._pairing import listing
+from dynamic_kd._files import listing
 from dynamic_kd.losses import soft_iou
 from dynamic_kd.training._evaluation import saliency
 from dynamic_kd.training._noise_report import NoiseReport

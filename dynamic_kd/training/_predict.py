@@ -15,11 +15,10 @@ import numpy as np
 import torch
 
 from dynamic_kd._checks import check_choice, check_whole
+from dynamic_kd._extras import opencv
 from dynamic_kd._threads import in_order, thread_pool
-from dynamic_kd.data import DataFolder, SampleFiles, read_depth, read_rgb
-from dynamic_kd.data._images import opencv
-from dynamic_kd.data._reading import resized
-from dynamic_kd.data._sources import POLARITIES
+from dynamic_kd.data import DataFolder, SampleFiles, read_inputs
+from dynamic_kd.data._find_data import POLARITIES
 from dynamic_kd.evaluation import evaluate_folders
 from dynamic_kd.training._map_folder import begin, kept_maps, map_path, write_map
 from dynamic_kd.training._predict_network import Network, ready_network
@@ -205,12 +204,7 @@ def _written(
 
 
 def _read(job: _Job, size: int) -> _Input:
-    """Read as `read_inputs` does, which would not tell the image's own size."""
-    image, depth = read_rgb(job.files.image), None
-    if job.files.depth is not None:
-        depth = read_depth(job.files.depth)
-        depth = resized(depth if job.near == "bright" else 1 - depth, (size, size))
-    return _Input(job.files.name, resized(image, (size, size)), depth, image.shape[:2])
+    return _Input(job.files.name, *read_inputs(job.files, near=job.near, size=size))
 
 
 def _predicted(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from dynamic_kd._files import listing
 from dynamic_kd.data import DataFolder, SampleFiles, decide_near, find_data, images_by_stem
-from dynamic_kd.data._pairing import listing
 
 
 @dataclass(frozen=True)

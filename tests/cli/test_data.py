@@ -51,9 +51,9 @@ def test_what_is_printed_and_fits_eighty_columns(check):
         "Near is bright",
     ):
         assert words in table
-    assert "overlap the masks by 1.000" in table
+    assert "the masks: 1.000" in table
     assert out.splitlines()[-2:] == [
-        "Warning: DES: expected 135 images of DES, found 3: a part of them, or files are missing",
+        "Warning: DES: expected 135 images of DES, found 3; this is a part of them, or files are missing",
         "No problems that training would refuse, 1 warning.",
     ]
 
@@ -103,7 +103,7 @@ def test_a_contact_sheet(check, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nowhere"], "nowhere: expected a folder, got nothing there"),
+        (["nowhere"], "nowhere: expected a folder, got no such folder"),
         (["DES/none"], "none: expected a folder"),
         (["DES", "--list", "none.txt"], "none.txt: expected a list file, got no such file"),
         (["DES", "--teacher", "none"], "teacher none: expected a sub-folder of each data set"),
@@ -139,5 +139,5 @@ def test_the_parser_imports_neither_opencv_nor_matplotlib():
 def test_real_images(check):
     status, out, _ = check(str(MINI))
     assert status == 0
-    assert "Near is bright in the depth files: 6 of 7 maps looked at say so." in out
+    assert "Near is bright in the depth files: 6 of 7 maps agree." in out
     assert out.count("Near is dark") == 2

@@ -89,7 +89,7 @@ def test_a_filled_run_folder_is_refused_before_any_work_and_replaced_on_demand(d
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--data", "nowhere"], "nowhere: expected a folder, got nothing there"),
+        (["--data", "nowhere"], "nowhere: expected a folder, got no such folder"),
         (["--epochs", "0"], "epochs: expected a whole number of at least 1, got 0"),
         (["--size", "16"], "size: expected a whole number of at least 32, got 16"),
         (["--seed", "-1"], "seed: expected a whole number of at least 0, got -1"),

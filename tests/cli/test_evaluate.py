@@ -170,7 +170,7 @@ def test_a_truncated_file(folders, tmp_path, capsys):
 def test_files_of_other_kinds_are_named(tmp_path, capsys):
     (tmp_path / "maps.npy").touch()
     assert main(["evaluate", "--pred", str(tmp_path), "--target", str(tmp_path)]) == 2
-    assert "the suffixes read are .png, .jpg" in capsys.readouterr().err
+    assert "images end in .png, .jpg" in capsys.readouterr().err
 
 
 def test_two_options_may_not_share_a_file(folders, tmp_path, capsys):
@@ -213,7 +213,7 @@ def test_results_are_written_even_if_nobody_reads_them(folders, tmp_path, monkey
 
 def test_folders_that_are_not_there(tmp_path, capsys):
     assert main(["evaluate", "--pred", str(tmp_path / "no"), "--target", str(tmp_path)]) == 2
-    assert "expected a folder of images, got nothing there" in capsys.readouterr().err
+    assert "expected a folder of images, got no such folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [[], ["evaluate"], ["evaluate", "--pred", "x"], ["score"]])

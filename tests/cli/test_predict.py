@@ -62,7 +62,7 @@ def test_what_was_left_out_is_said(here, capsys):
     shutil.rmtree(here / "sets" / "B" / "depth")
     assert main(["predict", "4.safetensors", "sets", "--out", "maps"]) == 0
     out = capsys.readouterr().out
-    assert "note: sets/B was left out: beside RGB it has no folder of depth maps\n" in out
+    assert "note: sets/B is left out: it has RGB but no folder of depth maps\n" in out
 
 
 def test_colour_alone(here, capsys):
@@ -82,7 +82,7 @@ def test_scores_at_once(here, capsys):
     ("words", "message"),
     [
         (["none.safetensors", "my set"], "none.safetensors: expected a file of weights, got no file"),
-        (["4.safetensors", "nowhere"], "nowhere: expected a folder, got nothing there"),
+        (["4.safetensors", "nowhere"], "nowhere: expected a folder, got no such folder"),
         (["4.safetensors", "my set/RGB"], "RGB: this network takes depth too"),
         (["4.safetensors", "my set", "--size", "0"], "size: expected a whole number of at least 1, got 0"),
         (["4.safetensors", "my set", "--size", "8"], "expected shape (B, 4, H, W) with H and W at least 32"),

@@ -137,7 +137,7 @@ def test_from_folders_to_predicted_maps(here, capsys, quick):
         (["tiny.toml", "--resume", "run"], "--resume: expected the run's folder alone, got recipe as well; leave it"),
         (["--resume", "run", "--set", "seed=1", "--overwrite"], "got set, overwrite as well; leave it out"),
         (["tiny.toml", "--set", "name=../../evil"], "--set: name: expected one that can name a folder, without / and"),
-        (["paper-vgg16", "--data", "nosuchdir"], "nosuchdir/NJUD/train: expected a folder, got nothing there"),
+        (["paper-vgg16", "--data", "nosuchdir"], "nosuchdir/NJUD/train: expected a folder, got no such folder"),
         (["tiny.toml", "--data", "."], 'tiny.toml: data.root: expected none for the synthetic set, got \''),
         (["tiny.toml", "--set", "data.train=['a']"], "data.train: expected none for the synthetic set, got ('a',)"),
         (["tiny.toml", "--set", "loss.impl=fused", "teacher.model=fpn", "loss.weighting=0.5",

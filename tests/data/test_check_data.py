@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -11,8 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dynamic_kd.data import _file_facts, check_data, contact_sheet, find_data, read_samples
-from dynamic_kd.data._file_facts import stored_as
-from dynamic_kd.data._report_words import closing, heading, rows, sentences
+from dynamic_kd.data._image_header import stored_as
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 
@@ -153,7 +153,7 @@ class TestWarnings:
         write(data / "maps" / "00003.png", np.eye(60, dtype=np.uint8))
         report = reported(data, teacher="maps")
         assert [sum("another size than" in each for each in report.warnings)] == [3]
-        assert "a: depth maps of another size than their image, to which they are resized: 2 of 4" in report.warnings
+        assert "a: depth maps of another size than their image, which are resized to it: 2 of 4" in report.warnings
         assert report.sets[0].roles[1].sizes == {"48x48": 2, "24x24": 2}
 
     def test_flat_depth_says_nothing_of_near(self, data):
@@ -162,8 +162,8 @@ class TestWarnings:
         report = reported(data)
         assert (report.sets[0].polarity.maps, report.sets[0].polarity.sure) == (0, False)
         assert report.warnings == (
-            "a: depth maps that are flat: 4 of 4",
-            "a: near seems bright, but only 0 of 0 depth maps say so: look at some, and say which it is by near",
+            "a: flat depth maps: 4 of 4",
+            "a: near seems to be bright, but only 0 of 0 depth maps agree; look at some of them and set near",
         )
 
     def test_depth_in_colour(self, data):
@@ -174,14 +174,12 @@ class TestWarnings:
         write(data / "depth" / "00003.bmp", np.dstack([levels, levels, np.maximum(levels, 20) - 20]))
         report = reported(data)
         assert report.sets[0].roles[1].marks == {"colour": 2}
-        assert report.warnings == (
-            "a: depth maps in colour, of which the luma would be taken (store distances as grey): 2 of 4",
-        )
+        assert report.warnings == ("a: depth maps in colour, read as their luma (store distances as grey): 2 of 4",)
 
     def test_a_polarity_that_contradicts_the_maps(self, data):
         assert reported(data, near="bright").warnings == ()
         [warning] = reported(data, near="dark").warnings
-        assert warning.startswith("a: near is said to be dark, but ")
+        assert warning.startswith("a: near is set to dark, but ")
         assert warning.endswith("of 4 depth maps look as if it were bright")
 
     def test_an_inverted_teacher(self, data):
@@ -190,12 +188,12 @@ class TestWarnings:
         report = reported(data, teacher="maps")
         assert report.sets[0].teacher_iou == 0
         assert report.warnings == (
-            "a: the teacher's maps overlap the masks by 0.00 only: inverted, or of other images?",
+            "a: the teacher's maps have a soft IoU of only 0.00 with the masks; are they inverted or swapped?",
         )
 
     def test_a_flat_teacher(self, data):
         write(data / "maps" / "00002.png", np.zeros((48, 48), np.uint8))
-        assert reported(data, teacher="maps").warnings == ("a: maps of the teacher that are flat: 1 of 4",)
+        assert reported(data, teacher="maps").warnings == ("a: flat maps of the teacher: 1 of 4",)
 
     def test_images_that_come_twice_in_any_set_and_format(self, data, write_set):
         write_set(data.parent / "b", suffixes=(".png", ".bmp", ".png"))
@@ -216,16 +214,16 @@ class TestWarnings:
         (data / "maps" / "00001.npy").touch()
         (data / "maps" / "predict.json").touch()
         assert reported(data, teacher="maps").warnings == (
-            "a: left out of RGB, as their suffixes are none of images: 00009.gif, notes.txt",
-            "a: left out of maps, as their suffixes are none of images: 00001.npy",
+            "a: ignored in RGB, as their suffixes are not those of images: 00009.gif, notes.txt",
+            "a: ignored in maps, as their suffixes are not those of images: 00001.npy",
         )
 
     def test_counts_and_what_was_left_out(self, data):
         data.rename(data.parent / "LFSD")
         (data.parent / "other" / "images").mkdir(parents=True)
         assert reported(data.parent).warnings == (
-            f"{data.parent}/other was left out: beside images it has no folder of masks",
-            "LFSD: expected 100 images of LFSD, found 4: a part of them, or files are missing",
+            f"{data.parent}/other is left out: it has images but no folder of masks",
+            "LFSD: expected 100 images of LFSD, found 4; this is a part of them, or files are missing",
         )
 
 
@@ -248,7 +246,7 @@ def test_a_quick_look_takes_fifty(tmp_path):
     seen = []
     report = check_data(tmp_path, quick=True, progress=lambda *done: seen.append(done))
     assert (report.sets[0].samples, report.sets[0].looked_at, seen[-1]) == (120, 50, (50, 50))
-    assert heading(report.sets[0]).endswith(f"{tmp_path}: 120 samples, 50 of them looked at")
+    assert report.sets[0].table().title.endswith(f"{tmp_path}: 120 samples, 50 of them looked at")
 
 
 def test_mistakes_of_the_caller_raise(data):
@@ -260,7 +258,7 @@ def test_mistakes_of_the_caller_raise(data):
         check_data(data, workers=1.5)
     with pytest.raises(ValueError, match="teacher none: expected a sub-folder of each data set"):
         check_data(data, teacher="none")
-    with pytest.raises(ValueError, match="none: expected a folder, got nothing there"):
+    with pytest.raises(ValueError, match="none: expected a folder, got no such folder"):
         check_data(data / "none")
 
 
@@ -280,7 +278,7 @@ def test_any_bytes_have_a_format(content, start):
         (".bmp", np.zeros((4, 4, 3), np.uint8), "BMP, 24 bits a pixel"),
         (".jpg", np.zeros((4, 4), np.uint8), "JPEG"),
         (".tif", np.zeros((4, 4), np.uint8), "TIFF"),
-        (".webp", np.zeros((4, 4, 3), np.uint8), "other"),
+        (".webp", np.zeros((4, 4, 3), np.uint8), "WebP"),
     ],
 )
 def test_formats(suffix, picture, stored):
@@ -299,46 +297,53 @@ class TestWords:
     def test_a_report(self, data):
         write(data / "depth" / "00001.bmp", np.eye(24, 30, dtype=np.uint8))
         [found] = check_data(data, teacher="maps").sets
-        assert heading(found) == f"a in {data}: 4 samples, all looked at"
-        assert rows(found)[:2] == [
-            ("images", "RGB", "4", "JPEG", "48x48", "-"),
-            ("depth maps", "depth", "4", "BMP, 8 bits a pixel", "48x48 and 1 more", "1 of another size"),
+        table = found.table()
+        assert table.title == f"a in {data}: 4 samples, all looked at"
+        assert table.rows[:2] == [
+            ("images", "RGB", 4, "JPEG", "48x48", "-"),
+            ("depth maps", "depth", 4, "BMP, 8 bits a pixel", "48x48 and 1 more", "1 of another size"),
         ]
-        assert sentences(found)[1] == "The teacher's maps overlap the masks by 1.000 (soft IoU, mean over images)."
-        assert sentences(found)[0].startswith("Near is bright in the depth files: ")
+        assert table.notes[0] == "Near is bright in the depth files: 3 of 3 maps agree."
+        assert table.notes[1] == "Soft IoU of the teacher's maps and the masks: 1.000, mean over images."
 
     def test_no_depth(self, data):
         shutil.rmtree(data / "depth")
         [found] = check_data(data).sets
-        assert sentences(found) == [
-            "There are no depth maps: networks that take colour alone can use it (data.depth = false)."
+        assert found.table().notes == [
+            "No depth maps: only networks that take colour alone can use it (data.depth = false)."
         ]
 
     def test_a_doubtful_polarity(self, data):
         for path in list((data / "depth").iterdir())[:2]:
             write(path, 255 - cv2.imread(str(path), 0))
         [found] = check_data(data).sets
-        [sentence] = sentences(found)
-        assert sentence.endswith(", which is not sure, in the depth files: 2 of 4 maps looked at say so.")
+        [note] = found.table().notes
+        assert note.endswith(" (uncertain) in the depth files: 2 of 4 maps agree.")
 
-    def test_a_split_that_the_name_does_not_tell(self, data):
+    def test_a_split_that_the_name_does_not_state(self, data):
         (data.parent / "train").mkdir()
         data.rename(data.parent / "train" / "a")
         [found] = check_data(data.parent).sets
-        assert heading(found).startswith("a (train) in ")
+        assert found.table().title.startswith("a (train) in ")
 
-    def test_a_split_that_the_name_tells(self, data):
+    def test_a_split_that_the_name_states(self, data):
         for split in ("train", "test"):
             shutil.copytree(data, data.parent / "NJUD" / split)
-        assert [heading(found).split(" in ")[0] for found in check_data(data.parent / "NJUD").sets] == [
-            "NJUD/test",
-            "NJUD/train",
-        ]
+        titles = [found.table().title for found in check_data(data.parent / "NJUD").sets]
+        assert [title.split(" in ")[0] for title in titles] == ["NJUD/test", "NJUD/train"]
 
-    def test_the_last_line(self):
-        assert closing(0, 0) == "Nothing is wrong."
-        assert closing(1, 2) == "1 problem that training would refuse, 2 warnings."
-        assert closing(0, 1) == "No problems that training would refuse, 1 warning."
+    @pytest.mark.parametrize(
+        ("problems", "warnings", "verdict"),
+        [
+            ((), (), "Nothing is wrong."),
+            (("a",), ("b", "c"), "1 problem that training would refuse, 2 warnings."),
+            ((), ("b",), "No problems that training would refuse, 1 warning."),
+        ],
+    )
+    def test_the_verdict(self, data, problems, warnings, verdict):
+        report = check_data(data)
+        sets = (replace(report.sets[0], problems=problems, warnings=warnings),)
+        assert replace(report, sets=sets).verdict == verdict
 
 
 class TestContactSheet:

@@ -133,15 +133,15 @@ class TestCounts:
 
     def test_other_counts_are_noted(self, plant):
         assert self.found(plant, "NLPR/test", 9) == (
-            "expected 300 images of NLPR test, found 9: a part of them, or files are missing",
+            "expected 300 images of NLPR test, found 9; this is a part of them, or files are missing",
         )
         assert self.found(plant, "DUT-RGBD", 9) == (
-            "expected 1200, 800 or 400 images of DUT-RGBD, found 9: a part of them, or files are missing",
+            "expected 1200, 800 or 400 images of DUT-RGBD, found 9; this is a part of them, or files are missing",
         )
 
     def test_a_set_without_splits_is_a_test_set_as_a_whole(self, plant):
         assert self.found(plant, "test/LFSD", 9) == (
-            "expected 100 images of LFSD test, found 9: a part of them, or files are missing",
+            "expected 100 images of LFSD test, found 9; this is a part of them, or files are missing",
         )
         assert self.found(plant, "train/LFSD", 9) == ()
 
@@ -201,7 +201,7 @@ class TestDepthAndMasksOnDemand:
         assert [files.depth for files in data.files] == [None, None]
 
     def test_depth_that_is_required(self, plant):
-        with pytest.raises(ValueError, match=r"images, depth maps and masks .* beside RGB it has no folder of depth"):
+        with pytest.raises(ValueError, match=r"images, depth maps and masks .* it has RGB but no folder of depth"):
             find_data(plant(depth=None), depth=True)
 
     def test_masks_that_are_ignored_need_not_be(self, plant):
@@ -225,7 +225,7 @@ class TestDepthAndMasksOnDemand:
         plant("a", mask=None)
         [data] = find_data(plant("b"))
         assert data.name == "b"
-        assert data.notes[0].endswith("a was left out: beside RGB it has no folder of masks")
+        assert data.notes[0].endswith("a is left out: it has RGB but no folder of masks")
 
 
 class TestTeacher:
@@ -266,13 +266,13 @@ class TestTeacher:
         root = touch("a/maps/1.png", "a/maps/2.png")
         with pytest.raises(ValueError, match=r"teacher maps: expected a sub-folder of each .* got none for \S*b$"):
             find_data(root, teacher="maps")
-        with pytest.raises(ValueError, match=r"one that holds a folder for each .* got none for \S*a, \S*b$"):
+        with pytest.raises(ValueError, match=r"with a folder for each data set .* got none for \S*a, \S*b$"):
             find_data(root, teacher=root / "a" / "maps")
 
 
 class TestMistakes:
     def test_no_folder(self, tmp_path):
-        with pytest.raises(ValueError, match="none: expected a folder, got nothing there"):
+        with pytest.raises(ValueError, match="none: expected a folder, got no such folder"):
             find_data(tmp_path / "none")
         (tmp_path / "file").touch()
         with pytest.raises(ValueError, match="file: expected a folder, got a file"):
@@ -315,4 +315,4 @@ def test_a_real_set_with_maps_and_a_list(tmp_path):
     assert (whole.name, len(whole.files), whole.notes) == ("ECSSD", 1000, ())
     assert all(files.teacher.stem == files.mask.stem == files.name for files in whole.files)
     assert [files.name for files in part.files] == names
-    assert part.notes == ("expected 1000 images of ECSSD, found 200: a part of them, or files are missing",)
+    assert part.notes == ("expected 1000 images of ECSSD, found 200; this is a part of them, or files are missing",)

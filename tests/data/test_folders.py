@@ -67,7 +67,7 @@ class TestErrors:
     def test_depth_is_required(self, tmp_path, write_set):
         write_set(tmp_path)
         (tmp_path / "depth").rename(tmp_path / "other")
-        with pytest.raises(ValueError, match="beside RGB it has no folder of depth maps"):
+        with pytest.raises(ValueError, match="it has RGB but no folder of depth maps"):
             read_folders(tmp_path)
 
     def test_settings(self, tmp_path, write_set):

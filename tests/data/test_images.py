@@ -136,7 +136,7 @@ class TestBadFiles:
             read(tmp_path / "none.png")
 
     def test_a_folder(self, read, tmp_path):
-        with pytest.raises(ValueError, match="expected a readable image file, got: Is a directory"):
+        with pytest.raises(ValueError, match="expected an image file, got an unreadable one: Is a directory"):
             read(tmp_path)
 
     def test_empty(self, read, tmp_path):

@@ -46,7 +46,7 @@ def test_two_files_with_one_stem_are_an_error_that_names_both(folder):
         images_by_stem(images)
 
 
-@pytest.mark.parametrize(("made", "got"), [(False, "nothing there"), (True, "a file")])
+@pytest.mark.parametrize(("made", "got"), [(False, "no such folder"), (True, "a file")])
 def test_what_is_no_folder_is_an_error(tmp_path, made, got):
     if made:
         (tmp_path / "x").touch()
@@ -87,14 +87,14 @@ def test_no_match_at_all_is_an_error(folder, allow):
 @pytest.mark.parametrize(
     ("folders", "files", "said"),
     [
-        ((), (), "the folder is empty; the suffixes read are .png, .jpg, "),
+        ((), (), "the folder is empty; images end in .png, .jpg, "),
         (("RGB", "GT", ".git"), (), "there are sub-folders: GT, RGB; name one of them"),
-        ((), ("a.npy", "b.npy", ".DS_Store"), "there are 2 files .npy; the suffixes read are .png, .jpg, "),
-        ((), ("a.npy",), "there is 1 file .npy; the suffixes read are .png"),
+        ((), ("a.npy", "b.npy", ".DS_Store"), "there are 2 files .npy; images end in .png, .jpg, "),
+        ((), ("a.npy",), "there is 1 file .npy; images end in .png"),
         (
             ("GT",),
             ("a.npy", "notes", "b.npy"),
-            "there are sub-folders: GT; name one of them; there are 2 files .npy, 1 file without a suffix; the",
+            "there are sub-folders: GT; name one of them; there are 2 files .npy, 1 file without a suffix; images end",
         ),
     ],
 )

@@ -14,16 +14,15 @@ from hypothesis.extra import numpy as st_numpy
 
 from dynamic_kd.data import (
     DataFolder,
-    Polarity,
     SampleFiles,
     check_data,
     decide_near,
-    depth_polarity,
     find_data,
     read_inputs,
     read_samples,
     synthetic_rgbd,
 )
+from dynamic_kd.data._polarity import Polarity, depth_polarity
 from dynamic_kd.losses import logits_from_probabilities, soft_iou
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
@@ -195,10 +194,11 @@ class TestReadInputs:
         depth = np.linspace(0, 255, 60).reshape(6, 10).astype(np.uint8)
         sample = read(depth=depth, near="dark")
         files = SampleFiles("a", tmp_path / "image.png", tmp_path / "depth.png")
-        image, found = read_inputs(files, near="dark")
+        image, found, size = read_inputs(files, near="dark")
+        assert size == picture.shape[:2]
         np.testing.assert_array_equal(image, picture[..., ::-1])
         np.testing.assert_array_equal(found, sample.depth)
-        assert [array.shape for array in read_inputs(files, size=7)] == [(7, 7, 3), (7, 7)]
+        assert [array.shape for array in read_inputs(files, size=7)[:2]] == [(7, 7, 3), (7, 7)]
 
     def test_image_alone(self, tmp_path, read):
         read()
@@ -303,8 +303,8 @@ class TestPolarity:
         samples = synthetic_rgbd(4, size=32, seed=1, spoilt_share=0)
         write_set(tmp_path / "a", [replace(each, depth=own) for each, own in zip(samples, depths, strict=True)])
         [folder] = decide_near(find_data(tmp_path / "a"))
-        message = "only 2 of 4 depth maps say so: look at some, and say which it is by near"
-        assert folder.notes == (f"{tmp_path / 'a'}: near seems {folder.near}, but {message}",)
+        message = "only 2 of 4 depth maps agree; look at some of them and set near"
+        assert folder.notes == (f"{tmp_path / 'a'}: near seems to be {folder.near}, but {message}",)
         [told] = decide_near(find_data(tmp_path / "a", near="dark"))
         assert told.notes == ()
 

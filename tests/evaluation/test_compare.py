@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from comparison_folders import write_image, write_layout
 
-from dynamic_kd.data import _images
+from dynamic_kd import _files
 from dynamic_kd.evaluation import (
     _cache,
     compare,
@@ -43,7 +43,7 @@ def work(monkeypatch):
 
         return counted
 
-    monkeypatch.setattr(_cache, "file_content", counting("read", _images.file_content))
+    monkeypatch.setattr(_cache, "read_whole", counting("read", _files.read_whole))
     monkeypatch.setattr(SODMetrics, "measure", counting("measured", SODMetrics.measure))
     return counts
 

@@ -132,7 +132,7 @@ def test_a_disk_that_stops_answering_is_named(folders, tmp_path, monkeypatch):
         raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
 
     monkeypatch.setattr(Path, "read_bytes", fail)
-    with pytest.raises(ValueError, match=r"00\.png: expected a readable image file, got: Input/output error"):
+    with pytest.raises(ValueError, match=r"00\.png: expected an image file, got an unreadable one: Input/output error"):
         evaluate_folders(tmp_path / "pred", tmp_path / "target")
 
 

@@ -15,12 +15,11 @@ from long_runs import examples
 
 cv2 = pytest.importorskip("cv2")
 
-from dynamic_kd.data import _image_header, _images  # noqa: E402
+from dynamic_kd.data import _image_header, _images, read_depth, read_gray, read_rgb  # noqa: E402
 from dynamic_kd.data._image_header import MOST_PIXELS, check_header  # noqa: E402
-from dynamic_kd.data._images import depth_levels, gray_levels, rgb_levels  # noqa: E402
 
 LOG = getattr(cv2.utils, "logging", cv2)  # where OpenCV 4.12 and older keep it
-READERS = (gray_levels, rgb_levels, depth_levels)
+READERS = (read_gray, read_rgb, read_depth)
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # libjpeg writes these itself, whatever OpenCV's log level.
 COMPLAINTS = re.compile(
@@ -142,7 +141,7 @@ class Stderr:
 def answer(read, content):
     """What a reader makes of a file: an image or the words of its error."""
     try:
-        return read(content, "maps/a.png")
+        return read("maps/a.png", content)
     except ValueError as error:
         return str(error)
 
@@ -163,7 +162,7 @@ def test_damage_is_one_clear_error_or_a_right_answer(case):
         np.testing.assert_array_equal(first, again)  # nothing that was in memory before
         assert first.shape[:2] == check_header(content, "")[::-1]
         if name.endswith("png") and sealed:
-            np.testing.assert_array_equal(first, read(SEEDS[name], ""))
+            np.testing.assert_array_equal(first, read("", SEEDS[name]))
 
 
 def declaring(name, width, height):
@@ -202,14 +201,14 @@ def test_a_bomb_is_refused_before_it_is_decoded(name, width, height, read, monke
     monkeypatch.setattr(_images, "opencv", lambda: None)
     message = f"expected an image of at most 134217728 pixels, got {width} x {height}; resize it"
     with pytest.raises(ValueError, match=message):
-        read(declaring(name, width, height), "a.png")
+        read("a.png", declaring(name, width, height))
 
 
 @pytest.mark.parametrize("read", READERS)
 def test_a_bmp_must_hold_the_rows_it_declares(read, monkeypatch):
     monkeypatch.setattr(_images, "opencv", lambda: None)
     with pytest.raises(ValueError, match=r"a\.bmp: expected a whole image, got a truncated or damaged one"):
-        read(declaring("bmp", 2**15, 2**15), "a.bmp")
+        read("a.bmp", declaring("bmp", 2**15, 2**15))
 
 
 def test_the_limit_is_the_last_size_taken():
@@ -230,7 +229,7 @@ def test_extended_webp_tells_the_size_of_its_canvas():
     inner = SEEDS["webp"][12:]
     content = b"RIFF" + struct.pack("<I", 4 + len(body) + len(inner)) + b"WEBP" + body + inner
     assert check_header(content, "a") == (27, 19)
-    np.testing.assert_array_equal(rgb_levels(content, "a"), rgb_levels(SEEDS["webp"], "a"))
+    np.testing.assert_array_equal(read_rgb("a", content), read_rgb("a", SEEDS["webp"]))
 
 
 def test_old_bitmaps_tell_their_size():
@@ -238,20 +237,20 @@ def test_old_bitmaps_tell_their_size():
     rows = bytes(range(24))
     content = b"BM" + struct.pack("<IHHI", 26 + len(rows), 0, 0, 26) + header + rows
     assert check_header(content, "a") == (2, 3)
-    assert rgb_levels(content, "a").shape == (3, 2, 3)
+    assert read_rgb("a", content).shape == (3, 2, 3)
 
 
 @pytest.mark.parametrize("content", [b"GIF89a" + bytes(40), b"P5 2 2 255 abcd", b"\0\0\0\x0cjP  \r\n\x87\n", b"{}"])
 def test_formats_that_are_not_promised_reach_no_decoder(content, monkeypatch):
     monkeypatch.setattr(_images, "opencv", lambda: None)
     with pytest.raises(ValueError, match=r"a: expected an image \(PNG, JPEG, BMP, TIFF or WebP\), got something else"):
-        gray_levels(content, "a")
+        read_gray("a", content)
 
 
 def test_an_animated_png_is_its_image():
     """OpenCV by itself gives a black one: the animation has no frame."""
     content = SEEDS["grey.png"][:33] + chunk(b"acTL", struct.pack(">II", 2, 0)) + SEEDS["grey.png"][33:]
-    np.testing.assert_array_equal(gray_levels(content, "a"), picture()[..., 1])
+    np.testing.assert_array_equal(read_gray("a", content), picture()[..., 1])
 
 
 def test_texts_and_profiles_are_not_decoded():
@@ -261,27 +260,27 @@ def test_texts_and_profiles_are_not_decoded():
     content = SEEDS["grey.png"][:33] + bomb + SEEDS["grey.png"][33:]
     assert _image_header.essential(content) == SEEDS["grey.png"]
     with Stderr() as stderr:
-        np.testing.assert_array_equal(gray_levels(content, "a"), picture()[..., 1])
+        np.testing.assert_array_equal(read_gray("a", content), picture()[..., 1])
     assert stderr.lines == []
 
 
 def test_bitmaps_from_the_top_down():
     content = bytearray(SEEDS["grey.bmp"])
     struct.pack_into("<i", content, 22, -19)
-    np.testing.assert_array_equal(gray_levels(bytes(content), "a"), picture()[::-1, :, 1])
+    np.testing.assert_array_equal(read_gray("a", bytes(content)), picture()[::-1, :, 1])
 
 
 @pytest.mark.parametrize("name", ["webp", "lossless.webp"])
 def test_a_webp_must_be_as_long_as_it_says(name, monkeypatch):
     monkeypatch.setattr(_images, "opencv", lambda: None)
     with pytest.raises(ValueError, match=r"a: expected a whole image, got a truncated or damaged one; copy it again"):
-        gray_levels(SEEDS[name][:-3], "a")
+        read_gray("a", SEEDS[name][:-3])
 
 
 def test_an_image_of_another_size_than_declared_is_refused(monkeypatch):
     monkeypatch.setattr(cv2, "imdecode", lambda *_: np.zeros((19, 26), np.uint8))
     with pytest.raises(ValueError, match="a: expected an image OpenCV can read, got a truncated or mislabelled file"):
-        gray_levels(SEEDS["png"], "a")
+        read_gray("a", SEEDS["png"])
 
 
 @pytest.fixture
@@ -302,7 +301,7 @@ def test_opencv_is_silent_only_while_it_decodes(log_level):
     if not any("TIFF" in line for line in alone.lines):
         pytest.skip(f"OpenCV {cv2.__version__} says nothing of this image by itself")
     with Stderr() as ours:
-        answer(gray_levels, bytes(spoilt))
+        answer(read_gray, bytes(spoilt))
     assert ours.lines == []
     assert LOG.getLogLevel() == log_level
 

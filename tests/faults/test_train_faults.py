@@ -73,15 +73,15 @@ def test_an_image_that_goes_while_others_are_read_is_named_and_nothing_is_left(
         for name, picture in pictures.items():
             (tmp_path / "set" / name).mkdir(parents=True, exist_ok=True)
             cv2.imwrite(str(tmp_path / "set" / name / f"{sample.name}.png"), picture.astype(np.uint8))
-    from dynamic_kd.data import _reading
+    from dynamic_kd.data import _sample
 
-    read = _reading.read_rgb
+    read = _sample.read_rgb
 
     def reading(path):
         (tmp_path / "set" / folder / "00005.png").unlink(missing_ok=True)
         return read(path)
 
-    monkeypatch.setattr(_reading, "read_rgb", reading)
+    monkeypatch.setattr(_sample, "read_rgb", reading)
     settings = [
         "data.source=folders",
         f'data.train=["{tmp_path / "set"}"]',

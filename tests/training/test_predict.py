@@ -293,8 +293,8 @@ def test_sets_that_are_left_out_are_noted(data, tmp_path):
     made = predict_folder(Pick(0, 4), tmp_path / "all", tmp_path / "maps", size=32)
     assert [folder.name for folder in made.folders] == ["A", "LFSD"]
     assert made.notes == (
-        f"{tmp_path / 'all' / 'B'} was left out: beside RGB it has no folder of depth maps",
-        "expected 100 images of LFSD, found 5: a part of them, or files are missing",
+        f"{tmp_path / 'all' / 'B'} is left out: it has RGB but no folder of depth maps",
+        "expected 100 images of LFSD, found 5; this is a part of them, or files are missing",
     )
 
 

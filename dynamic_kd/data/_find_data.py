@@ -1,4 +1,4 @@
-"""Data sets as lists of files that belong together; nothing is decoded yet."""
+"""Data sets as lists of files that belong together, found without decoding any."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ class SampleFiles:
     Attributes
     ----------
     name : str
-        Unique over the data sets found together, used as file stem: ``"0001"``, or ``"DES/0001"`` if they are several.
+        Unique over the data sets found together: ``"0001"``, or ``"DES/0001"`` where there are several. Files are named
+        by it.
     image : Path
         The colour image.
     depth, mask, teacher : Path or None
-        What else there is of it, at any size.
+        The other files of the sample, at any size.
     """
 
     name: str
@@ -41,21 +42,21 @@ class DataFolder:
     Attributes
     ----------
     name : str
-        The canonical name where the set is known (``"NJUD"``, not ``"NJU2K"``), else its folder's; unique over the
+        The canonical name of a known data set (``"NJUD"``, not ``"NJU2K"``), else its folder's name. Unique over the
         data sets found together (``"NJUD/train"``, ``"NJUD/test"``).
     root : Path
-        The folder that its sub-folders lie in.
+        The folder that holds its sub-folders.
     files : tuple of SampleFiles
-        In the order of their stems or of the list file.
+        In the order of their stems, or of the list file.
     near : str
-        What is near in the depth files: ``"bright"``, ``"dark"``, or ``"auto"`` until `decide_near` has looked.
+        What is near in the depth files: ``"bright"``, ``"dark"``, or ``"auto"`` until `decide_near` has decided.
     split : str or None
         ``"train"``, ``"test"`` or ``"val"`` where a folder's name says so.
     notes : tuple of str
-        What the user should know, such as another count of images than the set is known for.
+        Remarks for the user, such as an unexpected count of images.
     depths : tuple of Path
-        All depth files of the data set, also those of samples that a list file leaves out; by them `decide_near`
-        decides. If empty, by those of the samples.
+        All depth files of the data set, also those of samples that a list file leaves out. `decide_near` looks at
+        them, or at the samples' depth files if this is empty.
     """
 
     name: str
@@ -83,39 +84,39 @@ def find_data(
 ) -> list[DataFolder]:
     """Find data sets: a folder that holds images, depth maps and masks, or a folder of such folders.
 
-    The images lie in a sub-folder RGB, RGB_left, LR, Image, Images, Imgs, train_images or test_images; the depth maps
-    in depth, depths, train_depth, train_depth_negation or test_depth; the masks in GT, Mask, masks,
-    ground_truth_mask, train_masks or test_masks; upper and lower case are the same. Data sets may lie one or two
-    levels below the root, as ``NJUD/train/RGB`` or ``train/NJUD/RGB``. Files belong together by stem.
+    These sub-folders are known, in upper or lower case. Images: RGB, RGB_left, LR, Image, Images, Imgs, train_images,
+    test_images. Depth maps: depth, depths, train_depth, train_depth_negation, test_depth. Masks: GT, Mask, masks,
+    ground_truth_mask, train_masks, test_masks. Data sets may lie one or two levels below the root, as
+    ``NJUD/train/RGB`` or ``train/NJUD/RGB``. Files with the same stem form a sample.
 
     Parameters
     ----------
     root : str or Path
         The folder.
     depth : bool, optional
-        Whether depth maps are required (True) or ignored (False); by default each set that has one for every image
-        has depth.
+        Whether depth maps are required (True) or ignored (False). By default a data set has depth if every image has a
+        depth map.
     masks : bool
-        Whether masks are required; without, they are ignored, and a folder that holds nothing but images is a set.
+        Whether masks are required. With False they are ignored, and a folder of images alone is a data set.
     list_file : str or Path, optional
-        Take the samples that this file names, one a line: a stem, a file's name, a path from the root or from the
-        data set, or the paths of image, depth map and mask in columns. A ``#`` starts a comment.
+        Take the samples that this file names, one on each line: by a stem, a file name, a path from the root or from
+        the data set, or by the paths of image, depth map and mask in columns. A ``#`` starts a comment.
     teacher : str or Path, optional
-        A teacher's saliency maps: the name of a sub-folder in each data set, or a folder of maps (for several data
-        sets, one that holds a folder for each). It may hold more maps than there are images.
+        A teacher's saliency maps: the name of a sub-folder in each data set, or a folder of maps. For several data sets
+        this folder holds one folder for each. Maps without an image are ignored.
     near : {"auto", "bright", "dark"}
         What is near in the depth files; see `decide_near`.
 
     Returns
     -------
     list of DataFolder
-        In the order of their paths; of a list file's, those that it names samples of.
+        In the order of their paths. With a list file, those that it names samples of.
 
     Raises
     ------
     ValueError
-        If there is no data set, if two sub-folders serve one role, if files are unmatched or a teacher's map is
-        missing (they are listed, and which folder lacks them), or if the list file is wrong.
+        If there is no data set, if two sub-folders have one role, if files are unmatched or a teacher's map is missing
+        (the message lists them and the folder that lacks them), or if the list file is wrong.
 
     Examples
     --------
@@ -135,7 +136,7 @@ def find_data(
 
 
 def _data_folder(located: Located, near: str, depth: bool | None) -> DataFolder:
-    """Match the files of a data set, or raise; depth that is not asked for must be there for all images."""
+    """Match the files of a data set, or raise. Depth that is optional is left out unless every image has it."""
     layout, notes = located.layout, []
     if depth is None and (lacking := located.lacking("depth")):
         notes.append(f"{layout.folder}: depth is left out: {located.words({'depth': lacking})}")
