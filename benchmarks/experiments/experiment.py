@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.experiments.paper import PAPER_TABLES
-from dynamic_kd.metrics import SCORES
 
 Settings = Mapping[str, Any]
 Point = tuple[tuple[str, Any], ...]
 
 PLANS = Path(__file__).parent / "plans"
 DEFAULT_SCORES = ("maxF", "meanF", "wF", "Sm", "maxE", "MAE")
+MEASURED = (*DEFAULT_SCORES, "adpF", "meanE", "adpE")
 # Settings that no recipe has: the epoch at which a shared teacher teaches, and settings of the teacher's own run.
 TEACHER_EPOCH, TEACHER_RUN = "teacher_epoch", "teacher_run."
 
@@ -115,8 +115,8 @@ class Experiment:
             if type(getattr(self, name)) is not int or getattr(self, name) < low:
                 raise ValueError(f"{name}: expected a whole number of at least {low}, got {getattr(self, name)!r}")
         for name, scores in (("choose.by", (self.by,)), ("scores", self.scores)):
-            if unknown := [score for score in scores if score not in SCORES]:
-                raise ValueError(f"{name}: expected some of {', '.join(SCORES)}, got {unknown[0]!r}")
+            if unknown := [score for score in scores if score not in MEASURED]:
+                raise ValueError(f"{name}: expected some of {', '.join(MEASURED)}, got {unknown[0]!r}")
         if self.paper_table not in (None, *PAPER_TABLES):
             raise ValueError(f"paper_table: expected 3, 4 or 5, got {self.paper_table!r}")
         for name, settings in (("choose", self.choose), ("axis", (self.axis,) if self.axis else ())):

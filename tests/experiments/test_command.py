@@ -11,7 +11,7 @@ for package in ("accelerate", "matplotlib", "safetensors", "tensorboard", "tomli
 from benchmarks.experiments import run as module  # noqa: E402
 from benchmarks.experiments.__main__ import main, parser  # noqa: E402
 from benchmarks.experiments.experiment import bundled_plans  # noqa: E402
-from dynamic_kd.training import _results, train  # noqa: E402
+from dynamic_kd.training import train  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -34,7 +34,6 @@ training.epochs = 1
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(_results, "write_insight", lambda *arguments, **limit: None)
     (tmp_path / "tiny.toml").write_text(TINY, encoding="utf-8")
     return tmp_path
 

@@ -233,7 +233,7 @@ def test_the_lists_for_choosing_and_reporting_part_the_validation_images():
         (("seeds = [0, 1]", "seeds = [1, 1]"), r"seeds: expected at least one, and each once, got \[1, 1\]"),
         (("seeds = [0, 1]", "seeds = 1"), "seeds: expected a list, got 1"),
         (("seeds = [0, 1]", "seeds = [0]\nrepeats = 3"), "repeats: expected one of recipe, seeds"),
-        (("seeds = [0, 1]", "seeds = [0]\nscores = ['F']"), "scores: expected some of MAE, "),
+        (("seeds = [0, 1]", "seeds = [0]\nscores = ['F']"), "scores: expected some of maxF, "),
         (("seeds = [0, 1]", "seeds = [0]\nresamples = 0"), r"resamples: expected a whole number of at least 1, got 0"),
         (
             ("seeds = [0, 1]", "seeds = [0]\naxis = 'loss.p'"),
@@ -277,7 +277,7 @@ def test_the_lists_for_choosing_and_reporting_part_the_validation_images():
             "bootstrap_seed: expected a whole number of",
         ),
         (("seeds = [0, 1]", "seeds = [0]\npaper_table = 7"), "paper_table: expected 3, 4 or 5, got 7"),
-        (("[methods]", "[choose]\nby = 'F'\n[methods]"), "choose.by: expected some of MAE, "),
+        (("[methods]", "[choose]\nby = 'F'\n[methods]"), "choose.by: expected some of maxF, "),
         (("[methods]", "[choose]\nat = ['a']\n[methods]"), r"choose.at: expected over .* and by "),
         (("[methods]", "[choose]\nover = ['a']\n[methods]"), r"choose: expected a setting of .*, got 'a'"),
         (
