@@ -15,8 +15,8 @@ from dynamic_kd.cli._arguments import Parser
 
 _DESCRIPTION = """\
 Dynamic knowledge distillation with noise elimination for RGB-D salient object
-detection: score saliency maps as papers do, train networks by the method, and
-see it at work."""
+detection: score saliency maps as papers do, train networks with the method, and
+see it work on a small data set."""
 
 _EPILOG = """\
 Start with:
@@ -31,15 +31,10 @@ Start with:
 Set DYNAMIC_KD_DEBUG=1 to see the traceback of an error."""
 
 
-# The status of a program that ends because nobody reads what it prints.
+# Exit status of a program that ends because the reader of its output has closed the pipe.
 _SIGPIPE = 141
-_WANTED = {
-    PermissionError: "a file or folder that you may use",
-    FileNotFoundError: "a path that exists",
-    FileExistsError: "a folder",
-    NotADirectoryError: "a folder",
-    IsADirectoryError: "a file",
-}
+# Errors about a path that another path avoids.
+_OF_THE_PATH = (PermissionError, FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -60,36 +55,35 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; a user's mistake is one line on standard error and status 2."""
+    """Run the command; a user's mistake gives one line on standard error and status 2."""
     try:
         try:
             arguments = parser().parse_args(argv)
             return int(arguments.run(arguments))
         finally:
-            sys.stdout.flush()  # here, where something can be done about it
-    except BrokenPipeError:  # `| head` has seen enough; Python would try to write the rest at its end
+            sys.stdout.flush()  # here, where an error can still be handled
+    except BrokenPipeError:  # as from `| head`; without this, Python would try to write the rest when it exits
         with suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _SIGPIPE
     except (ValueError, OSError, ModuleNotFoundError) as error:
         if os.environ.get("DYNAMIC_KD_DEBUG"):
             raise
-        _say(f"error: {' '.join(_words(error).split())}")
+        _print_error(f"error: {' '.join(_message(error).split())}")
         return 2
     except KeyboardInterrupt as stop:
-        _say("; ".join(["interrupted", *map(str, stop.args)]))
+        _print_error("; ".join(["interrupted", *map(str, stop.args)]))
         return 130
 
 
-def _say(text: str) -> None:
+def _print_error(text: str) -> None:
     with suppress(BrokenPipeError):
         print(f"dynamic-kd: {text}", file=sys.stderr)
 
 
-def _words(error: Exception) -> str:
-    """Say what the system refused, where it does not say what was expected."""
+def _message(error: Exception) -> str:
+    """Return an error's message; for one from the operating system, begin with the path that the user knows."""
     if not isinstance(error, OSError) or error.filename is None or error.strerror is None:
         return str(error)
-    wanted = next((words for kind, words in _WANTED.items() if isinstance(error, kind)), None)
-    said = f"expected {wanted}, got: {error.strerror}; name another" if wanted else error.strerror
-    return f"{error.filename2 or error.filename}: {said}"
+    fix = "; check the path" if isinstance(error, _OF_THE_PATH) else ""
+    return f"{error.filename2 or error.filename}: {error.strerror}{fix}"

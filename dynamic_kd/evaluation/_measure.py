@@ -5,13 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from dynamic_kd.data import read_mask
+import numpy as np
+import numpy.typing as npt
+
+from dynamic_kd.data import is_colour, read_gray, read_mask
 from dynamic_kd.evaluation._cache import CachedRecord, HashedFile, RecordCache
-from dynamic_kd.evaluation._decoding import OTHER_SHAPE, RESIZED, Levels, decode_map, marks_of_mask
 from dynamic_kd.evaluation._matching import ImageFiles
 from dynamic_kd.metrics import Records, SODMetrics
+
+Levels = npt.NDArray[np.uint8]
+
+# Marks of a pair, which reports count: maps of another size than their masks, with the same and with another aspect
+# ratio; maps in colour; masks with many middle greys.
+RESIZED, OTHER_SHAPE, COLOUR, GREY = "resized", "other_shape", "colour_pred", "grey_target"
+MARKS = (GREY, RESIZED, OTHER_SHAPE, COLOUR)
+
+# A mask with a larger share of middle greys is counted: it may be a photograph or a saliency map by mistake.
+_GREY_SHARE = 0.1
+# Aspect ratios that differ by more may belong to different images; smaller differences come from rounding.
+_SAME_RATIO = 1.02
 
 
 class MeasuredMap(NamedTuple):
@@ -59,7 +74,7 @@ class Measurer:
         return MeasuredImage(files.stem, maps)
 
     def _measured(self, file: HashedFile, mask: _Mask) -> MeasuredMap:
-        pred, marks = decode_map(file.content, file.path, mask.levels, strict_size=self.strict_size)
+        pred, marks = _decode_map(file.content, file.path, mask.levels, strict_size=self.strict_size)
         records = self.metrics.measure(pred, mask.levels)
         return MeasuredMap(lambda: records, (*marks, *mask.marks), fresh=True)
 
@@ -90,4 +105,39 @@ class _Mask:
 
     @cached_property
     def marks(self) -> tuple[str, ...]:
-        return marks_of_mask(self.levels)
+        return _marks_of_mask(self.levels)
+
+
+def _decode_map(content: bytes, path: Path, target: Levels, *, strict_size: bool) -> tuple[Levels, tuple[str, ...]]:
+    """Decode a map and resize it to its mask's size; return it with its marks."""
+    pred = read_gray(path, content)
+    marks = (COLOUR,) if is_colour(content) else ()
+    if pred.shape == target.shape:
+        return pred, marks
+    if strict_size:
+        raise ValueError(
+            f"{path}: expected the size of its mask, {_size(target)}, got {_size(pred)}; "
+            f"save predictions at the masks' size, or evaluate without --strict-size (strict_size=False)"
+        )
+    import cv2
+
+    size = target.shape[::-1]
+    resized = np.asarray(cv2.resize(pred, size, interpolation=cv2.INTER_LINEAR), np.uint8)
+    return resized, (*marks, RESIZED if _same_ratio(pred, target) else OTHER_SHAPE)
+
+
+def _marks_of_mask(target: Levels) -> tuple[str, ...]:
+    """Mark a mask with more than 10% of middle greys."""
+    greys = np.count_nonzero((target > 25) & (target < 230))
+    return (GREY,) if greys > _GREY_SHARE * target.size else ()
+
+
+def _same_ratio(pred: Levels, target: Levels) -> bool:
+    (height, width), (map_height, map_width) = target.shape, pred.shape
+    ratio = map_width * height / (width * map_height)
+    return bool(1 / _SAME_RATIO <= ratio <= _SAME_RATIO)
+
+
+def _size(image: npt.NDArray[Any]) -> str:
+    height, width = image.shape
+    return f"{width} x {height}"

@@ -10,9 +10,8 @@ from typing import NamedTuple
 
 from dynamic_kd.evaluation._bootstrap import ImageScores, Interval, percentile_interval, resampled_scores
 from dynamic_kd.evaluation._config import CompareSettings
-from dynamic_kd.evaluation._decoding import MARKS
 from dynamic_kd.evaluation._matching import DataSetFiles
-from dynamic_kd.evaluation._measure import MeasuredImage
+from dynamic_kd.evaluation._measure import MARKS, MeasuredImage
 from dynamic_kd.evaluation._paired_tests import PairedScores
 from dynamic_kd.metrics import MetricReport, Records, SODMetrics
 

@@ -81,23 +81,23 @@ def test_a_mistake_on_the_command_line_is_one_line_and_status_2(words, message, 
     [
         (
             PermissionError(errno.EACCES, "Permission denied", "a/b"),
-            "a/b: expected a file or folder that you may use, got: Permission denied; name another",
+            "a/b: Permission denied; check the path",
         ),
         (
             FileNotFoundError(errno.ENOENT, "No such file or directory", "a"),
-            "a: expected a path that exists, got: No such file or directory; name another",
+            "a: No such file or directory; check the path",
         ),
         (
             FileExistsError(errno.EEXIST, "File exists", "a"),
-            "a: expected a folder, got: File exists; name another",
+            "a: File exists; check the path",
         ),
         (
             NotADirectoryError(errno.ENOTDIR, "Not a directory", "a"),
-            "a: expected a folder, got: Not a directory; name another",
+            "a: Not a directory; check the path",
         ),
         (
             IsADirectoryError(errno.EISDIR, "Is a directory", "temporary", None, "a"),
-            "a: expected a file, got: Is a directory; name another",
+            "a: Is a directory; check the path",
         ),
         (OSError(errno.ENOSPC, "No space left on device", "a"), "a: No space left on device"),
         (OSError(errno.ENOSPC, "No space left on device"), "[Errno 28] No space left on device"),

@@ -85,7 +85,7 @@ def test_a_place_that_is_closed_in_mid_run(folders, tmp_path, monkeypatch, capsy
     monkeypatch.setattr(os, "replace", refuse)
     path = tmp_path / "out.json"
     assert main(["evaluate", *folders, "--json", str(path)]) == 2
-    said = f"{path}: expected a file or folder that you may use, got: Permission denied; name another"
+    said = f"{path}: Permission denied; check the path"
     assert one_line(capsys.readouterr().err) == f"dynamic-kd: error: {said}"
     assert not path.exists()
     assert hidden(tmp_path) == []
