@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 import time
@@ -59,17 +58,17 @@ def state_of(folder: Path, run: PlannedRun) -> str:
 
 
 def essence(recipe: Recipe) -> dict[str, Any]:
-    """Return the settings of a recipe that its result depends on; of paths, the last part."""
+    """Return the settings of a recipe that its result depends on; of absolute paths, the last part."""
 
-    def last_parts(value: Any) -> Any:
+    def essential(value: Any) -> Any:
         if isinstance(value, dict):
-            return {key: last_parts(each) for key, each in value.items()}
+            return {key: essential(each) for key, each in value.items()}
         if isinstance(value, list):
-            return [last_parts(each) for each in value]
-        return re.split(r"[/\\]", value)[-1] if isinstance(value, str) else value
+            return [essential(each) for each in value]
+        return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
 
     ignored = ("name", "data.root")
-    return {key: last_parts(value) for key, value in flat(recipe.as_dict()).items() if key not in ignored}
+    return {key: essential(value) for key, value in flat(recipe.as_dict()).items() if key not in ignored}
 
 
 def sessions(place: Path) -> list[dict[str, Any]]:

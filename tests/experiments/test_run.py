@@ -18,7 +18,7 @@ from tiny_runs import place, rows, tensors  # noqa: E402
 from benchmarks.experiments import run as module  # noqa: E402
 from benchmarks.experiments.experiment import read_experiment  # noqa: E402
 from benchmarks.experiments.plan import plan_experiment  # noqa: E402
-from benchmarks.experiments.run import run_plan, start_words, state_of  # noqa: E402
+from benchmarks.experiments.run import essence, run_plan, start_words, state_of  # noqa: E402
 from dynamic_kd.training import read_recipe, train  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -330,6 +330,16 @@ def test_runs_may_move_but_must_be_those_that_are_planned(planned, children, tmp
     other = plan_experiment(read_experiment(tmp_path / "tiny.toml", ["training.epochs=3"]), moved)
     with pytest.raises(ValueError, match="none--seed0: the run in this folder has another recipe; rem"):
         run_plan(other, moved)
+
+
+def test_files_may_move_but_other_data_make_another_run():
+    parts = "data.train=[{folder='a', list='/here/x.txt'}, 'NJUD/train']"
+    recipe = read_recipe("ecssd", ["data.root=/here", parts, "student.weights=/here/vgg16.safetensors"])
+    moved = ["data.root=/there", parts.replace("here", "there"), "student.weights=/there/vgg16.safetensors"]
+    assert essence(read_recipe("ecssd", moved)) == essence(recipe)
+    for other in (parts.replace("NJUD", "NLPR"), parts.replace("x.txt", "y.txt"), parts.replace("'a'", "'b'")):
+        assert essence(read_recipe("ecssd", [*moved, other])) != essence(recipe)
+    assert essence(read_recipe("ecssd", [*moved, "seed=1"])) != essence(recipe)
 
 
 @pytest.mark.parametrize(("visible", "gpu", "seen"), [(None, 2, "2"), ("4, 6", 1, "6"), (None, None, None)])
