@@ -24,8 +24,7 @@ from typing import NamedTuple
 import torch
 from _environment import environment, write_rows
 
-from dynamic_kd.models import FPNStudent, export_onnx
-from dynamic_kd.models._profile import device_name
+from dynamic_kd.models import FPNStudent, export_onnx, profile
 
 RESULTS = Path(__file__).parent / "results" / "inference.csv"
 BACKBONES = ("vgg16", "vgg19", "tiny")
@@ -192,7 +191,11 @@ def main():
     torch.backends.cudnn.benchmark = True
     repeats = options.repeats or (5 if options.cpu else 30)
     packages = ("torch", "numpy", "onnxruntime") if options.cpu else ("torch", "triton", "numpy")
-    machine = {"device": device_name(device), "side": SIDE, "repeats": repeats} | environment(*packages)
+    machine = {
+        "device": profile(FPNStudent("tiny").to(device), 64, seconds=0).device,
+        "side": SIDE,
+        "repeats": repeats,
+    } | environment(*packages)
     start, rows, exact = time.perf_counter(), [], {}
     with torch.no_grad():
         for case in cpu_cases() if options.cpu else gpu_cases():

@@ -1,4 +1,4 @@
-"""``dynamic-kd info``: what the networks cost, and what a file of weights says of itself."""
+"""``dynamic-kd info``: what the networks cost, and what a file of weights holds."""
 
 from __future__ import annotations
 
@@ -8,21 +8,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dynamic_kd._extras import require
+from dynamic_kd._tables import Column, Table
 from dynamic_kd.cli._arguments import check_output, write_text
 from dynamic_kd.cli._terminal import one_bar
 
 if TYPE_CHECKING:
+    import torch
+
     from dynamic_kd.models import FPNStudent, Profile, RFBTeacher
 
 _DESCRIPTION = """\
 Print what the networks cost, in the columns of the paper's Table 2: size of
 the float32 parameters in MiB (which papers call MB), floating point operations
 of one image (a multiply-add counts as two; only convolutions count), and images
-per second on this machine, with torch's own settings and one image at a time.
+per second on this machine, with torch's default settings, one image at a time.
 
 MODEL is student-vgg16, student-vgg19, student-tiny, teacher-vgg16,
-teacher-vgg19, teacher-tiny (default: all of them), or a file of weights, of
-which it also prints what is kept in it: the recipe, for example."""
+teacher-vgg19, teacher-tiny (default: all of them), or a file of weights. For a
+file it also prints the metadata, such as the recipe."""
 
 _EPILOG = """\
 Examples:
@@ -30,14 +33,14 @@ Examples:
   dynamic-kd info student-vgg16 --size 352 --batch 8 --device cuda
   dynamic-kd info runs/demo-seed0/weights/teacher.safetensors --no-speed"""
 
-_PAPER_SIZES = {"student-vgg16": "57.9", "student-vgg19": "78.2"}
+_PAPER_SIZES = {"student-vgg16": 57.9, "student-vgg19": 78.2}
 
 
 def add_parser(commands: Any) -> None:
     """Add the subcommand to the command's parser."""
     parser = commands.add_parser(
         "info",
-        help="size, operations and speed of the networks; what a file of weights is",
+        help="size, operations and speed of the networks; metadata of a file of weights",
         description=_DESCRIPTION,
         epilog=_EPILOG,
     )
@@ -51,18 +54,18 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1 (default: a GPU if any)"
     )
-    parser.add_argument("--no-speed", action="store_true", help="leave out what takes time")
+    parser.add_argument("--no-speed", action="store_true", help="do not measure the speed")
     parser.add_argument("--json", metavar="FILE", help="every digit, and the metadata of files, as JSON")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure, print the table and the metadata."""
     require("torch", "rich", extra="train")
-    from dynamic_kd.models import model_metadata, profile
-    from dynamic_kd.models._profile import BUILT_IN, chosen_device
+    from dynamic_kd.cli._terminal import print_table
+    from dynamic_kd.models import NETWORKS, model_metadata, profile
 
-    device = chosen_device("meta" if arguments.no_speed else arguments.device)
-    models = {name: _model(name, arguments.channels) for name in arguments.models or BUILT_IN}
+    device = _device("meta" if arguments.no_speed else arguments.device)
+    models = {name: _model(name, arguments.channels) for name in arguments.models or NETWORKS}
     check_output("--json", arguments.json)
     profiles = {}
     with one_bar() as progress:
@@ -71,11 +74,11 @@ def run(arguments: argparse.Namespace) -> int:
             profiles[name] = profile(
                 model.to(device), arguments.size, batch=arguments.batch, speed=not arguments.no_speed
             )
-    metadata = {name: model_metadata(name) for name in models if name not in BUILT_IN}
+    metadata = {name: model_metadata(name) for name in models if name not in NETWORKS}
     if arguments.json:
         content = {name: cost.as_dict() | {"metadata": metadata.get(name)} for name, cost in profiles.items()}
         write_text(arguments.json, json.dumps(content, indent=1) + "\n")
-    _print(profiles)
+    print_table(_table(profiles))
     for name, words in metadata.items():
         _print_metadata(name, words)
     if arguments.json:
@@ -84,42 +87,46 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _model(name: str, channels: int) -> FPNStudent | RFBTeacher:
-    from dynamic_kd.models import load_model
-    from dynamic_kd.models._profile import BUILT_IN
+    from dynamic_kd.models import NETWORKS, load_model
 
-    if name in BUILT_IN:
-        return BUILT_IN[name](channels)
+    if name in NETWORKS:
+        return NETWORKS[name](channels)
     if not Path(name).exists():
-        raise ValueError(f"expected a file of weights or one of {', '.join(BUILT_IN)}, got {name!r}")
+        raise ValueError(f"expected a file of weights or one of {', '.join(NETWORKS)}, got {name!r}")
     return load_model(name)
 
 
-def _print(profiles: dict[str, Profile]) -> None:
-    from rich import box
-    from rich.table import Table
+def _device(name: str) -> torch.device:
+    """Return the device of a name. ``"auto"`` is a GPU if there is one, else the CPU."""
+    import torch
 
-    from dynamic_kd.cli._terminal import terminal
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:  # AssertionError: torch without CUDA
+        first = str(error).partition("\n")[0]
+        raise ValueError(f"device: expected auto, cpu, cuda or another of torch's, got {name!r} ({first})") from error
+    return device
 
-    sheet = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
-    sheet.add_column("network", overflow="fold")
-    for column in ("parameters", "MiB", "paper's", "GFLOPs", "images/s"):
-        sheet.add_column(column, justify="right", no_wrap=True)
-    for name, cost in profiles.items():
-        speed = "-" if cost.fps is None else f"{cost.fps:.1f}"
-        paper = _PAPER_SIZES.get(name, "-")
-        sheet.add_row(name, f"{cost.parameters:,}", f"{cost.mebibytes:.1f}", paper, f"{cost.flops / 1e9:.2f}", speed)
-    console = terminal()
-    console.print(sheet)
+
+def _table(profiles: dict[str, Profile]) -> Table:
     some = next(iter(profiles.values()))
-    said = [f"Images of {some.size}x{some.size}; a multiply-add is two operations."]
+    notes = [f"Images of {some.size}x{some.size}. A multiply-add is two operations."]
     if some.device:
-        said.append(f"Speed: {some.batch} at a time on {some.device}, median.")
-    said.append("The paper's students: 136 images per second on a GTX TITAN X.")
-    console.print(" ".join(said))
+        notes.append(f"Speed: {some.batch} at a time on {some.device}, median.")
+    notes.append("The paper's students: 136 images per second on a GTX TITAN X.")
+    formats = {"parameters": ",", "MiB": ".1f", "paper's": ".1f", "GFLOPs": ".2f", "images/s": ".1f"}
+    table = Table(["network", *(Column(name, form) for name, form in formats.items())], notes=notes)
+    for name, cost in profiles.items():
+        paper = _PAPER_SIZES.get(name)
+        table.add_row(name, cost.parameters, cost.mebibytes, paper, cost.flops / 1e9, cost.fps)
+    return table
 
 
 def _print_metadata(name: str, words: dict[str, Any]) -> None:
-    """Print a file's metadata, settings within settings indented."""
+    """Print a file's metadata, nested settings indented."""
     print(f"\n{name}:")
     for key, value in words.items():
         if isinstance(value, dict):

@@ -7,14 +7,20 @@ from typing import TYPE_CHECKING, NamedTuple
 from torch import nn
 
 from dynamic_kd._checks import check_choice
-from dynamic_kd.models._group_norm import GroupNorm
+from dynamic_kd.models._layers import GroupNorm
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Plan(NamedTuple):
-    """Widths of a trunk's convolutions by stage, and those of the pyramids that go with it."""
+MEAN = (0.485, 0.456, 0.406, 0.5)
+"""Mean of red, green, blue and depth in [0, 1]. For colour it is ImageNet's, which VGG's published weights expect."""
+DEVIATION = (0.229, 0.224, 0.225, 0.25)
+"""Standard deviation of the same channels. Depth gets about the range of colour."""
+
+
+class Trunk(NamedTuple):
+    """Widths of a trunk's convolutions by stage, and of the pyramids on top of it."""
 
     stages: tuple[tuple[int, ...], ...]
     student: int
@@ -23,30 +29,32 @@ class Plan(NamedTuple):
     normalized: bool = False
 
 
-PLANS = {
-    "vgg16": Plan(((64,) * 2, (128,) * 2, (256,) * 3, (512,) * 3, (512,) * 3), student=64, teacher=64),
-    "vgg19": Plan(((64,) * 2, (128,) * 2, (256,) * 4, (512,) * 4, (512,) * 4), student=64, teacher=64),
-    "tiny": Plan(((8,), (16,), (24,), (32,), (32,)), student=8, teacher=24, stride=2, normalized=True),
+_TRUNKS = {
+    "vgg16": Trunk(((64,) * 2, (128,) * 2, (256,) * 3, (512,) * 3, (512,) * 3), student=64, teacher=64),
+    "vgg19": Trunk(((64,) * 2, (128,) * 2, (256,) * 4, (512,) * 4, (512,) * 4), student=64, teacher=64),
+    "tiny": Trunk(((8,), (16,), (24,), (32,), (32,)), student=8, teacher=24, stride=2, normalized=True),
 }
+BACKBONES = tuple(_TRUNKS)
+"""Names of the trunks."""
 
 
-def plan(backbone: str) -> Plan:
-    """Return the plan of a trunk; a ``ValueError`` lists the names there are."""
-    check_choice("backbone", backbone, PLANS)
-    return PLANS[backbone]
+def trunk(backbone: str) -> Trunk:
+    """Return the widths of a trunk; a ``ValueError`` lists the known names."""
+    check_choice("backbone", backbone, BACKBONES)
+    return _TRUNKS[backbone]
 
 
 class Backbone(nn.Module):
     """Turn images into one feature map per stage.
 
-    The layers lie in one flat ``features`` sequence, so that the state dicts of ``"vgg16"`` and ``"vgg19"`` have
-    torchvision's keys. ``"tiny"`` is for processors without an accelerator: it starts at half resolution, and
-    normalises in groups of 8 channels because it is trained from random weights.
+    The layers form one flat ``features`` sequence, so that the state dicts of ``"vgg16"`` and ``"vgg19"`` have
+    torchvision's keys. ``"tiny"`` is for training on a CPU: it starts at half resolution, and normalizes in groups of 8
+    channels because it starts from random weights.
 
     Parameters
     ----------
     name : {"vgg16", "vgg19", "tiny"}
-        Which trunk.
+        The trunk.
     in_channels : int
         Channels of the input: 4 for colour and depth, 3 for colour alone.
 
@@ -55,12 +63,12 @@ class Backbone(nn.Module):
     channels : tuple of int
         Channels of each stage's feature map, from fine to coarse.
     reduction : int
-        By how much the coarsest map is smaller than the input; also the least height and width of an input.
+        The input's height over the coarsest map's, which is also the least height and width of an input.
     """
 
     def __init__(self, name: str, in_channels: int) -> None:
         super().__init__()
-        stages, _, _, stride, normalized = plan(name)
+        stages, _, _, stride, normalized = trunk(name)
         self.channels = tuple(stage[-1] for stage in stages)
         self.reduction = stride * 2 ** (len(stages) - 1)
         layers: list[nn.Module] = []

@@ -1,4 +1,4 @@
-"""Networks as ONNX files, each checked against torch before it is written."""
+"""Networks as ONNX files, each compared with torch before it is written."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from torch import nn
 from dynamic_kd._checks import check_choice, check_number, check_whole
 from dynamic_kd._extras import require
 from dynamic_kd._files import write_whole
+from dynamic_kd.models._backbone import DEVIATION, MEAN
 from dynamic_kd.models._files import RESERVED, checked, described
-from dynamic_kd.models._normalization import DEVIATION, MEAN
 
 if TYPE_CHECKING:
     import os
@@ -26,21 +26,21 @@ if TYPE_CHECKING:
     from dynamic_kd.models._fpn import FPNStudent, RFBTeacher
 
 OUTPUTS = {"saliency": "saliency in [0, 1]", "logits": "logits; their sigmoid is saliency"}
-_TALKATIVE = ("torch.onnx._internal.exporter._registration", "onnxscript.version_converter")
+_VERBOSE_LOGGERS = ("torch.onnx._internal.exporter._registration", "onnxscript.version_converter")
 _CHANNELS = ("red", "green", "blue", "depth")
 
 
 class ExportReport(NamedTuple):
-    """What was written and how it was checked.
+    """Result of `export_onnx`: the file, and its comparison with torch.
 
     Attributes
     ----------
     path : Path
         The ONNX file.
     shapes : list of tuple of int
-        Shapes of the random inputs on which ONNX Runtime and torch were compared.
+        Shapes of the random inputs of the comparison.
     difference : float
-        The largest difference of the outputs, as a share of the largest output, or of 1 if that is smaller.
+        The largest difference of the outputs, as a share of the largest output or of 1, whichever is larger.
     """
 
     path: Path
@@ -58,30 +58,30 @@ def export_onnx(
     tolerance: float = 1e-4,
     metadata: dict[str, Any] | None = None,
 ) -> ExportReport:
-    """Write a network as one ONNX file that ONNX Runtime computes as torch does.
+    """Write a network as an ONNX file, after comparing ONNX Runtime with torch.
 
-    The file's input is ``images``, shape (batch, channels, height, width), float32, normalised as the file's metadata
-    say; its output is ``saliency`` or ``logits``, shape (batch, 1, height, width). Both runtimes see the same random
-    images of several shapes; a network that differs is not written.
+    The input of the file is ``images``, shape (batch, channels, height, width), float32, normalized as its metadata
+    state. The output is ``saliency`` or ``logits``, shape (batch, 1, height, width). Both runtimes compute the same
+    random images of several shapes. If they differ, nothing is written.
 
     Parameters
     ----------
     model : FPNStudent or RFBTeacher
-        On any device; it stays as it is. Half precision is exported as float32.
+        On any device; it is not changed. Half precision is exported as float32.
     path : path
-        The file, whose name ends in ``.onnx``; another one there is replaced.
+        The file, whose name ends in ``.onnx``. An existing file is replaced.
     output : {"saliency", "logits"}
-        Saliency in [0, 1], or logits, for temperatures and thresholds of your own.
+        Saliency in [0, 1], or logits.
     size : int, optional
-        Height and width in pixels, for runtimes that want them fixed; by default they are free from 16 pixels on (32
-        for ``"tiny"``). The batch is free in any case.
+        Fixed height and width in pixels, which some runtimes require. By default they are free from 16 pixels on (32
+        for ``"tiny"``). The batch size is always free.
     opset : int
-        Version of ONNX's operators, from 18 to the newest that the onnx package knows. From 21 on there is one for
-        group normalisation.
+        Version of ONNX's operators, from 18 to the newest that the onnx package supports. Versions from 21 on have an
+        operator for group normalization.
     tolerance : float
-        The largest difference allowed, see `ExportReport`.
+        The largest difference allowed, as a share of the largest output or of 1, whichever is larger.
     metadata : dict, optional
-        What else to keep in the file, such as `model_metadata` of the weights.
+        Further values to keep in the file, such as `model_metadata` of the weights.
 
     Returns
     -------
@@ -91,7 +91,7 @@ def export_onnx(
     Raises
     ------
     TypeError, ValueError
-        If the model or a setting is another than expected, or ONNX Runtime differs by more than the tolerance.
+        If the model is of another class, a setting is out of range, or ONNX Runtime differs by more than the tolerance.
     ModuleNotFoundError
         If onnx, onnxscript or onnxruntime is not installed.
     """
@@ -127,7 +127,7 @@ def export_onnx(
 
 
 def _check_place(path: Path) -> None:
-    """Raise before the work, and before other weights are replaced, if the path is none for an ONNX file."""
+    """Raise before the export if the path cannot be an ONNX file, such as one of weights."""
     if path.suffix.lower() != ".onnx":
         raise ValueError(f"{path}: expected a name ending in .onnx, got {path.suffix or 'no suffix'}")
     if path.is_dir():
@@ -147,7 +147,7 @@ def _converted(network: nn.Module, channels: int, size: int | None, least: int, 
     free: dict[int, Any] = {0: Dim("batch")}
     if size is None:
         free |= {2: Dim("height", min=least), 3: Dim("width", min=least)}
-        size = 4 * least  # no map is one pixel wide there, which the exporter would take for granted
+        size = 4 * least  # the exporter would treat a map of one pixel as constant
     with _silence():
         program = torch.onnx.export(
             network,
@@ -159,15 +159,15 @@ def _converted(network: nn.Module, channels: int, size: int | None, least: int, 
             dynamo=True,
             verbose=False,
         )
-    assert program is not None  # it is None only where a path was given
+    assert program is not None  # None only if a path is passed
     proto = program.model_proto
     for part in (*proto.graph.node, *proto.graph.value_info, *proto.graph.input, *proto.graph.output, proto.graph):
-        del part.metadata_props[:]  # the exporter's notes: stack traces, with the paths of this machine
+        del part.metadata_props[:]  # stack traces with paths of this machine
     return proto
 
 
 def _input(channels: int, size: int | None, least: int) -> dict[str, Any]:
-    """Return what the images are to be."""
+    """Return the metadata that describe the input."""
     return {
         "channels": _CHANNELS[:channels],
         "values": "each channel in [0, 1], near depth bright, then (value - mean) / deviation",
@@ -182,7 +182,7 @@ def _difference(network: nn.Module, content: bytes, shapes: list[tuple[int, ...]
 
     try:
         session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    except Exception as error:  # its own exceptions have no base but this
+    except Exception as error:  # its exceptions have no narrower base
         raise ValueError(
             f"ONNX Runtime {onnxruntime.__version__} cannot load the network ({error}); nothing was written; try a "
             "lower opset"
@@ -195,20 +195,20 @@ def _difference(network: nn.Module, content: bytes, shapes: list[tuple[int, ...]
             expected = network(images)
         found = torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
         apart = (found - expected).abs().max() / expected.abs().max().clamp(min=1)
-        if not apart.item() <= largest:  # not a number is the largest of all
+        if not apart.item() <= largest:  # also true for NaN
             largest = apart.item()
     return largest
 
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """Keep back what torch's exporter says of torch itself, and of packages that are not needed."""
-    loggers = [logging.getLogger(name) for name in _TALKATIVE]
+    """Suppress warnings of torch's exporter about itself and about packages that are not needed."""
+    loggers = [logging.getLogger(name) for name in _VERBOSE_LOGGERS]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings(), redirect_stdout(StringIO()):  # onnxscript before 0.7 prints what it rewrote
+        with warnings.catch_warnings(), redirect_stdout(StringIO()):  # onnxscript before 0.7 prints its rewrites
             warnings.simplefilter("ignore", FutureWarning)
             warnings.simplefilter("ignore", DeprecationWarning)
             yield

@@ -1,4 +1,4 @@
-"""Networks as files: safetensors whose metadata say which network it is and how it came about."""
+"""Networks as safetensors files, whose metadata hold what rebuilds the network and how it was trained."""
 
 from __future__ import annotations
 
@@ -10,40 +10,40 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from dynamic_kd._checks import check_choice
-from dynamic_kd._extras import require
+from dynamic_kd._extras import open_safetensors, require
 from dynamic_kd._files import write_whole
 from dynamic_kd._version import __version__
 from dynamic_kd.models._fpn import FPNStudent, RFBTeacher
-from dynamic_kd.models._weights import check_tensors, opened, safetensors_of
+from dynamic_kd.models._weights import check_tensors, safetensors_of
 
 if TYPE_CHECKING:
     from torch import nn
 
 MODELS: dict[str, type[FPNStudent | RFBTeacher]] = {"FPNStudent": FPNStudent, "RFBTeacher": RFBTeacher}
 RESERVED = ("dynamic_kd", "model", "model_settings")
-_PLAIN = RESERVED[:2]  # words as they are; every other value is JSON
+_PLAIN = RESERVED[:2]  # plain text; every other value is JSON
 
 
 def save_model(model: nn.Module, path: str | os.PathLike[str], /, **metadata: Any) -> None:
     """Write a network into one safetensors file, from which `load_model` rebuilds it.
 
-    The file is complete or not there: it is written beside its place, brought to the disk and then moved.
+    The file is complete or absent, also after a crash.
 
     Parameters
     ----------
     model : FPNStudent or RFBTeacher
         On any device.
     path : path
-        The file, conventionally ``.safetensors``; another one there is replaced.
+        The file, conventionally ``.safetensors``. An existing file is replaced.
     **metadata
-        What to keep with the weights, such as ``recipe``, ``epoch`` or ``scores``: anything JSON can hold.
+        Values to keep with the weights, such as ``recipe``, ``epoch`` or ``scores``: anything that JSON can hold.
 
     Raises
     ------
     TypeError
-        If the model is another one, or JSON cannot hold a value.
+        If the model is of another class, or JSON cannot hold a value.
     ValueError
-        If a name of the metadata is one of ``dynamic_kd``, ``model`` and ``model_settings``, which are set here.
+        If a name is one of ``dynamic_kd``, ``model`` and ``model_settings``, which this function sets.
 
     Examples
     --------
@@ -61,7 +61,7 @@ def save_model(model: nn.Module, path: str | os.PathLike[str], /, **metadata: An
     taken = [name for name in metadata if name in RESERVED]
     if taken:
         raise ValueError(f"metadata: {taken[0]!r} is set by save_model; choose another name")
-    # Tensors whose channels lie last in memory, or that are on a GPU, are not what safetensors takes.
+    # safetensors takes contiguous tensors on the CPU.
     weights = {key: tensor.detach().cpu().contiguous() for key, tensor in known.state_dict().items()}
     write_whole(path, save(weights, metadata=described(known, metadata)))
 
@@ -74,24 +74,24 @@ def load_model(path: str | os.PathLike[str], *, device: str | torch.device = "cp
     path : path
         The file.
     device : str or torch.device
-        Where the network goes.
+        Device of the network.
 
     Returns
     -------
     FPNStudent or RFBTeacher
-        Its parameters require gradients, so that it can be trained on.
+        Its parameters require gradients, so that training can continue.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is no safetensors file of a network known here, or its tensors are not that network's.
+        If the file is not a safetensors file of a known network, or its tensors differ from that network's.
     """
     metadata = model_metadata(path)
     try:
         check_choice("model", metadata["model"], MODELS)
-        with torch.device("meta"):  # neither time nor random numbers for weights that are replaced
+        with torch.device("meta"):  # skip random weights, which are replaced
             model = MODELS[metadata["model"]](**metadata["model_settings"])
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: {_versions(metadata)} cannot rebuild the network: {error}") from error
@@ -102,26 +102,26 @@ def load_model(path: str | os.PathLike[str], *, device: str | torch.device = "cp
 
 
 def model_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return what a file of `save_model` says of its network.
+    """Return the metadata of a file of `save_model`.
 
     Parameters
     ----------
     path : path
-        The file; its tensors are not read.
+        The file. Its tensors are not read.
 
     Returns
     -------
     dict
-        ``dynamic_kd`` (the version that wrote it), ``model``, ``model_settings``, and what was given to `save_model`.
+        ``dynamic_kd`` (the version that wrote it), ``model``, ``model_settings``, and what was passed to `save_model`.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is no safetensors file, or not one of this package.
+        If the file is not a safetensors file, or was not written by this package.
     """
-    with opened(Path(path)) as file:
+    with open_safetensors(Path(path)) as file:
         words = file.metadata() or {}
     if "dynamic_kd" not in words:
         raise ValueError(
@@ -132,7 +132,7 @@ def model_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def checked(model: nn.Module) -> FPNStudent | RFBTeacher:
-    """Return the model if it is one that a file can be rebuilt from."""
+    """Return the model if `load_model` can rebuild it, or raise."""
     if not isinstance(model, (FPNStudent, RFBTeacher)) or type(model).__name__ not in MODELS:
         raise TypeError(f"model: expected one of {', '.join(MODELS)}, got {type(model).__name__}")
     return model
@@ -152,7 +152,7 @@ def _json(name: str, value: Any) -> str:
 
 
 def _parsed(text: str) -> Any:
-    """Return a value written as JSON; words that are none stand for themselves."""
+    """Return the value of JSON, or the text itself if it is not JSON."""
     try:
         return json.loads(text)
     except json.JSONDecodeError:

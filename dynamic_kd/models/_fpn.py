@@ -1,4 +1,4 @@
-"""Feature pyramid networks: the student, and the teacher that sees wider."""
+"""Feature pyramid networks: the student, and the teacher with its wider receptive fields."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from dynamic_kd.models._backbone import Backbone, plan
-from dynamic_kd.models._group_norm import GroupNorm
-from dynamic_kd.models._resize import resized
+from dynamic_kd.models._backbone import Backbone, trunk
+from dynamic_kd.models._layers import GroupNorm, resized
 from dynamic_kd.models._rfb import ReceptiveFieldBlock
 from dynamic_kd.models._weights import load_trunk
 
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class _Pyramid(nn.Module):
-    """A trunk, a lateral layer for each stage, and a path from coarse to fine that adds them up."""
+    """A trunk, a lateral layer for each stage, and a path from coarse to fine that sums them."""
 
     def __init__(self, backbone: str, in_channels: int, weights: Weights, width: int, receptive_fields: int) -> None:
         super().__init__()
@@ -32,24 +31,24 @@ class _Pyramid(nn.Module):
         self.backbone = Backbone(backbone, in_channels)
         channels = self.backbone.channels
         plain = len(channels) - receptive_fields
-        normalized = plan(backbone).normalized
+        normalized = trunk(backbone).normalized
         self.laterals = nn.ModuleList(_lateral(stage, width, normalized) for stage in channels[:plain])
         self.laterals.extend(ReceptiveFieldBlock(stage, width) for stage in channels[plain:])
         self.refinements = nn.ModuleList(_refinement(width, normalized) for _ in channels)
         self.predict = nn.Conv2d(width, 1, 3, padding=1)
         self.apply(_initialize)
-        nn.init.normal_(self.predict.weight, std=0.01)  # no pixel is sure of anything at first
+        nn.init.normal_(self.predict.weight, std=0.01)  # all logits start near 0
         if weights is not None:
             load_trunk(self.backbone, backbone, weights)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map images to saliency.
+        """Predict saliency.
 
         Parameters
         ----------
         images : Tensor
-            Shape (B, in_channels, H, W), floating, colour by ImageNet's mean and standard deviation; H and W are at
-            least 16 (32 for ``"tiny"``).
+            Shape (B, in_channels, H, W), floating, normalized by `MEAN` and `DEVIATION`. H and W are at least 16 (32
+            for ``"tiny"``).
 
         Returns
         -------
@@ -78,39 +77,39 @@ class _Pyramid(nn.Module):
 
 
 class FPNStudent(_Pyramid):
-    """The thin student: colour and depth enter as one image (early fusion), a feature pyramid finds the salient object.
+    """The thin student: early fusion of colour and depth, a VGG trunk and a feature pyramid.
 
     On VGG16 and VGG19 it has the paper's 57.9 and 78.2 MiB of float32 parameters.
 
     Parameters
     ----------
     backbone : {"vgg16", "vgg19", "tiny"}
-        The trunk; ``"tiny"`` trains within minutes on a processor.
+        The trunk. ``"tiny"`` trains within minutes on a CPU.
     in_channels : int
         4 for colour and depth, 3 for colour alone.
     weights : path, "torchvision" or None
-        What the trunk starts from. A path leads to a ``.safetensors`` or ``.pth`` file with torchvision's names
-        (``features.0.weight`` and so on; the classifier is left out), as `read_weights` reads it. The word has
-        torchvision's published file, trained on ImageNet, downloaded into torch's cache (553 or 575 MB). None, the
-        default, is random weights; nothing is downloaded.
+        Initial weights of the trunk. A path names a ``.safetensors`` or ``.pth`` file with torchvision's names
+        (``features.0.weight`` and so on; the classifier is ignored), as `read_weights` reads it. ``"torchvision"``
+        downloads torchvision's ImageNet weights into torch's cache (553 or 575 MB). None means random weights and
+        downloads nothing.
 
     Raises
     ------
     ValueError
-        If the backbone is unknown, the number of channels is another, there are no weights for the backbone, or the
-        file is not of its convolutions.
+        If the backbone is unknown, if ``in_channels`` is neither 3 nor 4, if there are no weights for the backbone, or
+        if the file holds other tensors than its convolutions.
     OSError
-        If the file of weights is not there, or cannot be downloaded.
+        If the file of weights is missing or cannot be downloaded.
 
     Notes
     -----
-    Input is colour, normalised by ImageNet's mean (.485, .456, .406) and standard deviation (.229, .224, .225), as the
-    published weights expect it, and depth by mean .5 and deviation .25, which is about the same range; the filters of
-    depth start from the mean of those of colour. Weights of another origin must be for such an input too.
+    The input is colour, normalized by ImageNet's mean (.485, .456, .406) and standard deviation (.229, .224, .225) as
+    the published weights expect, and depth, normalized by mean .5 and deviation .25, which gives about the same range.
+    The depth filters start from the mean of the colour filters. Weights from elsewhere must expect the same input.
 
-    The pyramid normalises what it takes from VGG in groups of 8 channels, and the last convolution's weights start
-    small, so that logits start near 0 whatever the scale of the trunk's weights. There is no batch normalisation: an
-    image's result does not depend on its batch.
+    The pyramid normalizes VGG's feature maps in groups of 8 channels, and the weights of the last convolution start
+    small, so that logits start near 0 whatever the scale of the trunk's weights. There is no batch normalization: the
+    result for an image does not depend on its batch.
 
     References
     ----------
@@ -125,7 +124,7 @@ class FPNStudent(_Pyramid):
     """
 
     def __init__(self, backbone: str = "vgg16", in_channels: int = 4, weights: Weights = None) -> None:
-        super().__init__(backbone, in_channels, weights, plan(backbone).student, receptive_fields=0)
+        super().__init__(backbone, in_channels, weights, trunk(backbone).student, receptive_fields=0)
 
 
 class RFBTeacher(_Pyramid):
@@ -134,11 +133,11 @@ class RFBTeacher(_Pyramid):
     Parameters
     ----------
     backbone : {"vgg16", "vgg19", "tiny"}
-        The trunk; with ``"tiny"`` the pyramid is three times as wide as the student's.
+        The trunk. With ``"tiny"`` the pyramid is three times as wide as the student's.
     in_channels : int
         4 for colour and depth, 3 for colour alone.
     weights : path, "torchvision" or None
-        What the trunk starts from, as for `FPNStudent`.
+        Initial weights of the trunk, as for `FPNStudent`.
 
     Raises
     ------
@@ -153,14 +152,14 @@ class RFBTeacher(_Pyramid):
     """
 
     def __init__(self, backbone: str = "vgg16", in_channels: int = 4, weights: Weights = None) -> None:
-        super().__init__(backbone, in_channels, weights, plan(backbone).teacher, receptive_fields=4)
+        super().__init__(backbone, in_channels, weights, trunk(backbone).teacher, receptive_fields=4)
 
 
 def _lateral(channels: int, width: int, normalized: bool) -> nn.Module:
-    """Bring a stage's map to the pyramid's width, and to its scale.
+    """Bring a stage's map to the pyramid's width and scale.
 
-    What VGG's stages give is small or in the hundreds, as its weights were trained; added up like that, one stage would
-    drown the others, and the first steps of training would diverge.
+    With published weights, some of VGG's stages give small values and others values in the hundreds. Without
+    normalization one stage would dominate the sum, and the first steps of training would diverge.
     """
     convolution = nn.Conv2d(channels, width, 1)
     return convolution if normalized else nn.Sequential(convolution, GroupNorm(width // 8, width))

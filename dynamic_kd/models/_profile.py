@@ -1,4 +1,4 @@
-"""What a network costs: parameters, size, floating point operations and speed."""
+"""Cost of a network: parameters, size, floating point operations and speed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
 from dynamic_kd._checks import check_whole
-from dynamic_kd.models._backbone import PLANS
+from dynamic_kd.models._backbone import BACKBONES
 from dynamic_kd.models._fpn import FPNStudent, RFBTeacher
 
 if TYPE_CHECKING:
@@ -23,30 +23,30 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-# The networks there are by name; `partial` leaves the number of channels open.
-BUILT_IN: dict[str, Callable[[int], FPNStudent | RFBTeacher]] = {
+NETWORKS: dict[str, Callable[[int], FPNStudent | RFBTeacher]] = {
     f"{role}-{backbone}": partial(build, backbone)
     for role, build in (("student", FPNStudent), ("teacher", RFBTeacher))
-    for backbone in PLANS
+    for backbone in BACKBONES
 }
+"""Constructors of the networks by name, such as ``"student-vgg16"``; each takes the number of channels."""
 
 
 @dataclass(frozen=True)
 class Profile:
-    """What a network costs.
+    """Cost of a network, from `profile`.
 
     Attributes
     ----------
     parameters : int
-        How many numbers it has learnt.
+        Number of parameters.
     size, batch : int
-        Height and width of the images, and how many there are in a batch.
+        Height and width of the images, and images in a batch.
     flops : int
-        Floating point operations of the convolutions and matrix products for one image; a multiply-add counts as two.
+        Floating point operations of convolutions and matrix products for one image. A multiply-add counts as two.
     fps : float or None
-        Images per second; None where it was not measured.
+        Images per second; None if not measured.
     device : str or None
-        On what it was measured.
+        The device of the measurement.
     """
 
     parameters: int
@@ -80,26 +80,26 @@ def profile(
     speed: bool = True,
     seconds: float = 1.0,
 ) -> Profile:
-    """Count a network's parameters and operations, and measure its speed where it is.
+    """Count a network's parameters and operations, and measure its speed on its device.
 
-    Speed is that of float32 inference as torch does it by default (on recent NVIDIA GPUs, convolutions multiply in
-    TF32), random images already in place: the median of at least three runs after two that do not count, with a wait
-    for the device after each.
+    Speed is that of inference with torch's default settings (on recent NVIDIA GPUs, float32 convolutions multiply in
+    TF32) on random images that are already on the device. It is the median of at least three synchronized runs after
+    two warm-up runs.
 
     Parameters
     ----------
     model : nn.Module
-        Takes images (B, C, H, W); afterwards it is as before.
+        Takes images (B, C, H, W). It is not changed.
     size : int
         Height and width, in pixels.
     batch : int
         Images at a time.
     in_channels : int, optional
-        Channels of the images; by default what ``model.settings`` says.
+        Channels of the images. By default those of ``model.settings``.
     speed : bool
-        Whether to measure speed, without which a model on the device ``"meta"`` will do.
+        Whether to measure speed. Without it, the model may be on the device ``"meta"``.
     seconds : float
-        Time for the runs.
+        Least total time of the measured runs.
 
     Returns
     -------
@@ -109,7 +109,7 @@ def profile(
     Raises
     ------
     ValueError, TypeError
-        If a setting is out of its range, or speed is to be measured on the device ``"meta"``.
+        If a setting is out of range, or speed is measured on the device ``"meta"``.
 
     Examples
     --------
@@ -136,21 +136,8 @@ def profile(
     return Profile(parameters=count, size=size, batch=batch, flops=flops, device=device, **measured)
 
 
-def chosen_device(name: str) -> torch.device:
-    """Return the device of that name; ``"auto"`` is the GPU if there is one, else the processor."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:  # AssertionError: torch has no CUDA
-        first = str(error).partition("\n")[0]
-        raise ValueError(f"device: expected auto, cpu, cuda or another of torch's, got {name!r} ({first})") from error
-    return device
-
-
 def device_name(device: torch.device) -> str:
-    """Return the words for a device: the GPU's name, or the processor's with the number of threads."""
+    """Return the name of a GPU, or of the CPU with the number of threads."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     if device.type != "cpu":
@@ -162,19 +149,19 @@ def device_name(device: torch.device) -> str:
 def _channels(model: nn.Module) -> int:
     settings = getattr(model, "settings", {})
     if "in_channels" not in settings:
-        raise ValueError(f"in_channels: expected the channels of the images, which {type(model).__name__} does not say")
+        raise ValueError(f"in_channels: pass it, as {type(model).__name__} has no settings that state it")
     return int(settings["in_channels"])
 
 
 def _processor() -> str:
-    path = Path("/proc/cpuinfo")  # elsewhere than on Linux, Python knows the name
+    path = Path("/proc/cpuinfo")  # Linux; elsewhere Python has the name
     lines = path.read_text().splitlines() if path.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
 
 
 def _flops(model: nn.Module, shape: tuple[int, ...]) -> int:
-    """Count on tensors without memory, so that it takes no time at any size."""
+    """Count on the device ``"meta"``, which computes nothing."""
     state = {name: tensor.to("meta") for name, tensor in model.state_dict().items()}
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         functional_call(model, state, (torch.empty(shape, device="meta", dtype=next(iter(state.values())).dtype),))

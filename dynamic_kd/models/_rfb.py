@@ -1,4 +1,4 @@
-"""Receptive field block: parallel dilated convolutions, which let a pixel see its wide surroundings."""
+"""Receptive field block: parallel dilated convolutions, which widen the context of a pixel."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from dynamic_kd.models._group_norm import GroupNorm
+from dynamic_kd.models._layers import GroupNorm
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 class ReceptiveFieldBlock(nn.Module):
-    """Add to a shortcut what four branches see, 3, 9, 15 and 21 pixels wide.
+    """Sum a shortcut and four branches whose receptive fields are 3, 9, 15 and 21 pixels wide.
 
-    A branch is a k x k convolution, in two strips, and a 3x3 one of dilation k, for k = 1, 3, 5 and 7: like the
-    receptive fields of the eye, it samples the more coarsely the further it looks. Every convolution is normalised in
-    groups of 8 channels, where the original normalises over the batch, and a ReLU follows but where branches and
-    shortcut are added up.
+    A branch is a k x k convolution, split into 1 x k and k x 1, and a 3x3 convolution of dilation k, for k = 1, 3, 5
+    and 7. Like the receptive fields of the eye, it samples more coarsely further away. Every convolution is normalized
+    in groups of 8 channels; the original normalizes over the batch. A ReLU follows each convolution except before the
+    sum of branches and shortcut.
 
     Parameters
     ----------
@@ -43,8 +43,8 @@ class ReceptiveFieldBlock(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (B, in_channels, H, W) to (B, out_channels, H, W)."""
-        seen = self.mix(torch.cat([branch(features) for branch in self.branches], dim=1))
-        return F.relu(seen + self.shortcut(features))
+        wide = self.mix(torch.cat([branch(features) for branch in self.branches], dim=1))
+        return F.relu(wide + self.shortcut(features))
 
 
 def _branch(in_channels: int, channels: int, k: int) -> nn.Sequential:

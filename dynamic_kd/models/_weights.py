@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import pickle
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from dynamic_kd._extras import require
+from dynamic_kd._extras import check_weights_file, open_safetensors
+from dynamic_kd._files import listing
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from torch import Tensor
 
@@ -25,10 +25,11 @@ PUBLISHED = {
     "vgg19": "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth",
 }
 _FIRST = "features.0.weight"
+_LISTED = 3
 
 
 def read_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
-    """Read a state dict from a file, without running any code that the file may hold.
+    """Read a state dict from a file without running code from it.
 
     Parameters
     ----------
@@ -46,39 +47,25 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file has another suffix, is damaged, holds pickled code, or something else than tensors.
+        If the file has another suffix, is damaged, or holds pickled code or anything else than tensors.
     """
     path = Path(path)
     if path.suffix == ".safetensors":
         return safetensors_of(path)
     if path.suffix in (".pth", ".pt"):
-        _check_file(path)
+        check_weights_file(path)
         return _state_dict(path, _read_torch(path))
     raise ValueError(f"{path}: expected weights as .safetensors, .pth or .pt, got {path.suffix or 'no suffix'}")
 
 
-@contextmanager
-def opened(path: Path) -> Iterator[Any]:
-    """Open a safetensors file; one that cannot be read is a ``ValueError``."""
-    _check_file(path)
-    require("safetensors", extra="train")
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            yield file
-    except SafetensorError as error:
-        raise ValueError(f"{path}: not a safetensors file, or a damaged one ({error}); get it again") from error
-
-
 def safetensors_of(path: Path) -> dict[str, Tensor]:
     """Return the tensors of a safetensors file, whatever its suffix."""
-    with opened(path) as file:
-        return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (it is no dict)
+    with open_safetensors(path) as file:
+        return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dictionary)
 
 
 def load_trunk(trunk: Backbone, name: str, weights: str | os.PathLike[str]) -> None:
-    """Copy VGG's convolutions into a trunk; a first layer of four channels starts depth from the mean of the colours.
+    """Copy VGG's convolutions into a trunk. With four channels, the depth filters are the mean of the colour filters.
 
     Parameters
     ----------
@@ -87,10 +74,10 @@ def load_trunk(trunk: Backbone, name: str, weights: str | os.PathLike[str]) -> N
     name : str
         The trunk's name.
     weights : path or "torchvision"
-        A state dict with torchvision's names, or the word for torchvision's published file, which is then downloaded.
+        A state dict with torchvision's names, or torchvision's published file, which is downloaded.
     """
     if name not in PUBLISHED:
-        raise ValueError(f"weights: there are none for {name!r}, which is trained from random ones; leave weights out")
+        raise ValueError(f"weights: there are none for {name!r}, which starts from random ones; leave weights out")
     source = published(name) if weights == "torchvision" else Path(weights)
     found = {key: value for key, value in read_weights(source).items() if not key.startswith("classifier.")}
     expected = trunk.state_dict()
@@ -102,22 +89,22 @@ def load_trunk(trunk: Backbone, name: str, weights: str | os.PathLike[str]) -> N
 
 
 def published(name: str) -> Path:
-    """Return torchvision's file for a trunk from torch's cache, where it is downloaded first if it is not there."""
+    """Return torchvision's file for a trunk in torch's cache, and download it if it is not there."""
     url = PUBLISHED[name]
     path = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             torch.hub.download_url_to_file(url, str(path), hash_prefix=path.stem.rpartition("-")[2])
-        except (OSError, RuntimeError) as error:  # RuntimeError: the file that came has another hash
+        except (OSError, RuntimeError) as error:  # RuntimeError: the downloaded file has another hash
             raise OSError(
-                f"{url}: the download failed ({error}); try again, or bring the file here and give its path as weights"
+                f"{url}: the download failed ({error}); try again, or copy the file here and pass its path as weights"
             ) from error
     return path
 
 
 def check_tensors(what: str, found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-    """Raise a ``ValueError`` that says which tensors are missing, unknown, of another shape or not floating."""
+    """Raise a ``ValueError`` that lists missing and unknown tensors and those of another shape or dtype."""
     wrong = [
         f"{key} is {found[key].dtype} {tuple(found[key].shape)} instead of {tuple(value.shape)}"
         for key, value in expected.items()
@@ -128,20 +115,9 @@ def check_tensors(what: str, found: Mapping[str, Tensor], expected: Mapping[str,
         "unknown": [key for key in found if key not in expected],
         "wrong": wrong,
     }
-    said = [f"{kind}: {_listed(names)}" for kind, names in problems.items() if names]
-    if said:
-        raise ValueError(f"{what} ({'; '.join(said)})")
-
-
-def _listed(names: list[str], most: int = 3) -> str:
-    rest = len(names) - most
-    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
-
-
-def _check_file(path: Path) -> None:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: expected a file of weights, got {'a folder' if path.is_dir() else 'no file'}")
-    path.open("rb").close()  # safetensors would say of a file it may not read that there is none
+    differences = [f"{kind}: {listing(names, _LISTED)}" for kind, names in problems.items() if names]
+    if differences:
+        raise ValueError(f"{what} ({'; '.join(differences)})")
 
 
 def _read_torch(path: Path) -> Any:
@@ -171,4 +147,4 @@ def _content(content: Any) -> str:
     if not isinstance(content, dict):
         return f"a {type(content).__name__}"
     others = [repr(key) for key, value in content.items() if not isinstance(value, torch.Tensor)]
-    return f"a dict with {_listed(others)}"
+    return f"a dict with {listing(others, _LISTED)}"

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import torch
 
+from dynamic_kd._extras import open_safetensors
 from dynamic_kd._files import write_whole
-from dynamic_kd.models._weights import check_tensors, opened
 from dynamic_kd.training._stopping import undisturbed
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def read_place(path: Path) -> Place:
     ValueError
         If the file is no checkpoint of a run.
     """
-    with opened(path) as file:
+    with open_safetensors(path) as file:
         words = (file.metadata() or {}).get("place")
     if words is None:
         raise ValueError(f"{path}: expected a checkpoint of dynamic-kd train, got another safetensors file")
@@ -142,8 +142,10 @@ def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimiz
     place, tensors = read_place(path), load_file(path)
     weights = {name.removeprefix("model."): each for name, each in tensors.items() if name.startswith("model.")}
     network = accelerator.unwrap_model(model)
-    check_tensors(f"{path}: expected a checkpoint of the recipe's network, got another", weights, network.state_dict())
-    network.load_state_dict(weights)
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ValueError(f"{path}: expected a checkpoint of the recipe's network, got another ({error})") from error
     for number, buffer in enumerate(_momenta(optimizer)):
         buffer.copy_(tensors[f"momentum.{number}"])
     if accelerator.scaler is not None and place.scaler:

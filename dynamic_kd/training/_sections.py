@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dynamic_kd._checks import check_choice, check_flag, check_number, check_whole
-from dynamic_kd.models._backbone import PLANS
+from dynamic_kd.models import BACKBONES
 from dynamic_kd.training._section_checks import check_text, checked_epochs, checked_parts
 
 SCHEDULES = ("constant", "cosine", "one_cycle", "poly")
@@ -203,7 +203,7 @@ class Teacher:
         check_text("model", self.model)
         for name in ("weights", "checkpoint", "maps"):
             check_text(name, getattr(self, name), optional=True)
-        check_choice("backbone", self.backbone, PLANS)
+        check_choice("backbone", self.backbone, BACKBONES)
         if ":" not in self.model:
             check_choice("model", self.model, ("rfb", "fpn", "maps"))
         if (self.model == "maps") != (self.maps is not None):
@@ -241,7 +241,7 @@ class Student:
     weights: str | None = None
 
     def __post_init__(self) -> None:
-        check_choice("backbone", self.backbone, PLANS)
+        check_choice("backbone", self.backbone, BACKBONES)
         check_text("weights", self.weights, optional=True)
 
 

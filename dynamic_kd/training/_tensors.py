@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dynamic_kd.models._normalization import DEVIATION, MEAN
+from dynamic_kd.models import DEVIATION, MEAN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -27,7 +27,7 @@ def asked(monkeypatch):
 
     def record(model, path, **settings):
         calls.append((model, path, settings))
-        return models.ExportReport(path, [(1, 4, 32, 32), (3, 4, 32, 32)], 1.2e-6)
+        return models._export.ExportReport(path, [(1, 4, 32, 32), (3, 4, 32, 32)], 1.2e-6)
 
     monkeypatch.setattr(models, "export_onnx", record)
     return calls

@@ -35,7 +35,7 @@ def test_all_networks_beside_the_paper(capsys, monkeypatch):
     assert table["student-vgg19"] == ["20,489,985", "78.2", "78.2", "65.01", "-"]
     assert table["teacher-vgg16"][2] == "-"
     text = " ".join(out.split())
-    assert "Images of 256x256; a multiply-add is two operations." in text
+    assert "Images of 256x256. A multiply-add is two operations." in text
     assert "The paper's students: 136 images per second on a GTX TITAN X." in text
     assert "Speed" not in text
     assert max(map(len, out.splitlines())) <= 80
@@ -47,9 +47,9 @@ def test_speed_of_one_network(capsys, monkeypatch):
     captured = capsys.readouterr()
     assert list(rows(captured.out)) == ["student-tiny"]
     assert float(rows(captured.out)["student-tiny"][-1]) > 0
-    assert "Images of 32x32;" in captured.out
+    assert "Images of 32x32." in captured.out
     assert "Speed: 2 at a time on " in captured.out
-    assert captured.err == ""  # no progress bar where nobody watches
+    assert captured.err == ""  # no progress bar outside a terminal
 
 
 def test_a_file_tells_its_metadata(weights, capsys, monkeypatch):

@@ -6,13 +6,13 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 
 from torch.nn import functional as F  # noqa: E402
 
-from dynamic_kd.models import RFBTeacher, _group_norm, _resize  # noqa: E402
+from dynamic_kd.models import RFBTeacher, _layers  # noqa: E402
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 
 def normalized(maps, weight, bias, groups):
-    return _group_norm._GroupNorm.apply(maps.contiguous(memory_format=torch.channels_last), weight, bias, groups, 1e-5)
+    return _layers._GroupNorm.apply(maps.contiguous(memory_format=torch.channels_last), weight, bias, groups, 1e-5)
 
 
 @pytest.fixture
@@ -54,12 +54,12 @@ def test_the_gradient_of_resizing_by_matrices_is_torchs(size, wanted):
     maps = torch.randn(2, 3, *size, dtype=torch.float64, requires_grad=True)
     incoming = torch.randn(2, 3, *wanted, dtype=torch.float64)
     F.interpolate(maps, size=wanted, mode="bilinear").backward(incoming)
-    torch.testing.assert_close(_resize.resize_gradient(incoming, size), maps.grad, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(_layers.resize_gradient(incoming, size), maps.grad, rtol=1e-6, atol=1e-6)
 
 
 @needs_gpu
 def test_a_step_on_a_gpu_is_one_on_the_cpu(monkeypatch):
-    monkeypatch.setattr(_group_norm, "LARGE", 1)
+    monkeypatch.setattr(_layers, "LARGE", 1)
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     torch.manual_seed(0)
     model, images = RFBTeacher("tiny"), torch.rand(2, 4, 64, 64)

@@ -4,7 +4,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from dynamic_kd.models import FPNStudent, ReceptiveFieldBlock, RFBTeacher  # noqa: E402
+from dynamic_kd.models import FPNStudent, RFBTeacher  # noqa: E402
+from dynamic_kd.models._rfb import ReceptiveFieldBlock  # noqa: E402
 
 MODELS = [FPNStudent, RFBTeacher]
 
