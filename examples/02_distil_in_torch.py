@@ -39,11 +39,10 @@ criterion = DynamicKDLoss()
 history = []
 for step in range(options.steps):
     logits = student(images)
-    loss = criterion(logits, teacher_logits, masks)
+    loss, terms = criterion.with_terms(logits, teacher_logits, masks)
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
-    terms = criterion.terms(logits.detach(), teacher_logits, masks)
     wrong, right = terms.weight[:4].mean().item(), terms.weight[4:].mean().item()
     history.append((loss.item(), wrong, right))
     if step % 20 == 0 or step == options.steps - 1:

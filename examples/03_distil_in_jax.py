@@ -29,7 +29,7 @@ for _ in range(200):
     value, gradient = step(student_logits, teacher_logits, target)
     student_logits = student_logits - 300 * gradient
     values.append(float(value))
-terms = loss.terms(student_logits, teacher_logits, target)
+_, terms = loss.with_terms(student_logits, teacher_logits, target)
 print(f"after 200 steps {value:.4f}, β {terms.student_error.mean():.4f}")
 
 # %%

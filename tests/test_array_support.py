@@ -17,7 +17,6 @@ IMAGES = np.array([0.8, 0.4]), np.array([0.3, 0.9])
 LOSS = (STUDENT, TEACHER, TARGET)
 INPUTS = {
     "DynamicKDLoss": LOSS,
-    "dynamic_kd_terms": LOSS,
     "soft_iou": (MAPS, TARGET),
     "dynamic_weight": IMAGES,
     "eliminate_noise": IMAGES,
@@ -28,7 +27,7 @@ INPUTS = {
     "camouflage_context_measure": (MAPS, TARGET, GENERATOR.integers(0, 256, (2, 12, 15, 3), dtype=np.uint8)),
 }
 SETTINGS = {"size_invariant_rate": {"rate": "dice"}}
-NO_ARRAYS = {"DynamicKDTerms", "MetricReport", "Records", "SODMetrics", "plot_curves", "table"}
+NO_ARRAYS = {"DynamicKDTerms", "MetricReport", "Records", "SODMetrics", "Score", "plot_curves", "table"}
 
 PUBLIC = {
     name: value
@@ -51,12 +50,11 @@ def declared(**support):
 
 
 def call(name, *arrays):
-    """Return one array: the function's value, or the loss among its terms."""
+    """Return the value of a function, or the loss."""
     function = PUBLIC[name]
     if name == "DynamicKDLoss":
         return function()(*arrays)
-    value = function(*arrays, **SETTINGS.get(name, {}))
-    return value.loss if name == "dynamic_kd_terms" else value
+    return function(*arrays, **SETTINGS.get(name, {}))
 
 
 def inputs(name):

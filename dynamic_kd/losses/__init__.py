@@ -2,7 +2,6 @@
 
 from dynamic_kd.losses._cross_entropy import cross_entropy as cross_entropy
 from dynamic_kd.losses._dynamic_kd_loss import DynamicKDLoss as DynamicKDLoss
-from dynamic_kd.losses._dynamic_kd_loss import dynamic_kd_terms as dynamic_kd_terms
 from dynamic_kd.losses._dynamic_kd_terms import DynamicKDTerms as DynamicKDTerms
 from dynamic_kd.losses._dynamic_weight import dynamic_weight as dynamic_weight
 from dynamic_kd.losses._eliminate_noise import eliminate_noise as eliminate_noise

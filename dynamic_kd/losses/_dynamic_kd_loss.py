@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import ClassVar, Literal
 
-from dynamic_kd._array import Array, Namespace, array_namespace
+from dynamic_kd._array import Array, Namespace, array_namespace, is_torch, stop_gradient
 from dynamic_kd._checks import check_choice, check_flag, check_number
 from dynamic_kd._support import array_support
-from dynamic_kd.losses._dispatch import fused_loss
 from dynamic_kd.losses._dynamic_kd_terms import DynamicKDTerms, terms_of
 from dynamic_kd.losses._inputs import pixels
+from dynamic_kd.losses._kernel_settings import encoded
 from dynamic_kd.losses._soft_iou import GRANULARITIES, Granularity
 from dynamic_kd.losses._weighting import (
     THRESHOLDS,
@@ -99,7 +99,7 @@ class DynamicKDLoss:
     >>> loss = DynamicKDLoss(temperature=5.0)
     >>> float(loss(student, teacher, mask).round(4))
     0.554
-    >>> loss.terms(student, teacher, mask).weight.round(4)
+    >>> loss.with_terms(student, teacher, mask)[1].weight.round(4)
     array([0.641])
     """
 
@@ -115,6 +115,9 @@ class DynamicKDLoss:
     reduction: Literal["mean", "sum", "none"] = "mean"
     impl: Literal["auto", "eager", "fused"] = "auto"
 
+    # Of each object, and no setting: what the kernels take, worked out when the object is made.
+    _kernel_settings: ClassVar[str]
+
     def __post_init__(self) -> None:
         """Check the settings."""
         check_number("p", self.p, low=0, high=1)
@@ -127,6 +130,7 @@ class DynamicKDLoss:
         check_flag("detach_weight", self.detach_weight)
         check_choice("reduction", self.reduction, REDUCTIONS)
         check_choice("impl", self.impl, IMPLEMENTATIONS)
+        object.__setattr__(self, "_kernel_settings", encoded(self))
 
     @property
     def threshold(self) -> float:
@@ -150,12 +154,12 @@ class DynamicKDLoss:
         ----------
         student_logits, teacher_logits : array, shape (B, 1, H, W), (B, H, W) or (B, 2, H, W)
             Logits, floating point; of two channels the second is the salient one. The teacher's must not require a
-            gradient. Where the teacher is a saved map, see `logits_from_probabilities`.
+            gradient. For a teacher given as saliency maps, use `logits_from_probabilities`.
         target : array, shape (B, 1, H, W) or (B, H, W)
             Ground truth in [0, 1]: booleans, integers 0 and 1, or soft values.
         valid : array, shape (B, 1, H, W) or (B, H, W), optional
-            1 where a pixel counts, 0 where it does not; whatever an ignored pixel holds (NaN, 255), it changes neither
-            value nor gradient. By default all count.
+            1 where a pixel counts, 0 where it does not. What an invalid pixel holds (NaN, 255) changes neither value
+            nor gradient. By default all pixels count.
         xp : module, optional
             Array namespace; inferred by default.
 
@@ -169,32 +173,21 @@ class DynamicKDLoss:
         TypeError
             If logits are not floating point or the arrays come from different libraries.
         ValueError
-            If shapes or devices differ, the teacher requires a gradient or, on the CPU and outside tracing, a target
-            lies outside [0, 1] or ``valid`` holds anything but 0 and 1; if ``impl="fused"`` cannot be had.
+            If shapes or devices differ, or the teacher requires a gradient; on the CPU and outside tracing, if a target
+            lies outside [0, 1] or ``valid`` holds anything but 0 and 1; with ``impl="fused"``, if the kernels do not
+            take the inputs or settings.
 
         Warns
         -----
         UserWarning
             If all of the teacher's values lie in [0, 1], as those of saliency maps do; on the CPU and outside tracing.
         """
-        if self.impl != "eager":
-            fused = fused_loss(self, student_logits, teacher_logits, target, valid)
-            if fused is not None:
-                return fused
-        xp = array_namespace(student_logits, teacher_logits, target, valid) if xp is None else xp
-        inputs = pixels(student_logits, teacher_logits, target, valid, xp)
-        loss = terms_of(inputs, self, xp).loss
-        if self.reduction == "none":
-            return loss
-        if self.reduction == "mean" and inputs.valid is None:
-            return xp.mean(loss)
-        total = xp.sum(loss)
-        if self.reduction == "sum":
-            return total
-        images = xp.sum(xp.astype(xp.any(inputs.valid, axis=(1, 2)), loss.dtype))
-        return total / xp.maximum(images, xp.ones_like(images))
+        fused = self._fused(student_logits, teacher_logits, target, valid)
+        if fused is not None:
+            return fused[0]
+        return self._eager(student_logits, teacher_logits, target, valid, xp)[0]
 
-    def terms(
+    def with_terms(
         self,
         student_logits: Array,
         teacher_logits: Array,
@@ -202,54 +195,76 @@ class DynamicKDLoss:
         valid: Array | None = None,
         *,
         xp: Namespace | None = None,
-    ) -> DynamicKDTerms:
-        """Everything the loss consists of, image by image; the arguments are those of a call."""
+    ) -> tuple[Array, DynamicKDTerms]:
+        """Loss of a batch, and what it consists of, image by image.
+
+        Both come from one pass. Arguments, errors and warnings are those of a call. Only the loss carries a gradient:
+        the terms are constants, for logging.
+
+        Returns
+        -------
+        loss : array, shape () or, with reduction "none", (B,)
+            The loss, as a call returns it.
+        terms : DynamicKDTerms
+            ``teacher_iou, student_error, weight, reliable, kl, ce, loss``, each (B,). At pixel granularity the first
+            four are maps (B, H, W), in which an invalid pixel reads as background (α = 0, β = 1).
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> mask = np.array([[[1, 1], [0, 0]]])
+        >>> loss, terms = DynamicKDLoss(temperature=2.0).with_terms(np.zeros((1, 2, 2)), 8.0 * mask - 4.0, mask)
+        >>> terms.teacher_iou.round(3), terms.student_error.round(3), terms.reliable
+        (array([0.965]), array([0.667]), array([ True]))
+        >>> bool(loss == terms.weight * terms.kl + (1 - terms.weight) * terms.ce)
+        True
+        """
+        fused = self._fused(student_logits, teacher_logits, target, valid)
+        if fused is not None:
+            from dynamic_kd.torch._fused import unpacked_terms
+
+            loss, packed = fused
+            return loss, unpacked_terms(packed, student_logits.shape[0])
+        loss, terms = self._eager(student_logits, teacher_logits, target, valid, xp)
+        return loss, DynamicKDTerms(*[stop_gradient(term) for term in terms])
+
+    def _eager(
+        self, student_logits: Array, teacher_logits: Array, target: Array, valid: Array | None, xp: Namespace | None
+    ) -> tuple[Array, DynamicKDTerms]:
+        """Return the loss and its terms by array operations."""
         xp = array_namespace(student_logits, teacher_logits, target, valid) if xp is None else xp
-        return terms_of(pixels(student_logits, teacher_logits, target, valid, xp), self, xp)
+        inputs = pixels(student_logits, teacher_logits, target, valid, xp)
+        terms = terms_of(inputs, self, xp)
+        return reduced(terms.loss, inputs.valid, self.reduction, xp), terms
+
+    def _fused(
+        self, student_logits: Array, teacher_logits: Array, target: Array, valid: Array | None
+    ) -> tuple[Array, Array] | None:
+        """Return the loss and its packed terms by the CUDA kernels, or None where array operations are to be used."""
+        required = self.impl == "fused"
+        if not required and (self.impl == "eager" or not (is_torch(student_logits) and student_logits.is_cuda)):
+            return None
+        if is_torch(student_logits):
+            from dynamic_kd.torch._fused import loss_and_packed_terms
+
+            result = loss_and_packed_terms(student_logits, teacher_logits, target, valid, self)
+        else:
+            result = "the kernels take torch tensors"
+        if not isinstance(result, str):
+            return result
+        if required:
+            raise ValueError(f"impl: 'fused' is not available: {result}; use impl='auto'")
+        return None
 
 
-@array_support(gradient=True, traced=True, gpu="operations")
-def dynamic_kd_terms(
-    student_logits: Array,
-    teacher_logits: Array,
-    target: Array,
-    valid: Array | None = None,
-    *,
-    xp: Namespace | None = None,
-    **settings: Any,
-) -> DynamicKDTerms:
-    """Everything the dynamic distillation loss consists of, image by image, for logging or for a loss of one's own.
-
-    Parameters
-    ----------
-    student_logits, teacher_logits, target, valid, xp
-        As in a call of `DynamicKDLoss`.
-    **settings
-        As in `DynamicKDLoss`, but for ``reduction``: nothing is reduced here.
-
-    Returns
-    -------
-    DynamicKDTerms
-        ``teacher_iou, student_error, weight, reliable, kl, ce, loss``; at image granularity
-        ``loss == weight * kl + (1 - weight) * ce``.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `DynamicKDLoss`.
-
-    Notes
-    -----
-    At pixel granularity the first four are maps, in which an invalid pixel reads as background (α = 0, β = 1).
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> mask = np.array([[[1, 1], [0, 0]]])
-    >>> terms = dynamic_kd_terms(np.zeros((1, 2, 2)), 8.0 * mask - 4.0, mask, temperature=2.0)
-    >>> terms.teacher_iou.round(3), terms.student_error.round(3), terms.reliable
-    (array([0.965]), array([0.667]), array([ True]))
-    """
-    if "reduction" in settings:
-        raise TypeError("reduction: expected none, because terms are given image by image; use DynamicKDLoss")
-    return DynamicKDLoss(**settings).terms(student_logits, teacher_logits, target, valid, xp=xp)
+def reduced(loss: Array, valid: Array | None, reduction: str, xp: Namespace) -> Array:
+    """Return the losses of images, (B,), reduced over the images that have a valid pixel."""
+    if reduction == "none":
+        return loss
+    if reduction == "mean" and valid is None:
+        return xp.mean(loss)
+    total = xp.sum(loss)
+    if reduction == "sum":
+        return total
+    images = xp.sum(xp.astype(xp.any(valid, axis=(1, 2)), loss.dtype))
+    return total / xp.maximum(images, xp.ones_like(images))

@@ -75,7 +75,7 @@ def _check_teacher(margins: Array, xp: Namespace) -> None:
             "teacher_logits: all values lie in [0, 1], as those of saliency maps do, and no teacher is confident then; "
             "pass logits, of saliency maps by logits_from_probabilities",
             UserWarning,
-            stacklevel=4,  # where the loss is called
+            stacklevel=5,  # where the loss is called
         )
 
 

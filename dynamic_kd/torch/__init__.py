@@ -10,7 +10,6 @@ from dynamic_kd._extras import require
 require("torch", extra="torch")
 
 from dynamic_kd.torch._align import align_teacher as align_teacher
-from dynamic_kd.torch._fused import fused_dynamic_kd_loss as fused_dynamic_kd_loss
 from dynamic_kd.torch._fused import fused_unavailable_reason as fused_unavailable_reason
 from dynamic_kd.torch._loss import DynamicKDLoss as DynamicKDLoss
 
@@ -23,7 +22,6 @@ __all__ = [
     "SODMetric",
     "SODScore",
     "align_teacher",
-    "fused_dynamic_kd_loss",
     "fused_unavailable_reason",
 ]
 

@@ -55,12 +55,12 @@ class DynamicKDLoss(nn.Module):
         loss: Tensor = self.settings(student_logits, teacher_logits, target, valid, xp=xp)
         return loss
 
-    def terms(
+    def with_terms(
         self, student_logits: Tensor, teacher_logits: Tensor, target: Tensor, valid: Tensor | None = None
-    ) -> DynamicKDTerms:
-        """Everything the loss consists of, image by image; see `dynamic_kd.losses.dynamic_kd_terms`."""
+    ) -> tuple[Tensor, DynamicKDTerms]:
+        """Loss of a batch, and what it consists of; see `dynamic_kd.losses.DynamicKDLoss.with_terms`."""
         _check_tensors(student_logits=student_logits, teacher_logits=teacher_logits, target=target, valid=valid)
-        return self.settings.terms(student_logits, teacher_logits, target, valid, xp=xp)
+        return self.settings.with_terms(student_logits, teacher_logits, target, valid, xp=xp)
 
     def extra_repr(self) -> str:
         """Return the settings, for ``print(module)``."""

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from dynamic_kd.losses import DynamicKDTerms, cross_entropy, logits_from_probabilities, probability_shift
-from dynamic_kd.torch import fused_dynamic_kd_loss, fused_unavailable_reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,20 +81,13 @@ class Distillation:
             teacher = self.teacher_logits(batch)
             if self._shift:
                 teacher = probability_shift(teacher, batch.targets, xp=xp)
-        given = (logits, teacher, batch.targets, batch.valid)
-        settings = self._settings
-        auto = logits.is_cuda and settings.impl == "auto"
-        if settings.impl == "fused" or (auto and fused_unavailable_reason(*given, settings=settings) is None):
-            loss, terms = fused_dynamic_kd_loss(*given, settings=settings, return_terms=True)
-        else:
-            terms = settings.terms(*given, xp=xp)
-            loss = terms.loss
+        loss, terms = self._settings.with_terms(logits, teacher, batch.targets, batch.valid, xp=xp)
         return Losses(loss, torch.stack([_of_image(term) for term in terms], dim=1))
 
 
 def _of_image(term: Any) -> Tensor:
     """Return one number for each image; at pixel granularity some terms are maps."""
-    value: Tensor = term.detach().float()
+    value: Tensor = term.float()
     return value if value.ndim == 1 else value.flatten(1).mean(dim=1)
 
 

@@ -11,7 +11,12 @@ import numpy as np
 import pytest
 from loss_reference import batch_terms, random_batch, reduced_loss
 
-from dynamic_kd.losses import DynamicKDLoss, DynamicKDTerms, dynamic_kd_terms
+from dynamic_kd.losses import DynamicKDLoss, DynamicKDTerms
+
+
+def terms_of(*batch, **settings):
+    return DynamicKDLoss(**settings).with_terms(*batch)[1]
+
 
 SETTINGS = [
     {},
@@ -44,7 +49,7 @@ def test_terms_agree_with_the_loop(xp, to_numpy, settings, masked):
     student, teacher, target, valid = random_batch()
     valid = valid if masked else None
     expected = batch_terms(student, teacher, target, valid, **settings)
-    terms = dynamic_kd_terms(*arrays(xp, student, teacher, target, valid), **settings)
+    terms = terms_of(*arrays(xp, student, teacher, target, valid), **settings)
     for name in ("kl", "ce", "loss"):
         values = [getattr(image, name) for image in expected]
         np.testing.assert_allclose(to_numpy(getattr(terms, name)), values, rtol=1e-9, atol=1e-12)
@@ -70,7 +75,7 @@ def test_reductions_agree_with_the_loop(xp, to_numpy, reduction, masked):
 def test_golden_value():
     # Logits 0: the student is at 1/2 everywhere, IoU 1/3 on a half-full target; the teacher is as sure as can be.
     target = np.array([[[1.0, 1.0], [0.0, 0.0]]])
-    terms = dynamic_kd_terms(np.zeros((1, 2, 2)), 2000 * target - 1000, target, temperature=1000.0)
+    terms = terms_of(np.zeros((1, 2, 2)), 2000 * target - 1000, target, temperature=1000.0)
     weight = math.tanh((2 / 3) ** 0.3)
     t = 1 / (1 + math.exp(-1))
     kl = 1e6 * (math.log(2) + t * math.log(t) + (1 - t) * math.log(1 - t))
@@ -79,13 +84,13 @@ def test_golden_value():
 
 
 def test_the_loss_is_the_blend_of_its_terms():
-    terms = dynamic_kd_terms(*random_batch())
+    terms = terms_of(*random_batch())
     np.testing.assert_array_equal(terms.loss, terms.weight * terms.kl + (1 - terms.weight) * terms.ce)
 
 
 def test_terms_are_named_and_shaped():
     batch = random_batch()
-    terms = dynamic_kd_terms(*batch)
+    terms = terms_of(*batch)
     assert isinstance(terms, DynamicKDTerms)
     assert DynamicKDTerms._fields == (
         "teacher_iou",
@@ -97,15 +102,20 @@ def test_terms_are_named_and_shaped():
         "loss",
     )
     assert all(value.shape == (3,) for value in terms)
-    maps = dynamic_kd_terms(*batch, granularity="pixel")
+    maps = terms_of(*batch, granularity="pixel")
     assert [value.shape for value in maps] == 4 * [(3, 4, 5)] + 3 * [(3,)]
     assert terms.reliable.dtype == maps.reliable.dtype == bool
 
 
-def test_terms_of_the_object_are_those_of_the_function():
-    batch = random_batch()
-    for ours, theirs in zip(DynamicKDLoss(p=0.4).terms(*batch), dynamic_kd_terms(*batch, p=0.4), strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("masked", [False, True])
+def test_the_loss_with_terms_is_the_loss(xp, to_numpy, reduction, masked):
+    batch = arrays(xp, *random_batch()[: 4 if masked else 3])
+    loss = DynamicKDLoss(reduction=reduction)
+    value, terms = loss.with_terms(*batch)
+    np.testing.assert_array_equal(to_numpy(value), to_numpy(loss(*batch)))
+    if reduction == "none":
+        np.testing.assert_array_equal(to_numpy(value), to_numpy(terms.loss))
 
 
 @pytest.mark.parametrize("layout", ["one channel", "two channels", "mixed"])
@@ -189,20 +199,20 @@ def test_missing_arrays_are_named(name):
 @pytest.mark.parametrize("prediction", [-1000.0, 0.0, 5.0])
 def test_an_empty_target_drops_the_teacher(prediction):
     student, teacher = np.zeros((1, 3, 3)), np.full((1, 3, 3), prediction)
-    terms = dynamic_kd_terms(student, teacher, np.zeros((1, 3, 3)))
+    terms = terms_of(student, teacher, np.zeros((1, 3, 3)))
     assert (terms.teacher_iou, terms.student_error, terms.weight, terms.reliable) == (0, 1, 0.01, False)
 
 
 @pytest.mark.parametrize("granularity", ["image", "pixel"])
 def test_a_teacher_exactly_at_the_threshold_is_not_trusted(granularity):
     zeros, target = np.zeros((1, 1, 1)), np.ones((1, 1, 1))
-    terms = dynamic_kd_terms(zeros, zeros, target, noise_threshold=0.5, granularity=granularity)
+    terms = terms_of(zeros, zeros, target, noise_threshold=0.5, granularity=granularity)
     assert (terms.teacher_iou.item(), terms.reliable.item(), terms.weight.item()) == (0.5, False, 0.01)
 
 
 def test_by_pixel_only_the_foreground_is_distilled():
     student, teacher, target, _ = random_batch()
-    terms = dynamic_kd_terms(student, teacher, target, granularity="pixel")
+    terms = terms_of(student, teacher, target, granularity="pixel")
     assert np.all(terms.weight[~target] == 0.01)
     assert not np.any(terms.reliable[~target])
 
@@ -214,7 +224,7 @@ def test_dtype_of_the_result(given, expected):
     assert DynamicKDLoss()(student, teacher, target, valid).dtype == expected
     assert all(
         term.dtype == (bool if name == "reliable" else expected)
-        for name, term in dynamic_kd_terms(student, teacher, target)._asdict().items()
+        for name, term in terms_of(student, teacher, target)._asdict().items()
     )
 
 
@@ -315,19 +325,14 @@ def test_the_ends_of_the_temperatures(end):
         DynamicKDLoss(temperature=np.nextafter(end, 0 if end < 1 else np.inf))
 
 
-def test_terms_take_no_reduction():
-    with pytest.raises(TypeError, match=r"reduction: expected none, .* use DynamicKDLoss"):
-        dynamic_kd_terms(*random_batch(), reduction="mean")
-
-
 def test_a_sure_and_right_student_in_single_precision():
     """Its beta is far below the rounding of one minus an IoU near 1, and its root weighs the divergence."""
     generator = np.random.default_rng(5)
     target = generator.random((2, 1, 23, 37)) > 0.6
     side = np.where(target, 1, -1)
     student, teacher = (side * (15 + np.abs(generator.normal(0, 3, target.shape))) for _ in range(2))
-    exact = dynamic_kd_terms(student, teacher, target)
-    single = dynamic_kd_terms(student.astype(np.float32), teacher.astype(np.float32), target)
+    exact = terms_of(student, teacher, target)
+    single = terms_of(student.astype(np.float32), teacher.astype(np.float32), target)
     assert (exact.student_error < 1e-6).all()
     for name in ("student_error", "weight", "loss"):
         np.testing.assert_allclose(getattr(single, name), getattr(exact, name), rtol=1e-5)

@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 from loss_reference import loss_gradient, random_batch
 
-from dynamic_kd.losses import DynamicKDLoss, dynamic_kd_terms
+from dynamic_kd.losses import DynamicKDLoss
+
+
+def terms_of(*batch, **settings):
+    return DynamicKDLoss(**settings).with_terms(*batch)[1]
+
 
 SETTINGS = [
     {},
@@ -59,21 +64,38 @@ def test_gradcheck_through_the_weight(torch, granularity):
     assert torch.autograd.gradgradcheck(lambda z: loss(z, *rest), student)
 
 
-def test_the_weight_is_a_constant_unless_asked(torch):
+@pytest.mark.parametrize("granularity", ["image", "pixel"])
+@pytest.mark.parametrize("detach", [True, False])
+def test_only_the_loss_carries_a_gradient(torch, detach, granularity):
     student, *rest = map(torch.from_numpy, random_batch())
-    for detach in (True, False):
-        terms = dynamic_kd_terms(student.requires_grad_(), *rest, detach_weight=detach)
-        assert terms.weight.requires_grad is not detach
-        assert terms.student_error.requires_grad is not detach
-        assert not terms.teacher_iou.requires_grad
-        assert terms.loss.requires_grad
+    settings = DynamicKDLoss(detach_weight=detach, granularity=granularity)
+    loss, terms = settings.with_terms(student.requires_grad_(), *rest)
+    assert loss.requires_grad
+    assert not any(term.requires_grad for term in terms)
+    (gradient,) = torch.autograd.grad(loss, student)
+    (expected,) = torch.autograd.grad(settings(student, *rest), student)
+    torch.testing.assert_close(gradient, expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("detach", [True, False])
+def test_only_the_loss_carries_a_gradient_in_jax(jax, detach):
+    batch = [jax.numpy.asarray(array) for array in random_batch()]
+    loss = DynamicKDLoss(detach_weight=detach)
+    (value, terms), gradient = jax.value_and_grad(loss.with_terms, has_aux=True)(*batch)
+    np.testing.assert_array_equal(value, loss(*batch))
+    np.testing.assert_array_equal(gradient, jax.grad(loss)(*batch))
+    assert terms._fields == loss.with_terms(*batch)[1]._fields
+    for place in range(7):
+        slope = jax.grad(lambda *given, place=place: loss.with_terms(*given)[1][place].astype(float).sum())(*batch)
+        assert not slope.any()
 
 
 def test_a_function_is_a_constant_too(torch):
     scale = torch.tensor(0.5, requires_grad=True)
     student, *rest = map(torch.from_numpy, random_batch())
-    terms = dynamic_kd_terms(student, *rest, weighting=lambda alpha, beta, ce: scale * alpha)
-    assert not terms.weight.requires_grad
+    loss = DynamicKDLoss(weighting=lambda alpha, beta, ce: scale * alpha, noise_elimination=None)
+    loss(student.requires_grad_(), *rest).backward()
+    assert scale.grad is None
 
 
 @pytest.mark.parametrize("granularity", ["image", "pixel"])
@@ -91,7 +113,7 @@ def test_gradient_of_a_zero_initialised_head(torch):
     """At z = 0 it is θ T (1/2 - t) + (1 - θ) (1/2 - G), over the number of pixels."""
     _, teacher, target, _ = random_batch()
     student = np.zeros_like(teacher)
-    weight = dynamic_kd_terms(student, teacher, target).weight[:, None, None]
+    weight = terms_of(student, teacher, target).weight[:, None, None]
     t = 1 / (1 + np.exp(-teacher / 5))
     expected = (weight * 5 * (0.5 - t) + (1 - weight) * (0.5 - target)) / target.size
     np.testing.assert_allclose(torch_gradient(torch, student, teacher, target), expected, rtol=1e-12)

@@ -51,10 +51,16 @@ def test_the_teacher_gets_no_gradient(jax, batch):
         assert bool(jax.numpy.all(gradient == 0))
 
 
-def test_terms_are_a_pytree(jax, batch):
-    terms = jax.jit(DynamicKDLoss().terms)(*batch)
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+@pytest.mark.parametrize("granularity", ["image", "pixel"])
+def test_the_loss_and_its_terms_are_one_traced_pass(jax, batch, granularity, reduction):
+    loss = DynamicKDLoss(granularity=granularity, reduction=reduction)
+    value, terms = jax.jit(loss.with_terms)(*batch)
     assert len(jax.tree.leaves(terms)) == 7
-    assert terms._fields == DynamicKDLoss().terms(*batch)._fields
+    expected, expected_terms = loss.with_terms(*batch)
+    np.testing.assert_allclose(value, expected, rtol=1e-9)
+    for name, term in terms._asdict().items():
+        np.testing.assert_allclose(term, getattr(expected_terms, name), rtol=1e-9, atol=1e-12, err_msg=name)
 
 
 def test_bfloat16_gives_float32(jax, batch):

@@ -12,13 +12,17 @@ from long_runs import examples
 from dynamic_kd.losses import (
     DynamicKDLoss,
     cross_entropy,
-    dynamic_kd_terms,
     dynamic_weight,
     eliminate_noise,
     logits_from_probabilities,
     soft_iou,
     temperature_kl,
 )
+
+
+def terms_of(*batch, **settings):
+    return DynamicKDLoss(**settings).with_terms(*batch)[1]
+
 
 LOGITS = st.floats(-1e4, 1e4) | st.floats(-3, 3)
 UNIT = st.floats(0, 1)
@@ -134,7 +138,7 @@ def test_the_soft_iou_of_a_map_is_the_confidence_in_the_terms(batch):
     _, teacher, target, valid = batch
     probabilities = 0.5 + 0.5 * np.tanh(teacher / 2)
     for granularity in ("image", "pixel"):
-        terms = dynamic_kd_terms(*batch, granularity=granularity)
+        terms = terms_of(*batch, granularity=granularity)
         expected = soft_iou(probabilities, target, valid, granularity=granularity)
         np.testing.assert_allclose(terms.teacher_iou, expected, **CLOSE)
 
@@ -259,9 +263,9 @@ SETTINGS = st.fixed_dictionaries(
 @some_libraries
 @given(batch=batches((2, 3, 4)), chosen=SETTINGS)
 def test_every_library_gives_the_same_terms(xp, to_numpy, batch, chosen):
-    expected = dynamic_kd_terms(*batch, **chosen)
+    expected = terms_of(*batch, **chosen)
     assume(np.all(np.abs(expected.teacher_iou - chosen.get("noise_threshold", 0.5)) > 1e-9))
-    found = dynamic_kd_terms(*(xp.asarray(array) for array in batch), **chosen)
+    found = terms_of(*(xp.asarray(array) for array in batch), **chosen)
     for name, value in found._asdict().items():
         assert value.dtype == (xp.bool if name == "reliable" else xp.float64), name
         np.testing.assert_allclose(to_numpy(value), getattr(expected, name), rtol=1e-9, atol=1e-9, err_msg=name)

@@ -9,7 +9,12 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from dynamic_kd.losses import DynamicKDLoss, dynamic_kd_terms, dynamic_weight, logits_from_probabilities, temperature_kl
+from dynamic_kd.losses import DynamicKDLoss, dynamic_weight, logits_from_probabilities, temperature_kl
+
+
+def terms_of(*batch, **settings):
+    return DynamicKDLoss(**settings).with_terms(*batch)[1]
+
 
 SHAPES = hnp.array_shapes(min_dims=3, max_dims=3, max_side=4)
 LOGITS = st.floats(-1e4, 1e4) | st.floats(-3, 3)
@@ -41,7 +46,7 @@ SETTINGS = st.fixed_dictionaries(
 
 @given(batches(), SETTINGS)
 def test_bounds(batch, settings):
-    terms = dynamic_kd_terms(*batch, **settings)
+    terms = terms_of(*batch, **settings)
     assert np.all((terms.teacher_iou >= 0) & (terms.teacher_iou <= 1))
     assert np.all((terms.student_error >= 0) & (terms.student_error <= 1))
     assert np.all((terms.weight >= 0) & (terms.weight <= 1))
@@ -54,7 +59,7 @@ def test_bounds(batch, settings):
 
 @given(batches(), st.floats(0, 1))
 def test_the_dynamic_weight_never_exceeds_its_ceiling(batch, p):
-    terms = dynamic_kd_terms(*batch, p=p, noise_elimination=None)
+    terms = terms_of(*batch, p=p, noise_elimination=None)
     assert np.all(terms.weight <= math.tanh(1))
 
 
@@ -86,7 +91,7 @@ def test_the_resolution_does_not_matter(batch, settings, rows, columns):
     loss = DynamicKDLoss(**settings)
     larger = [array.repeat(rows, axis=1).repeat(columns, axis=2) for array in batch]
     # A threshold met exactly is decided by rounding, which depends on the number of pixels.
-    alpha = dynamic_kd_terms(*batch, **settings).teacher_iou
+    alpha = terms_of(*batch, **settings).teacher_iou
     assume(np.all(np.abs(alpha - loss.threshold) > 1e-9) or loss.granularity == "pixel")
     np.testing.assert_allclose(loss(*larger), loss(*batch), rtol=1e-6, atol=1e-6)
 

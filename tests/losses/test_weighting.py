@@ -6,11 +6,15 @@ import numpy as np
 import pytest
 from loss_reference import binary_cross_entropy, random_batch
 
-from dynamic_kd.losses import DynamicKDLoss, dynamic_kd_terms
+from dynamic_kd.losses import DynamicKDLoss
+
+
+def terms_of(*batch, **settings):
+    return DynamicKDLoss(**settings).with_terms(*batch)[1]
 
 
 def weight(weighting, **settings):
-    return dynamic_kd_terms(*random_batch()[:3], weighting=weighting, **settings).weight
+    return terms_of(*random_batch()[:3], weighting=weighting, **settings).weight
 
 
 def teacher_cross_entropy():
@@ -19,7 +23,7 @@ def teacher_cross_entropy():
 
 
 def test_dynamic_is_filtered_at_the_threshold():
-    terms = dynamic_kd_terms(*random_batch()[:3])
+    terms = terms_of(*random_batch()[:3])
     threshold = float(np.median(terms.teacher_iou))
     filtered = weight("dynamic", noise_threshold=threshold, noise_weight=0.05)
     trusted = terms.teacher_iou > threshold
@@ -28,12 +32,12 @@ def test_dynamic_is_filtered_at_the_threshold():
 
 
 def test_reliable_reports_the_threshold_under_any_weighting():
-    terms = dynamic_kd_terms(*random_batch()[:3], weighting=0.5, noise_threshold=0.6)
+    terms = terms_of(*random_batch()[:3], weighting=0.5, noise_threshold=0.6)
     np.testing.assert_array_equal(terms.reliable, terms.teacher_iou > 0.6)
 
 
 def test_without_noise_elimination_no_teacher_is_dropped():
-    terms = dynamic_kd_terms(*random_batch()[:3], noise_elimination=None, noise_threshold=1.0)
+    terms = terms_of(*random_batch()[:3], noise_elimination=None, noise_threshold=1.0)
     assert np.all(terms.weight > 0.01)
     assert not terms.reliable.any()  # the threshold is still reported
 
@@ -55,13 +59,13 @@ def test_a_number_is_a_fixed_weight(share):
 @pytest.mark.parametrize("granularity", ["image", "pixel"])
 def test_none_is_plain_cross_entropy_whatever_the_noise_elimination(noise_elimination, granularity):
     settings = {"noise_elimination": noise_elimination, "noise_threshold": 1.0, "granularity": granularity}
-    terms = dynamic_kd_terms(*random_batch()[:3], weighting="none", **settings)
+    terms = terms_of(*random_batch()[:3], weighting="none", **settings)
     assert not terms.weight.any()
     np.testing.assert_array_equal(terms.loss, terms.ce)
 
 
 def test_one_is_plain_distillation():
-    terms = dynamic_kd_terms(*random_batch()[:3], weighting=1.0, noise_elimination=None)
+    terms = terms_of(*random_batch()[:3], weighting=1.0, noise_elimination=None)
     np.testing.assert_array_equal(terms.loss, terms.kl)
 
 
@@ -74,7 +78,7 @@ def test_a_function_gets_the_three_quantities(granularity):
         return 0.5 * teacher_iou
 
     settings = {"weighting": half, "granularity": granularity, "noise_elimination": None}
-    terms = dynamic_kd_terms(*random_batch()[:3], **settings)
+    terms = terms_of(*random_batch()[:3], **settings)
     ce = teacher_cross_entropy()
     np.testing.assert_array_equal(seen["alpha"], terms.teacher_iou)
     np.testing.assert_array_equal(seen["beta"], terms.student_error)
@@ -91,7 +95,7 @@ def test_a_functions_weights_lie_in_the_unit_interval():
 
 def test_a_functions_weights_may_be_nan():
     settings = {"weighting": lambda alpha, beta, ce: np.nan * alpha, "noise_elimination": None}
-    terms = dynamic_kd_terms(*random_batch()[:3], **settings)
+    terms = terms_of(*random_batch()[:3], **settings)
     assert np.isnan(terms.weight).all()
     assert np.isnan(terms.loss).all()
 
@@ -104,7 +108,7 @@ def test_a_function_must_return_one_weight_for_each(result, got):
 
 @pytest.mark.parametrize("weighting", [0.4, "a2dele", "dynamic", lambda alpha, beta, ce: alpha])
 def test_noise_may_be_eliminated_from_any_weight(weighting):
-    terms = dynamic_kd_terms(*random_batch()[:3])
+    terms = terms_of(*random_batch()[:3])
     threshold = float(np.median(terms.teacher_iou))
     settings = {"noise_threshold": threshold, "noise_weight": 0.05}
     filtered = weight(weighting, **settings)
@@ -119,8 +123,8 @@ def test_a_teacher_may_be_noise_by_the_students_measure(weighting):
     student, teacher, target, _ = random_batch()
     student = np.where(target, 5.0, -5.0) * np.array([1, 0.01, 1])[:, None, None]
     settings = {"noise_elimination": "relative", "noise_threshold": 0.9, "noise_weight": 0.05}
-    terms = dynamic_kd_terms(student, teacher, target, weighting=weighting, **settings)
-    plain = dynamic_kd_terms(student, teacher, target, weighting=weighting, noise_elimination=None)
+    terms = terms_of(student, teacher, target, weighting=weighting, **settings)
+    plain = terms_of(student, teacher, target, weighting=weighting, noise_elimination=None)
     trusted = terms.teacher_iou > 0.9 * (1 - terms.student_error)
     assert trusted.tolist() == [False, True, False]
     np.testing.assert_array_equal(terms.reliable, trusted)

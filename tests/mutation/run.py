@@ -222,7 +222,7 @@ def _as_json(path: Path, operators: list[str]) -> list[dict[str, Any]]:
 def main() -> None:
     """Map the tests, make the mutants, try them."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("files", nargs="*", help="what to mutate, such as losses/_mix.py; default: everything")
+    parser.add_argument("files", nargs="*", help="what to mutate, such as losses/_weighting.py; default: everything")
     parser.add_argument("--out", type=Path, required=True, help="folder of the results; the same one again goes on")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--limit", type=float, default=36000, help="seconds after which everything stops")

@@ -53,7 +53,7 @@ def test_the_loss_never_waits_for_the_device(batch):
     torch.cuda.set_sync_debug_mode("error")
     try:
         loss(student, teacher, target, valid).backward()
-        loss.terms(student, teacher, target, valid)
+        loss.with_terms(student, teacher, target, valid)
     finally:
         torch.cuda.set_sync_debug_mode("default")
 

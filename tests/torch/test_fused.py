@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from dynamic_kd.losses import DynamicKDLoss, dynamic_kd_terms
+from dynamic_kd.losses import DynamicKDLoss
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("triton")
 
 from dynamic_kd.torch import DynamicKDLoss as DynamicKDModule  # noqa: E402  (needs what is looked for above)
-from dynamic_kd.torch import fused_dynamic_kd_loss, fused_unavailable_reason  # noqa: E402
+from dynamic_kd.torch import fused_unavailable_reason  # noqa: E402
 from dynamic_kd.torch._fused import _available  # noqa: E402
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
@@ -75,6 +75,10 @@ REGIMES = {
 }
 
 
+def fused_loss(**settings):
+    return DynamicKDLoss(**settings, impl="fused")
+
+
 def batch(regime="first teacher right", shape=(2, 1, 23, 37), dtype=torch.float32, seed=0):
     generator = torch.Generator().manual_seed(seed)
     return [each.to(dtype).to(DEVICE) for each in REGIMES[regime](shape, generator)]
@@ -120,9 +124,9 @@ def test_no_less_exact_than_plain_operations(regime, dtype):
 
 
 @pytest.fixture
-def no_plans(monkeypatch):
-    """Let plans be made anew, and be forgotten afterwards."""
-    monkeypatch.setattr("dynamic_kd.torch._fused._remembered._plans", {})
+def new_launches(monkeypatch):
+    """Let launches be worked out anew, and be forgotten afterwards."""
+    monkeypatch.setattr("dynamic_kd.torch._fused._op._launches", {})
 
 
 def some_valid(shape):
@@ -157,7 +161,7 @@ def test_noise_may_be_eliminated_from_any_weight(weighting, noise_elimination):
     settings = {"weighting": weighting, "noise_elimination": noise_elimination, "noise_weight": 0.07}
     inputs = batch()
     assert_as_good_as_eager(inputs, **settings)
-    _, terms = fused_dynamic_kd_loss(*inputs, return_terms=True, **settings)
+    _, terms = fused_loss(**settings).with_terms(*inputs)
     assert terms.reliable.tolist() == [True, False]
     assert (abs(terms.weight - 0.07) < 1e-7).tolist() == [False, noise_elimination is not None]
 
@@ -167,7 +171,7 @@ def test_noise_may_be_eliminated_from_any_weight(weighting, noise_elimination):
 def test_without_a_weighting_no_teacher_counts(noise_elimination):
     settings = {"weighting": "none", "noise_elimination": noise_elimination}
     assert_as_good_as_eager(batch(), **settings)
-    _, terms = fused_dynamic_kd_loss(*batch(), return_terms=True, **settings)
+    _, terms = fused_loss(**settings).with_terms(*batch())
     assert not terms.weight.any()
     assert torch.equal(terms.loss, terms.ce)
 
@@ -181,7 +185,7 @@ def test_noise_may_be_what_is_worse_than_the_student(weighting):
     for student_is_right, kept in ((True, [True, False]), (False, [True, True])):
         inputs = [(2 * target - 1) * 0.7 * student.abs() if student_is_right else 0.01 * student - 1, teacher, target]
         assert_as_good_as_eager(inputs, **settings)
-        _, terms = fused_dynamic_kd_loss(*inputs, return_terms=True, **settings)
+        _, terms = fused_loss(**settings).with_terms(*inputs)
         assert terms.reliable.tolist() == kept
         assert (abs(terms.weight - 0.07) > 1e-7).tolist() == kept
     inputs[0] = 0.1 * student
@@ -242,17 +246,17 @@ def test_any_shape(shape):
 
 @runs_kernels
 @pytest.mark.parametrize("shape", [(1, 1, 180, 190), (70, 1, 2, 3)])
-def test_more_tiles_and_images_than_are_added_at_a_time(shape, no_plans, monkeypatch):
-    monkeypatch.setattr("dynamic_kd.torch._fused._plan._multiprocessors", lambda device: 132)
+def test_more_tiles_and_images_than_are_added_at_a_time(shape, new_launches, monkeypatch):
+    monkeypatch.setattr("dynamic_kd.torch._fused._launches._multiprocessors", lambda device: 132)
     assert_as_good_as_eager(batch(shape=shape))
 
 
 @runs_kernels
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_many_steps_of_one_program(dtype, no_plans, monkeypatch):
+def test_many_steps_of_one_program(dtype, new_launches, monkeypatch):
     """Without the least bit of agreement, where a running product of quotients is largest and smallest."""
-    monkeypatch.setattr("dynamic_kd.torch._fused._plan._multiprocessors", lambda device: 1)
-    monkeypatch.setattr("dynamic_kd.torch._fused._plan.PROGRAMS", 1)
+    monkeypatch.setattr("dynamic_kd.torch._fused._launches._multiprocessors", lambda device: 1)
+    monkeypatch.setattr("dynamic_kd.torch._fused._launches.PROGRAMS", 1)
     _, _, target = batch(shape=(1, 1, 90, 90), dtype=dtype)  # as many steps as one takes
     sure = 200 * (2 * target - 1)
     for student, teacher in ((0 * sure, sure), (sure, 0 * sure), (sure, -sure)):
@@ -375,9 +379,9 @@ def test_terms_are_there_at_no_cost(strategy):
     valid = torch.ones_like(inputs[2])
     valid[1] = 0
     settings = STRATEGIES[strategy]
-    loss, terms = fused_dynamic_kd_loss(*inputs, valid, return_terms=True, **settings)
-    expected = dynamic_kd_terms(*(each.double() for each in inputs), valid, **settings)
-    assert loss == DynamicKDLoss(**settings, impl="fused")(*inputs, valid)
+    loss, terms = fused_loss(**settings).with_terms(*inputs, valid)
+    _, expected = DynamicKDLoss(**settings, impl="eager").with_terms(*(each.double() for each in inputs), valid)
+    assert loss == fused_loss(**settings)(*inputs, valid)
     for name, value in terms._asdict().items():
         assert value.dtype == (torch.bool if name == "reliable" else torch.float32)
         torch.testing.assert_close(value.double(), getattr(expected, name).double(), rtol=1e-6, atol=1e-6)
@@ -417,9 +421,8 @@ def test_the_loss_may_be_changed_in_place():
 def test_the_op_that_compilers_see(masked):
     student, teacher, target = batch(shape=(2, 1, 5, 7))
     valid = (target >= 0) if masked else None
-    settings = 0.7, 5.0, 0.5, 0.01, "dynamic", 0.0, True
-    for relative, reduction in ((False, "mean"), (True, "none")):
-        given = (student.requires_grad_(), teacher, target, valid, *settings, relative, True, reduction)
+    for settings in ({}, {"noise_elimination": "relative", "reduction": "none", "weighting": 0.3}):
+        given = (student.requires_grad_(), teacher, target, valid, DynamicKDLoss(**settings)._kernel_settings)
         torch.library.opcheck(torch.ops.dynamic_kd.fused_loss.default, given)
 
 
@@ -437,6 +440,39 @@ def test_it_compiles_to_one_graph(reduction, dynamic):
         expected = value_and_gradient(lambda s, *given: loss(1.5 * s, *given), *inputs)
         for mine, other in zip(value_and_gradient(compiled, *inputs), expected, strict=True):
             torch.testing.assert_close(mine, other, rtol=1e-6, atol=1e-9)
+
+
+@runs_kernels
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method`:DeprecationWarning")  # inductor's own import
+def test_the_loss_and_its_terms_compile_to_one_graph(dtype, reduction):
+    torch.compiler.reset()
+    student, teacher, target = batch(shape=(2, 1, 9, 11), dtype=dtype)
+    student.requires_grad_()
+    loss = DynamicKDModule(reduction=reduction, impl="fused", weighting=0.3)
+    backend = "inductor" if GPU else "aot_eager"
+    compiled = torch.compile(loss.with_terms, fullgraph=True, backend=backend)
+    results = [call(student, teacher, target) for call in (loss.with_terms, compiled)]
+    slopes = []
+    for value, terms in results:
+        assert not any(term.requires_grad for term in terms)
+        slopes.append(torch.autograd.grad(value.sum(), student)[0])
+    (value, terms), (compiled_value, compiled_terms) = results
+    pairs = [(value, compiled_value), slopes, *zip(terms, compiled_terms, strict=True)]
+    assert all(torch.equal(*pair) for pair in pairs)
+
+
+@runs_kernels
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method`:DeprecationWarning")  # inductor's own import
+def test_a_loss_made_inside_a_compiled_function():
+    def function(*given):
+        return DynamicKDLoss(temperature=3.0, weighting=0.4, impl="fused")(*given)
+
+    torch.compiler.reset()
+    compiled = torch.compile(function, fullgraph=True, backend="inductor" if GPU else "aot_eager")
+    inputs = batch(shape=(2, 1, 9, 11))
+    assert torch.equal(compiled(*inputs), function(*inputs))
 
 
 @runs_kernels
@@ -497,7 +533,7 @@ def test_reasons():
         ({"weighting": lambda a, b, c: a}, "a function as weighting is called on arrays"),
     ):
         assert reason in fused_unavailable_reason(maps, maps, maps, **settings)
-        message = re.escape(f"impl: expected inputs and settings for the fused op, got none: {reason}")
+        message = re.escape(f"impl: 'fused' is not available: {reason}")
         with pytest.raises(ValueError, match=message):
             DynamicKDLoss(impl="fused", **settings)(maps, maps, maps)
     assert "dense real torch tensors" in fused_unavailable_reason(maps, maps, maps.to_sparse())
@@ -513,12 +549,29 @@ def test_reasons_of_logits():
     wide = maps.double()
     reason = fused_unavailable_reason(maps, wide, maps)
     assert reason == "it computes in float32, and teacher_logits are torch.float64"
-    with pytest.raises(ValueError, match="the fused loss is not available: it computes in float32, and student_logits"):
-        fused_dynamic_kd_loss(wide, wide, wide)
+    with pytest.raises(ValueError, match="impl: 'fused' is not available: it computes in float32, and student_logits"):
+        fused_loss()(wide, wide, wide)
     large = maps[:, :, :1, :1].expand(1, 1, 2**16, 2**15)
     assert "images of more than 2147450880 pixels" in fused_unavailable_reason(large, large, large)
     with pytest.raises(ValueError, match=r"function transforms \(torch.func\) need plain operations"):
         torch.func.vmap(DynamicKDLoss(impl="fused"))(maps[None], maps[None], maps[None])
+
+
+def test_tensors_on_a_gpu_take_the_kernels_where_they_can(monkeypatch):
+    """Whether the kernels are asked, without a GPU: the tensors only say that they are on one."""
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    answers = []
+    monkeypatch.setattr("dynamic_kd.torch._fused.loss_and_packed_terms", lambda *given: answers.pop(0))
+    monkeypatch.setattr(DynamicKDLoss, "_eager", lambda *given: ("by array operations", None))
+    with FakeTensorMode():
+        maps = torch.empty(1, 1, 4, 4, device="cuda")
+    answers += [("by kernels", None), "the kernels do not take these", ("by kernels", None)]
+    assert DynamicKDLoss()(maps, maps, maps) == "by kernels"
+    assert DynamicKDLoss()(maps, maps, maps) == "by array operations"
+    assert DynamicKDLoss(impl="eager")(maps, maps, maps) == "by array operations"
+    assert DynamicKDLoss()(*[torch.empty(1, 1, 4, 4)] * 3) == "by array operations"
+    assert len(answers) == 1
 
 
 @pytest.fixture
@@ -552,7 +605,7 @@ def test_other_libraries_are_told():
     import numpy as np
 
     maps = np.zeros((1, 1, 4, 4))
-    with pytest.raises(ValueError, match="got none: it takes torch tensors; use impl='auto'"):
+    with pytest.raises(ValueError, match="impl: 'fused' is not available: the kernels take torch tensors; use"):
         DynamicKDLoss(impl="fused")(maps, maps, maps)
     with pytest.raises(ValueError, match="impl: expected one of 'auto', 'eager', 'fused', got 'cuda'"):
         DynamicKDLoss(impl="cuda")
@@ -562,14 +615,14 @@ def test_other_libraries_are_told():
 def test_inputs_are_checked_as_ever():
     student, teacher, target = batch()
     with pytest.raises(ValueError, match="teacher_logits: expected a constant"):
-        fused_dynamic_kd_loss(student, teacher.requires_grad_(), target)
+        fused_loss()(student, teacher.requires_grad_(), target)
     with pytest.raises(ValueError, match="teacher_logits: expected the resolution of student_logits"):
-        fused_dynamic_kd_loss(student, teacher.detach()[..., :-1], target)
+        fused_loss()(student, teacher.detach()[..., :-1], target)
 
 
 @runs_kernels
 def test_what_earlier_inputs_passed_is_asked_again_of_others():
-    """Plans are remembered by all that an input may be refused for, and by all that a kernel is compiled for."""
+    """Launches are remembered by all that an input may be refused for, and by all that a kernel is compiled for."""
     inputs = student, teacher, target = batch(shape=(2, 1, 8, 16))
     loss = DynamicKDLoss(impl="fused", reduction="none")
     loss(*inputs)
@@ -608,11 +661,11 @@ def test_double_precision_has_the_right_gradient():
 
 @needs_gpu
 def test_cuda_tensors_take_it_by_themselves(monkeypatch):
-    from dynamic_kd.torch._fused._plan import Plan
+    from dynamic_kd.torch._fused._launches import Launches
 
     calls = []
-    original = Plan.forward
-    monkeypatch.setattr(Plan, "forward", lambda *given: calls.append(1) or original(*given))
+    original = Launches.forward
+    monkeypatch.setattr(Launches, "forward", lambda *given: calls.append(1) or original(*given))
     student, teacher, target = batch()
     DynamicKDLoss()(student, teacher, target)
     DynamicKDModule()(student, teacher, target)
@@ -697,7 +750,7 @@ def test_nobody_waits_for_the_device():
     DynamicKDLoss()(student, teacher, target).backward()
     torch.cuda.set_sync_debug_mode("error")
     try:
-        _, terms = fused_dynamic_kd_loss(student, teacher, target, target >= 0, return_terms=True)
+        _, terms = DynamicKDLoss().with_terms(student, teacher, target, target >= 0)
         DynamicKDLoss()(student, teacher, target).backward()
     finally:
         torch.cuda.set_sync_debug_mode("default")

@@ -17,7 +17,9 @@ from dynamic_kd import losses
 
 torch = pytest.importorskip("torch")
 
-from dynamic_kd.torch import DynamicKDLoss  # noqa: E402  (after torch is known to be there)
+from array_api_compat import torch as xp  # noqa: E402  (after torch is known to be there)
+
+from dynamic_kd.torch import DynamicKDLoss  # noqa: E402
 
 NEEDS_COMPILER = pytest.mark.skipif(
     not any(map(shutil.which, ("g++", "clang++", "cl"))), reason="torch's inductor needs a C++ compiler"
@@ -51,7 +53,8 @@ def test_valid_is_optional(batch):
 
 
 def test_terms_are_those_of_the_core(batch):
-    torch.testing.assert_close(DynamicKDLoss(**CUSTOM).terms(*batch), losses.DynamicKDLoss(**CUSTOM).terms(*batch))
+    ours, theirs = (kind(**CUSTOM).with_terms(*batch) for kind in (DynamicKDLoss, losses.DynamicKDLoss))
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
 
 
 def test_every_setting_is_accepted_and_shown():
@@ -113,11 +116,29 @@ def test_halves_compile_to_one_graph(batch, dtype):
     torch.testing.assert_close(value_and_gradient(compiled, *halves), value_and_gradient(DynamicKDLoss(), *halves))
 
 
-def test_terms_compile_to_one_graph(batch):
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("settings", [{}, {"reduction": "none"}, {"reduction": "sum", "granularity": "pixel"}], ids=str)
+def test_the_loss_and_its_terms_compile_to_one_graph(batch, settings, dtype):
     torch.compiler.reset()
-    loss = DynamicKDLoss()
-    compiled = torch.compile(loss.terms, fullgraph=True, backend="aot_eager")
-    torch.testing.assert_close(compiled(*batch), loss.terms(*batch), rtol=1e-9, atol=1e-12)
+    student, teacher, *maps = batch
+    inputs = (student.detach().to(dtype).requires_grad_(), teacher.to(dtype), *maps)
+    loss = DynamicKDLoss(**settings)
+    compiled = torch.compile(loss.with_terms, fullgraph=True, backend="aot_eager")
+    (value, terms), (expected, expected_terms) = compiled(*inputs), loss.with_terms(*inputs)
+    torch.testing.assert_close((value, terms), (expected, expected_terms), rtol=1e-6, atol=1e-6)
+    assert not any(term.requires_grad for term in terms)
+    slopes = [torch.autograd.grad(each.sum(), inputs[0])[0] for each in (value, expected)]
+    torch.testing.assert_close(*slopes, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("impl", ["eager", "auto"])
+def test_a_loss_made_inside_a_compiled_function(batch, impl):
+    def function(*given):
+        return losses.DynamicKDLoss(temperature=3.0, weighting=0.4, impl=impl)(*given, xp=xp)
+
+    torch.compiler.reset()
+    compiled = torch.compile(function, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(*batch), function(*batch), rtol=1e-9, atol=1e-12)
 
 
 def test_vmap_over_images_is_the_batch(batch):
@@ -164,6 +185,6 @@ def test_arrays_of_other_libraries_are_named(place):
     given = [torch.zeros(1, 1, 2, 2) for _ in range(4)]
     given[place] = given[place].numpy()
     name = ("student_logits", "teacher_logits", "target", "valid")[place]
-    for call in (DynamicKDLoss(), DynamicKDLoss().terms):
+    for call in (DynamicKDLoss(), DynamicKDLoss().with_terms):
         with pytest.raises(TypeError, match=rf"^{name}: expected a torch tensor, got numpy.ndarray; dynamic_kd.losses"):
             call(*given)

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 import dynamic_kd
-from dynamic_kd import DynamicKDLoss, DynamicKDTerms, MetricReport, SODMetrics, dynamic_kd_terms
+from dynamic_kd import DynamicKDLoss, DynamicKDTerms, MetricReport, SODMetrics
 from dynamic_kd.losses import dynamic_weight, eliminate_noise, soft_iou
 from dynamic_kd.metrics import Records, e_measure, f_measure, s_measure, table
 
@@ -18,9 +18,8 @@ Logits = npt.NDArray[np.float32]
 def the_loss(student: Logits, teacher: Logits, target: Logits) -> None:
     loss = DynamicKDLoss(p=0.7, weighting="a2dele", reduction="none", noise_elimination=None)
     assert_type(loss(student, teacher, target), Any)
-    assert_type(loss.terms(student, teacher, target, valid=target), DynamicKDTerms)
+    assert_type(loss.with_terms(student, teacher, target, valid=target), tuple[Any, DynamicKDTerms])
     assert_type(loss.temperature, float)
-    assert_type(dynamic_kd_terms(student, teacher, target, temperature=2.0), DynamicKDTerms)
     eliminate_noise(dynamic_weight(soft_iou(student, target), soft_iou(teacher, target)), student, threshold=0.4)
     DynamicKDLoss(weighting=0.5)
     DynamicKDLoss(weighting=lambda alpha, beta, xp: alpha * beta)

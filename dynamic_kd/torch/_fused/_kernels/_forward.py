@@ -1,15 +1,15 @@
-"""The forward kernel: one pass over the pixels, sums by tile, and the loss finished by whoever comes last."""
+"""The forward kernel: one pass over the pixels, sums by tile, and the loss finished by the last program."""
 
 import triton
 import triton.language as tl
 
 from dynamic_kd.losses import _weighting as weighting
-from dynamic_kd.torch._fused import _settings
+from dynamic_kd.torch._fused import _kernels
 from dynamic_kd.torch._fused._kernels._math import decays, log1p, reciprocal, root, tanh
 from dynamic_kd.torch._fused._kernels._pixels import logits, place, signed
 
-SUMS = tl.constexpr(_settings.SUMS)
-TERMS = tl.constexpr(_settings.TERMS)
+SUMS = tl.constexpr(_kernels.SUMS)
+TERMS = tl.constexpr(_kernels.TERMS)
 A2DELE_RATE = tl.constexpr(-weighting.A2DELE_RATE)
 
 
@@ -48,7 +48,7 @@ def forward(
     p,
     threshold,
     noise_weight,
-    fixed,
+    fixed_weight,
     STUDENT_CHANNELS: tl.constexpr,
     TEACHER_CHANNELS: tl.constexpr,
     STUDENT_DENSE: tl.constexpr,
@@ -57,8 +57,7 @@ def forward(
     VALID_DENSE: tl.constexpr,
     HAS_VALID: tl.constexpr,
     WEIGHTING: tl.constexpr,
-    ELIMINATES: tl.constexpr,
-    RELATIVE: tl.constexpr,
+    NOISE_ELIMINATION: tl.constexpr,
     REDUCTION: tl.constexpr,
     POWER: tl.constexpr,
     BLOCK: tl.constexpr,
@@ -152,11 +151,10 @@ def forward(
             p,
             threshold,
             noise_weight,
-            fixed,
+            fixed_weight,
             HAS_VALID,
             WEIGHTING,
-            ELIMINATES,
-            RELATIVE,
+            NOISE_ELIMINATION,
             TILES,
         )
         tl.debug_barrier()
@@ -179,7 +177,7 @@ def _totals(partials, tiles, TILES: tl.constexpr):
 
 @triton.jit
 def _pick(totals, KIND: tl.constexpr):
-    """One of them."""
+    """One of the sums."""
     return tl.sum(tl.where(tl.arange(0, 16) == KIND, totals, 0.0))
 
 
@@ -200,11 +198,10 @@ def _finish_image(
     p,
     threshold,
     noise_weight,
-    fixed,
+    fixed_weight,
     HAS_VALID: tl.constexpr,
     WEIGHTING: tl.constexpr,
-    ELIMINATES: tl.constexpr,
-    RELATIVE: tl.constexpr,
+    NOISE_ELIMINATION: tl.constexpr,
     TILES: tl.constexpr,
 ):
     """Equations 1 to 6 for one image, from its sums."""
@@ -221,15 +218,17 @@ def _finish_image(
     kl = _pick(totals, 5) * kl_scale * share
     ce = _pick(totals, 6) * share
     reliable = teacher_iou.to(tl.float32) > threshold
-    if RELATIVE:
+    if NOISE_ELIMINATION == "relative":
         reliable = teacher_iou > threshold * (1.0 - student_error)
-    weight = zero + fixed
-    if WEIGHTING == "a2dele":
-        weight = tl.exp(_pick(totals, 7) * share * A2DELE_RATE)
-    elif WEIGHTING != "fixed":
+    weight = zero
+    if WEIGHTING == "dynamic":
         exponent = zero + p
         weight = tanh(root(teacher_iou, exponent) * root(student_error, 1.0 - exponent))
-    if ELIMINATES:
+    elif WEIGHTING == "a2dele":
+        weight = tl.exp(_pick(totals, 7) * share * A2DELE_RATE)
+    elif WEIGHTING == "fixed":
+        weight = zero + fixed_weight
+    if WEIGHTING != "none" and NOISE_ELIMINATION != "none":
         weight = tl.where(reliable, weight, zero + noise_weight)
     tl.store(terms, teacher_iou.to(tl.float32))
     tl.store(terms + 1, student_error.to(tl.float32))

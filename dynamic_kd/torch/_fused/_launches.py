@@ -1,18 +1,22 @@
-"""The two launches of a loss, worked out once for all inputs that are alike."""
+"""The two kernel launches of a loss, worked out once for all inputs that are alike."""
 
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import Any, NamedTuple
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from torch import Tensor
 
 from dynamic_kd._launch import Launch
+from dynamic_kd.torch._fused._kernels import SUMS, TERMS
 from dynamic_kd.torch._fused._kernels._backward import backward
 from dynamic_kd.torch._fused._kernels._forward import forward
-from dynamic_kd.torch._fused._settings import SUMS, TERMS, Settings
-from dynamic_kd.torch._fused._workspaces import counters, stream_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from dynamic_kd.losses._kernel_settings import KernelSettings
 
 LOG2_E = 1.4426950408889634
 # Warps of a program. In each step a thread loads 16 bytes of the student's logits.
@@ -23,21 +27,23 @@ BYTES = 16
 PROGRAMS, MOST_QUOTIENTS = 16, 64
 # Tiles of an image, or images, whose sums are added at a time.
 ADDED = 64
+# Counters of one stream, and sets of them for launches in CUDA graphs.
+COUNTERS, GRAPH_SETS = 4096, 64
 
 
-class Plan:
+class Launches:
     """Both launches for inputs of given shapes, strides, dtypes, alignment and device.
 
-    On a small batch the host takes longer than the device, so all that depends on these alone is kept.
+    On a small batch the host takes longer than the device, so everything that depends on these alone is kept.
     """
 
     def __init__(
-        self, student: Tensor, teacher: Tensor, target: Tensor, valid: Tensor | None, settings: Settings
+        self, student: Tensor, teacher: Tensor, target: Tensor, valid: Tensor | None, settings: KernelSettings
     ) -> None:
         height, width = student.shape[-2:]
         images, pixels, self._device = student.shape[0], height * width, student.device
-        given = (student, teacher, target, target if valid is None else valid)
-        planes = [_plane(each, height, width) for each in given]
+        maps = (student, teacher, target, target if valid is None else valid)
+        planes = [_plane(each, height, width) for each in maps]
         strides = tuple(plane.strides for plane in planes)
         wide = BYTES // student.element_size()
         block = 32 * WARPS * wide
@@ -48,7 +54,13 @@ class Plan:
         self._boolean = target.dtype == torch.bool, valid is not None and valid.dtype == torch.bool
         rate, slope = LOG2_E / settings.temperature, settings.kl_scale / settings.temperature
         sizes = (images, width, pixels, tiles, rate)
-        weights = (settings.kl_scale, settings.p, settings.noise_threshold, settings.noise_weight, settings.fixed)
+        weights = (
+            settings.kl_scale,
+            settings.p,
+            settings.noise_threshold,
+            settings.noise_weight,
+            settings.fixed_weight,
+        )
         self._forward_numbers = (*strides, *sizes, 1 / settings.temperature, *weights)
         self._backward_strides, self._backward_numbers = strides, (*sizes, slope)
         self._common = _constants(planes, valid is not None) | {
@@ -64,8 +76,7 @@ class Plan:
             self._grid,
             **self._common,
             WEIGHTING=settings.weighting,
-            ELIMINATES=settings.eliminates,
-            RELATIVE=settings.relative,
+            NOISE_ELIMINATION=settings.noise_elimination,
             REDUCTION=settings.reduction,
             WIDE=wide,
             TILES=min(_power_of_two(tiles), ADDED),
@@ -74,13 +85,13 @@ class Plan:
         self._backward: dict[int, Launch] = {}
 
     def forward(self, student: Tensor, teacher: Tensor, target: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Return the loss, shape () or (B,), and the terms, shape (B * TERMS + 1,), both float32."""
+        """Return the loss, shape () or (B,), and the packed terms, shape (B * TERMS + 1,), both float32."""
         loss = student.new_empty(self._loss_shape, dtype=torch.float32)
         terms = student.new_empty(self._images * TERMS + 1, dtype=torch.float32)
         partials = student.new_empty(self._sums, dtype=torch.float32)
         with self._on_device():
-            stream = stream_of(self._device)
-            zeros = counters(self._images, self._device, stream)
+            stream = _stream_of(self._device)
+            zeros = _counters(self._images, self._device, stream)
             maps = self._maps(student, teacher, target, valid)
             self._forward((*maps, partials, zeros, terms, loss, *self._forward_numbers), stream)
         return loss, terms
@@ -102,11 +113,11 @@ class Plan:
         maps = self._maps(student, teacher, target, valid)
         arguments = (*maps, terms, gradient, result, *self._backward_strides, stride, *self._backward_numbers)
         with self._on_device():
-            self._backward[stride](arguments, stream_of(self._device))
+            self._backward[stride](arguments, _stream_of(self._device))
         return result
 
     def _maps(self, student: Tensor, teacher: Tensor, target: Tensor, valid: Tensor | None) -> tuple[Tensor, ...]:
-        """Return the maps as the kernels take them: booleans as bytes, and something in place of no ``valid``."""
+        """Return the maps as the kernels take them: booleans as bytes, and the target in place of no ``valid``."""
         boolean_target, boolean_valid = self._boolean
         target = target.view(torch.uint8) if boolean_target else target
         if valid is None:
@@ -150,7 +161,7 @@ def _constants(planes: list[_Plane], has_valid: bool) -> dict[str, Any]:
 
 
 def _steps_and_tiles(images: int, blocks: int, most: int, device: torch.device) -> tuple[int, int]:
-    """Return the steps that a program takes, and how many programs make up an image of so many blocks."""
+    """Return the steps that a program takes, and how many programs make up an image of this many blocks."""
     wanted = -(-blocks * images // (_multiprocessors(device) * PROGRAMS))
     steps = min(_power_of_two(wanted), most)
     return steps, -(-blocks // steps)
@@ -163,3 +174,39 @@ def _multiprocessors(device: torch.device) -> int:
 def _power_of_two(number: int) -> int:
     """Round up."""
     return 1 << max(number - 1, 0).bit_length()
+
+
+# The last program of an image, and of the batch, is found by counters: zeros that every launch leaves zero again.
+_of_streams: dict[tuple[torch.device, int | None], Tensor] = {}
+_for_graphs: dict[torch.device, list[Tensor]] = {}
+_captured: list[Tensor] = []
+
+
+def _counters(images: int, device: torch.device, stream: int | None) -> Tensor:
+    """Return a counter for each image and one for the batch: a set for each stream, and for each launch in a graph."""
+    if device.type != "cuda" or images >= COUNTERS:
+        return torch.zeros(images + 1, dtype=torch.int32, device=device)
+    if torch.cuda.is_current_stream_capturing():
+        spare = _for_graphs.get(device)
+        if not spare:  # nothing ran before the capture, or all sets are taken: zeros become part of the graph
+            return torch.zeros(images + 1, dtype=torch.int32, device=device)
+        _captured.append(spare.pop())
+        return _captured[-1]
+    if device not in _for_graphs:
+        _for_graphs[device] = list(torch.zeros(GRAPH_SETS, COUNTERS, dtype=torch.int32, device=device))
+    key = (device, stream)
+    if key not in _of_streams:
+        _of_streams[key] = torch.zeros(COUNTERS, dtype=torch.int32, device=device)
+    return _of_streams[key]
+
+
+def _stream_of(device: torch.device) -> int | None:
+    """Return the current stream's handle, as launches take it, by Triton's way: torch's takes ten times as long."""
+    return int(_driver().get_current_stream(device.index)) if device.type == "cuda" else None
+
+
+@cache
+def _driver() -> Any:
+    from triton.runtime import driver
+
+    return driver.active

@@ -1,0 +1,178 @@
+"""The fused loss as a differentiable operation, eager and compiled."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import array_api_compat.torch as xp
+import torch
+from torch import Tensor
+
+from dynamic_kd.losses import DynamicKDTerms
+from dynamic_kd.losses._inputs import check_batch
+from dynamic_kd.losses._kernel_settings import decoded
+from dynamic_kd.torch._fused._available import fused_unavailable_reason, reason_of_settings, reason_of_tensors
+from dynamic_kd.torch._fused._kernels import TERMS
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    from dynamic_kd.losses import DynamicKDLoss
+    from dynamic_kd.torch._fused._launches import Launches
+
+    Inputs = tuple[Tensor, Tensor, Tensor, Tensor | None]
+
+MOST_LAUNCHES = 4096
+
+_launches: dict[Hashable, Launches] = {}
+
+
+def loss_and_packed_terms(
+    student_logits: Tensor, teacher_logits: Tensor, target: Tensor, valid: Tensor | None, settings: DynamicKDLoss
+) -> tuple[Tensor, Tensor] | str:
+    """Return the loss and its packed terms, or the reason why the kernels cannot compute it.
+
+    Each kernel reads every input once. The weights are finished on the device, so the call does not synchronize with
+    it, and sums are added in a fixed order, so every run gives the same bits. Inputs that are like earlier ones are not
+    checked again. Second derivatives raise.
+    """
+    inputs = (student_logits, teacher_logits, target, valid)
+    if torch.compiler.is_compiling():
+        reason = _refusal(inputs, settings)
+        return _compiled_loss(*inputs, settings._kernel_settings) if reason is None else reason
+    reason = reason_of_settings(settings) or reason_of_tensors(inputs)
+    if reason is not None:
+        return reason
+    key = _key(inputs, settings._kernel_settings)
+    launches = _launches.get(key)
+    if launches is None:
+        reason = _refusal(inputs, settings)
+        if reason is not None:
+            return reason
+        launches = _new_launches(key, inputs, settings._kernel_settings)
+    loss, terms = _FusedLoss.apply(*inputs, launches)  # type: ignore[no-untyped-call]
+    return loss, terms
+
+
+def unpacked_terms(packed: Tensor, images: int) -> DynamicKDTerms:
+    """Return the terms from what the forward kernel writes."""
+    teacher_iou, student_error, weight, reliable, kl, ce, loss = packed[:-1].view(images, TERMS)[:, :7].unbind(1)
+    return DynamicKDTerms(teacher_iou, student_error, weight, reliable > 0, kl, ce, loss)
+
+
+def _refusal(inputs: Inputs, settings: DynamicKDLoss) -> str | None:
+    """Return why the kernels cannot compute the loss; raise where no implementation can."""
+    reason = fused_unavailable_reason(*inputs, settings=settings)
+    if reason is None:
+        check_batch(*inputs, xp)
+    return reason
+
+
+def _key(inputs: Inputs, settings: str) -> Hashable:
+    """Return all that launches depend on, and all that inputs may be refused for."""
+    return settings, *[
+        each
+        if each is None
+        else (each.shape, each.stride(), each.dtype, each.device, each.data_ptr() % 16, each.requires_grad)
+        for each in inputs
+    ]
+
+
+def _new_launches(key: Hashable, inputs: Inputs, settings: str) -> Launches:
+    from dynamic_kd.torch._fused._launches import Launches  # which needs Triton
+
+    if len(_launches) >= MOST_LAUNCHES:
+        _launches.clear()
+    launches = _launches[key] = Launches(*inputs, decoded(settings))
+    return launches
+
+
+class _FusedLoss(torch.autograd.Function):
+    """The two kernels for autograd."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, student: Tensor, teacher: Tensor, target: Tensor, valid: Tensor | None, launches: Launches
+    ) -> tuple[Tensor, Tensor]:
+        loss, terms = launches.forward(student, teacher, target, valid)
+        ctx.save_for_backward(student, teacher, target, valid, terms)
+        ctx.launches = launches
+        ctx.mark_non_differentiable(terms)
+        ctx.set_materialize_grads(False)  # or one more kernel would fill the terms' gradients with zeros
+        return loss, terms
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor, _: None) -> tuple[Tensor, None, None, None, None]:
+        if torch.is_grad_enabled():  # create_graph=True: the result must know that it cannot be differentiated
+            slopes = _FusedGradient.apply(ctx.launches, gradient, *ctx.saved_tensors)  # type: ignore[no-untyped-call]
+        else:
+            slopes = ctx.launches.backward(gradient, *ctx.saved_tensors)
+        return slopes, None, None, None, None
+
+
+class _FusedGradient(torch.autograd.Function):
+    """The backward kernel as an operation without a derivative."""
+
+    @staticmethod
+    def forward(ctx: Any, launches: Launches, gradient: Tensor, *saved: Any) -> Tensor:
+        return launches.backward(gradient, *saved)
+
+    @staticmethod
+    def backward(ctx: Any, *_: Tensor) -> None:
+        raise RuntimeError("the fused loss cannot be differentiated twice; use impl='eager'")
+
+
+# What torch.compile sees. Inputs were checked when the program was compiled for them.
+
+
+def _compiled_launches(inputs: Inputs, settings: str) -> Launches:
+    key = _key(inputs, settings)
+    return _launches.get(key) or _new_launches(key, inputs, settings)
+
+
+@torch.library.custom_op("dynamic_kd::fused_loss", mutates_args=())
+def _compiled_loss(
+    student: Tensor, teacher: Tensor, target: Tensor, valid: Tensor | None, settings: str
+) -> tuple[Tensor, Tensor]:
+    """Return the loss and its packed terms."""
+    return _compiled_launches((student, teacher, target, valid), settings).forward(student, teacher, target, valid)
+
+
+@_compiled_loss.register_fake
+def _(student: Tensor, teacher: Tensor, target: Tensor, valid: Tensor | None, settings: str) -> tuple[Tensor, Tensor]:
+    images = student.shape[0]
+    loss = student.new_empty((images,) if decoded(settings).reduction == "none" else (), dtype=torch.float32)
+    return loss, student.new_empty(images * TERMS + 1, dtype=torch.float32)
+
+
+@torch.library.custom_op("dynamic_kd::fused_loss_backward", mutates_args=())
+def _compiled_backward(
+    gradient: Tensor,
+    student: Tensor,
+    teacher: Tensor,
+    target: Tensor,
+    valid: Tensor | None,
+    terms: Tensor,
+    settings: str,
+) -> Tensor:
+    """Return the gradient by the student's logits."""
+    inputs = (student, teacher, target, valid)
+    return _compiled_launches(inputs, settings).backward(gradient, *inputs, terms)
+
+
+@_compiled_backward.register_fake
+def _(gradient: Tensor, student: Tensor, *_: Any) -> Tensor:
+    return torch.empty(student.shape, dtype=student.dtype, device=student.device)
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    *tensors, ctx.settings = inputs
+    ctx.save_for_backward(*tensors, output[1])
+    ctx.mark_non_differentiable(output[1])
+
+
+def _gradient(ctx: Any, gradient: Tensor, _: Tensor | None) -> tuple[Tensor | None, ...]:
+    return _compiled_backward(gradient, *ctx.saved_tensors, ctx.settings), None, None, None, None
+
+
+_compiled_loss.register_autograd(_gradient, setup_context=_keep)
