@@ -15,6 +15,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OPENCV_FOR_THREADS_NUM", "1")
     os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
@@ -47,6 +49,20 @@ NAMESPACES = {
     "array_api_strict": "array_api_strict",
     "cupy": "array_api_compat.cupy",
 }
+
+
+@pytest.fixture
+def cancelled(monkeypatch):
+    """An event that is set when a pool of threads has cancelled what it has not begun."""
+    event, shutdown = threading.Event(), ThreadPoolExecutor.shutdown
+
+    def cancelling(self, wait=True, *, cancel_futures=False):
+        shutdown(self, wait=False, cancel_futures=cancel_futures)
+        event.set()
+        shutdown(self, wait=wait)
+
+    monkeypatch.setattr(ThreadPoolExecutor, "shutdown", cancelling)
+    return event
 
 
 @pytest.hookimpl(optionalhook=True)  # pytest-xdist's
