@@ -1,8 +1,8 @@
-"""Sessions that try the package as its users get it: built, and installed in an environment away from the source.
+"""Sessions that test the package as users install it: built, in an environment without the source.
 
-``nox -l`` lists them; ``nox`` runs those of continuous integration; ``nox -s NAME`` runs one. Sessions of a Python that
-is not there are skipped. The oldest torch is tested on the machine with GPUs, not here: a plain "torch" may resolve to
-a build with gigabytes of CUDA, so that every session installs the one of the constraints.
+``nox -l`` lists them, ``nox`` runs those of continuous integration, and ``nox -s NAME`` runs one. Sessions whose Python
+is not installed are skipped. Every session installs the torch of the constraints, because an unpinned torch may be a
+build with gigabytes of CUDA libraries. The oldest torch is tested on a machine with GPUs.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PIXELS = [
     f"tests/metrics/test_{name}.py" for name in ("context_measure", "human_correction_effort", "libraries", "report")
 ]
 FOLDERS = ["tests/data", "tests/cli/test_evaluate.py", "tests/evaluation/test_folders.py"]
-# What is quick and says most of whether a wheel works with the packages beside it.
+# Fast tests that cover most of how a wheel works with its dependencies.
 QUICK = [*LOSSES, *METRICS, *PIXELS, *FOLDERS]
 EVERYTHING = [f"tests/{name}" for name in (
     "cli", "compat", "data", "evaluation", "experiments", "faults", "losses", "metrics", "models", "torch", "training",
@@ -42,7 +42,7 @@ nox.options.sessions = ["package-3.11", "minimal-3.11", "oldest(core)"]
 
 @nox.session
 def build(session: nox.Session) -> None:
-    """Build wheel and sdist into dist/, twice; see that they are the same, hold what they should, and read well."""
+    """Build wheel and sdist into dist/ twice; check that they are identical and complete, and that metadata render."""
     session.install("build", "hatch-vcs", "hatchling", "pytest", "pytest-timeout", "twine")
     commit = session.run("git", "log", "-1", "--format=%ct", external=True, silent=True, success_codes=[0, 128])
     epoch = os.environ.get("SOURCE_DATE_EPOCH") or (commit or "").strip()
@@ -50,7 +50,7 @@ def build(session: nox.Session) -> None:
     again = Path(session.create_tmp()) / "again"
     for folder in (DIST, again):
         shutil.rmtree(folder, ignore_errors=True)
-    # The wheel once by way of the sdist, in the isolation that an installer gives it, and once from the tree.
+    # Once from the sdist, isolated as an installer builds it, and once from the tree.
     session.run("python", "-m", "build", "--outdir", str(DIST), env=env, silent=True)
     direct = ("--no-isolation", "--sdist", "--wheel", "--outdir", str(again))
     session.run("python", "-m", "build", *direct, env=env, silent=True)
@@ -71,7 +71,7 @@ def package(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS, requires=["build"])
 def minimal(session: nox.Session) -> None:
-    """Test the wheel without any extra: losses and metrics on NumPy, and what is said of extras."""
+    """Test the wheel without extras: losses and metrics on NumPy, and the errors that name extras."""
     installed(session, "", tools=TOOLS)
     check(session, *LOSSES, *METRICS, "tests/package/test_without_extras.py", "tests/test_extras.py")
 
@@ -99,11 +99,11 @@ def types(session: nox.Session) -> None:
 
 @nox.session(requires=["build"])
 def audit(session: nox.Session) -> None:
-    """Look up known vulnerabilities of everything that all run-time extras install; needs the advisory service."""
+    """Look up known vulnerabilities of everything that the run-time extras install. Needs the advisory service."""
     session.install("pip-audit")
     command = ("python", "-m", "pip", "--python", str(run_time(session)), "list", "--format=freeze")
     listed = str(session.run(*command, silent=True)).splitlines()
-    # The index knows neither a package that is yet to be released nor which build of torch this is.
+    # The index knows neither an unreleased package nor local builds of torch.
     known = [line.partition("+")[0] for line in listed if "==" in line and not line.startswith("dynamic-kd==")]
     pinned = Path(session.create_tmp()) / "pinned.txt"
     pinned.write_text("\n".join(known) + "\n", encoding="utf-8")
@@ -119,13 +119,13 @@ def sbom(session: nox.Session) -> None:
     output = (*pyproject, "--output-reproducible", "-o", str(path))
     session.run("cyclonedx-py", "environment", *output, str(run_time(session)), env=environment)
     bill = json.loads(path.read_text(encoding="utf-8"))
-    version = next(DIST.glob("*.whl")).name.split("-")[1]  # the tag's, which pyproject.toml leaves to the build
+    version = next(DIST.glob("*.whl")).name.split("-")[1]  # comes from the tag at build time
     bill["metadata"]["component"] |= {"version": version, "purl": f"pkg:pypi/dynamic-kd@{version}"}
     path.write_text(json.dumps(bill, indent=2) + "\n", encoding="utf-8")
 
 
 def versions(session: nox.Session, extent: str, *constraints: str) -> None:
-    """Test quickly with the extra for folders, or everything with all extras."""
+    """Run the fast tests with the extra ``eval``, or all tests with all extras."""
     tools = (*TOOLS, "array-api-strict", *constraints)
     if extent == "core":
         installed(session, "[eval]", tools=tools)
@@ -142,7 +142,7 @@ def installed(session: nox.Session, extras: str, *more: str, tools: tuple[str, .
 
 
 def check(session: nox.Session, *tests: str) -> None:
-    """Run tests in the tree of the sdist, without the package in it: what is imported is what was installed."""
+    """Run tests in the tree of the sdist without its package, so that they import the installed one."""
     tree = Path(session.create_tmp()) / "sdist"
     shutil.rmtree(tree, ignore_errors=True)
     with tarfile.open(next(DIST.glob("*.tar.gz"))) as sdist:
@@ -150,14 +150,14 @@ def check(session: nox.Session, *tests: str) -> None:
     (tree,) = tree.iterdir()
     shutil.rmtree(tree / "dynamic_kd")
     session.chdir(tree)
-    # The configuration in there makes errors of warnings.
+    # The configuration in the sdist turns warnings into errors.
     options = ("-q", "-r", "fE", "-p", "no:cacheprovider")
     session.run("pytest", *options, *tests, *session.posargs, env={"OMP_NUM_THREADS": "1"})
     session.run("python", "-c", "import dynamic_kd, pathlib; assert 'site-packages' in dynamic_kd.__file__")
 
 
 def torch_alone(session: nox.Session) -> str:
-    """Return a file of constraints that holds nothing but torch's line."""
+    """Return a file of constraints with the line for torch alone."""
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     path = Path(session.create_tmp()) / "torch.txt"
     path.write_text("\n".join(line for line in lines if line.startswith("torch==")) + "\n", encoding="utf-8")

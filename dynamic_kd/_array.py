@@ -1,4 +1,4 @@
-"""Everything that depends on which array library a value comes from; no other module asks."""
+"""The only module that depends on the array library of a value."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Namespace = Any
 
 
 def array_namespace(*arrays: Array) -> Namespace:
-    """Array API namespace shared by the arrays (``None`` is skipped); a ``TypeError`` names a mixture."""
+    """Return the Array API namespace of the arrays (``None`` is skipped). A mixture raises a ``TypeError``."""
     present = [array for array in arrays if array is not None]
     for array in present:
         if isinstance(array, np.ma.MaskedArray):
-            raise TypeError("expected a plain array, got a masked one; fill it, and say which pixels count by `valid`")
+            raise TypeError("expected a plain array, got a masked one; fill it, and pass the mask as valid=")
         if not compat.is_array_api_obj(array):
             raise TypeError(
                 f"expected arrays (NumPy, torch, JAX, CuPy or another Array API library), got "
@@ -41,20 +41,20 @@ def library(array: Array) -> str:
 
 
 def is_torch(array: Array) -> bool:
-    """Whether the array is a torch tensor (``torch.compile`` warns about compat's cached look-up)."""
+    """Whether the array is a torch tensor. ``torch.compile`` warns about array-api-compat's cached look-up."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(array, torch.Tensor)
 
 
 def device_of(array: Array) -> Any:
-    """Device to create companions of ``array`` on; ``None`` where the library places them by itself (JAX)."""
+    """Return the device for new arrays beside ``array``; ``None`` where the library chooses it (JAX)."""
     if is_torch(array):
         return array.device
     return None if compat.is_jax_array(array) else compat.device(array)
 
 
 def check_device(name: str, array: Array, other_name: str, other: Array) -> None:
-    """Raise unless two arrays lie on one device."""
+    """Raise unless two arrays are on one device."""
     device, other_device = device_of(array), device_of(other)
     if device != other_device:
         raise ValueError(
@@ -63,7 +63,7 @@ def check_device(name: str, array: Array, other_name: str, other: Array) -> None
 
 
 def stop_gradient(array: Array) -> Array:
-    """Return the same values, as a constant for automatic differentiation."""
+    """Return the same values as a constant for automatic differentiation."""
     if is_torch(array):
         return array.detach()
     if compat.is_jax_array(array):
@@ -74,12 +74,12 @@ def stop_gradient(array: Array) -> Array:
 
 
 def requires_grad(array: Array) -> bool:
-    """Whether a gradient would flow into the array (known for torch only; elsewhere False)."""
+    """Whether a gradient would flow into the array; known for torch only, elsewhere False."""
     return bool(is_torch(array) and array.requires_grad)
 
 
 def is_traced(array: Array) -> bool:
-    """Whether the array stands for values not known yet: tracing, compiling, function transforms."""
+    """Whether the array has no values yet, as in tracing, compiling and function transforms."""
     if is_torch(array):
         import torch
 
@@ -92,7 +92,7 @@ def is_traced(array: Array) -> bool:
 
 
 def is_concrete(array: Array) -> bool:
-    """Whether looking at values costs nothing: not traced, and in the CPU's memory."""
+    """Whether values can be read without waiting: not traced, and in CPU memory."""
     if is_traced(array) or compat.is_cupy_array(array):
         return False
     if is_torch(array):
@@ -101,7 +101,7 @@ def is_concrete(array: Array) -> bool:
 
 
 def runs_triton(array: Array) -> bool:
-    """Whether Triton kernels can read the array: torch's on an NVIDIA GPU, or on the CPU under Triton's interpreter."""
+    """Whether Triton kernels can read the array: a torch tensor on a GPU, or on the CPU under Triton's interpreter."""
     if not is_torch(array) or is_traced(array) or array.is_sparse:
         return False
     kind = array.device.type
@@ -114,16 +114,16 @@ def _has_triton() -> bool:
 
 
 def accumulation_dtype(xp: Namespace, *arrays: Array) -> Any:
-    """Dtype to compute in: the arrays' common floating dtype, but at least float32."""
+    """Return the dtype to compute in: the arrays' common floating dtype, but at least float32."""
     dtype = arrays[0].dtype
     for array in arrays[1:]:
-        if array.dtype != dtype:  # compilers cannot look up halves with themselves
+        if array.dtype != dtype:  # compilers cannot promote a half dtype with itself
             dtype = xp.result_type(dtype, array.dtype)
     return xp.float32 if xp.finfo(dtype).bits < 32 else dtype
 
 
 def widest_float(xp: Namespace, array: Array) -> Any:
-    """Return float64 where the array's library and device have it, otherwise float32 (MPS, JAX without x64)."""
+    """Return float64 where the array's library and device support it, otherwise float32 (MPS, JAX without x64)."""
     if compat.is_jax_array(array):
         return xp.float64 if xp.asarray(np.float64(0)).dtype == xp.float64 else xp.float32
     on_mps = is_torch(array) and array.device.type == "mps"
@@ -131,22 +131,22 @@ def widest_float(xp: Namespace, array: Array) -> Any:
 
 
 def as_numpy(array: Array) -> np.ndarray[Any, Any] | None:
-    """Return the array as NumPy, without a copy if possible, if its values lie in the CPU's memory; otherwise None."""
+    """Return an array in CPU memory as NumPy's, without a copy if possible; None for any other array."""
     if compat.is_numpy_array(array):
         return np.asarray(array)
     if compat.is_jax_array(array) and is_concrete(array):
         values = np.asarray(array)
-        return values.astype(np.float32) if values.dtype.kind == "V" else values  # bfloat16, again
+        return values.astype(np.float32) if values.dtype.kind == "V" else values  # bfloat16, which NumPy does not have
     if is_torch(array) and is_concrete(array) and not array.is_sparse:
         plain = array.detach().resolve_neg()
         if plain.dtype.itemsize == 2 and plain.dtype.is_floating_point:
-            plain = plain.float()  # NumPy has no bfloat16, and float16 widens exactly
+            plain = plain.float()  # NumPy has no bfloat16; float16 widens exactly
         return np.asarray(plain.numpy())
     return None
 
 
 def to_host(array: Array) -> np.ndarray[Any, Any]:
-    """Return a NumPy copy or view of any array, wherever it lives."""
+    """Return a NumPy copy or view of an array on any device."""
     if is_torch(array):
         return np.asarray(array.detach().cpu().numpy())
     return np.asarray(array.get() if compat.is_cupy_array(array) else array)

@@ -1,4 +1,4 @@
-"""``dynamic-kd data``: what is in folders of images, depth maps and masks."""
+"""``dynamic-kd data``: checks of folders of images, depth maps and masks."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from dynamic_kd.data import DataReport
 
 _DESCRIPTION = """\
-Look over data sets before you train on them: the layout found, counts against
-the split you would expect, unmatched and unreadable files, sizes and formats,
-whether near is bright or dark in the depth files, masks that are empty or would
-read as empty, a teacher's maps against the masks, images that come twice.
+Check data sets before you train on them. The report covers the layout, counts
+that differ from the known splits, unmatched and unreadable files, sizes and
+formats, whether near is bright or dark in the depth files, masks that are empty
+or would read as empty, a teacher's maps against the masks, duplicate images.
 
 DIR is a data set or holds several, one or two levels below:
 
@@ -25,11 +25,11 @@ DIR is a data set or holds several, one or two levels below:
   DIR/NJUD/train/RGB  DIR/train/NJUD/RGB"""
 
 _EPILOG = """\
-The exit status is 0 if training can take the data (there may be warnings), 1 if
-it would refuse something, 2 if there are no data sets to look at.
+The exit status is 0 if training accepts the data (there may be warnings), 1 if
+it would refuse something, 2 if there are no data sets to check.
 
-A list file names one sample a line: a stem (0001), a file's name or path, or
-the paths of its image, depth map and mask in columns; # starts a comment.
+A list file names one sample on each line: a stem (0001), a file name or path,
+or the paths of image, depth map and mask in columns. # starts a comment.
 
 Examples:
   dynamic-kd data check datasets
@@ -41,18 +41,18 @@ def add_parser(commands: Any) -> None:
     """Add the subcommand to the command's parser."""
     parent = commands.add_parser(
         "data",
-        help="look over data sets before training",
-        description="Look over data sets before you train on them.",
+        help="check data sets before training",
+        description="Check data sets before you train on them.",
     )
     parser = parent.add_subparsers(title="commands", metavar="COMMAND", required=True).add_parser(
         "check",
-        help="report what is in data sets, and what training would refuse",
+        help="report what data sets hold, and what training would refuse",
         description=_DESCRIPTION,
         epilog=_EPILOG,
     )
     parser.set_defaults(run=run)
     parser.add_argument("root", metavar="DIR", help="a data set, or a folder of several")
-    parser.add_argument("--list", dest="list_file", metavar="FILE", help="look at the samples it names alone")
+    parser.add_argument("--list", dest="list_file", metavar="FILE", help="check only the samples it names")
     parser.add_argument(
         "--teacher", metavar="NAME", help="a teacher's maps: a sub-folder of each data set, or a folder of maps"
     )
@@ -73,7 +73,7 @@ def add_parser(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Look over the data, draw a picture if asked, print the report."""
+    """Check the data, draw a picture if requested, and print the report."""
     from dynamic_kd.data import check_data, contact_sheet
 
     source = {"list_file": arguments.list_file, "teacher": arguments.teacher, "near": arguments.near}
@@ -89,7 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
             **source,
             quick=arguments.quick,
             workers=arguments.workers,
-            progress=partial(progress, "looking at samples"),
+            progress=partial(progress, "checking samples"),
         )
     if arguments.json:
         write_text(arguments.json, json.dumps(report.as_dict(), indent=1) + "\n")

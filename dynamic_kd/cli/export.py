@@ -8,13 +8,13 @@ from typing import Any
 
 _DESCRIPTION = """\
 Turn a file of weights into an ONNX file, for ONNX Runtime and other runtimes.
-Before it is written, ONNX Runtime and torch compute the same random images of
-several shapes; the largest difference is printed, and too large a one is an
-error.
+First, ONNX Runtime and torch compute the same random images of several shapes.
+The largest difference is printed. If it exceeds the tolerance, nothing is
+written.
 
 The input "images" is (batch, channels, height, width), float32: red, green,
-blue and depth (near is bright) in [0, 1], then less a mean and by a deviation
-that the file's metadata give, with the recipe of the weights. The output,
+blue and depth (near is bright) in [0, 1], normalized by the mean and deviation
+in the file's metadata, which also hold the recipe of the weights. The output,
 "saliency" or "logits", is (batch, 1, height, width)."""
 
 _EPILOG = """\
@@ -27,7 +27,7 @@ def add_parser(commands: Any) -> None:
     """Add the subcommand to the command's parser."""
     parser = commands.add_parser(
         "export",
-        help="turn a file of weights into an ONNX file, checked against torch",
+        help="turn a file of weights into an ONNX file, compared with torch",
         description=_DESCRIPTION,
         epilog=_EPILOG,
     )
@@ -38,7 +38,7 @@ def add_parser(commands: Any) -> None:
         "--output",
         choices=("saliency", "logits"),
         default="saliency",
-        help="maps in [0, 1] (default), or what is before the sigmoid",
+        help="maps in [0, 1] (default), or the values before the sigmoid",
     )
     parser.add_argument("--size", type=int, metavar="N", help="fix height and width (default: any)")
     parser.add_argument("--opset", type=int, default=18, metavar="N", help="version of ONNX's operators (default: 18)")
@@ -52,13 +52,13 @@ def add_parser(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Export, check, say what was checked."""
+    """Export, compare, and print the comparison."""
     from dynamic_kd.models import export_onnx, load_model, model_metadata
 
     weights = Path(arguments.weights)
     out = Path(arguments.out or weights.with_suffix(".onnx"))
     if out.resolve() == weights.resolve():
-        raise ValueError(f"--out {arguments.out or out}: expected another file than the weights, got theirs; name one")
+        raise ValueError(f"--out {arguments.out or out}: this is the file of weights; name another file")
     report = export_onnx(
         load_model(weights),
         out,

@@ -88,5 +88,5 @@ def test_weights_are_never_replaced_by_the_file_made_of_them(weights, name, caps
     assert main(["export", name, "--out", f"./{name}"]) == 2
     assert weights.with_name(name).read_bytes() == before
     error = capsys.readouterr().err
-    assert error.startswith(f"dynamic-kd: error: --out ./{name}: expected another file than the weights")
+    assert error.startswith(f"dynamic-kd: error: --out ./{name}: this is the file of weights")
     assert error.count("\n") == 1
