@@ -16,7 +16,7 @@ from dynamic_kd.compat.py_sod_metrics import (
     Smeasure,
     WeightedFmeasure,
 )
-from dynamic_kd.metrics import _functional
+from dynamic_kd.metrics import _measured
 
 CLASSES = (MAE, Fmeasure, WeightedFmeasure, Smeasure, Emeasure)
 PRED = np.arange(48, dtype=np.uint8).reshape(6, 8) * 5
@@ -54,8 +54,8 @@ def fresh(make, pred, gt, **settings):
 def measured(monkeypatch):
     """Count how often statistics are computed."""
     calls = []
-    compute = _functional.statistics
-    monkeypatch.setattr(_functional, "statistics", lambda pairs: calls.append(pairs) or compute(pairs))
+    compute = _measured.statistics
+    monkeypatch.setattr(_measured, "statistics", lambda pairs: calls.append(pairs) or compute(pairs))
     MAE().step(PRED.T, GT.T)  # another pair than those of the tests
     calls.clear()
     return calls
@@ -63,7 +63,7 @@ def measured(monkeypatch):
 
 def test_objects_side_by_side_share_a_pair(measured):
     for pred, gt in ((PRED, GT), (PRED.copy(), GT.copy()), (PRED, GT > 128)):
-        for measure in make_all():
+        for measure in make_all()[:-1]:  # MSIoU reads the pixels
             measure.step(pred, gt)
     assert len(measured) == 2  # the same values again are the same pair, another mask's dtype is not
 

@@ -10,8 +10,7 @@ import numpy.typing as npt
 from dynamic_kd._checks import check_flag, check_number
 
 # Private: a handler's formula takes counts, and a public metric takes maps.
-from dynamic_kd.metrics._f_measure import f_rate
-from dynamic_kd.metrics._threshold_measures import RATES
+from dynamic_kd.metrics._pixels._size_invariant import OBJECT_RATES
 
 
 class Handler:
@@ -50,13 +49,12 @@ class Handler:
         self.binary_results: list[Any] | dict[str, Any] | None = None
         if with_binary:
             self.binary_results = [] if sample_based else dict.fromkeys(("tp", "fp", "tn", "fn"), 0)
+        self._settings: dict[str, float] = {}
 
     def __call__(self, tp: npt.ArrayLike, fp: npt.ArrayLike, tn: npt.ArrayLike, fn: npt.ArrayLike) -> Any:
         """Return the rate for counts of any shapes that broadcast."""
-        return self._value(*(np.asarray(count, np.float64) for count in (tp, fp, fn, tn)))
-
-    def _value(self, *counts: Any) -> Any:
-        return RATES[self._rate](np, *counts)
+        formula: Any = OBJECT_RATES[self._rate]
+        return formula(np, *(np.asarray(count, np.float64) for count in (tp, fp, fn, tn)), **self._settings)
 
 
 class FmeasureHandler(Handler):
@@ -84,9 +82,7 @@ class FmeasureHandler(Handler):
         check_number("beta", beta, low=0)
         super().__init__(with_dynamic, with_adaptive, with_binary=with_binary, sample_based=sample_based)
         self.beta = beta
-
-    def _value(self, *counts: Any) -> Any:
-        return f_rate(np, *counts, beta_squared=self.beta)
+        self._settings = {"beta_squared": beta}
 
 
 class PrecisionHandler(Handler):
