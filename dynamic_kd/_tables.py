@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
+
 from dynamic_kd._checks import check_choice
 from dynamic_kd._extras import require
 
@@ -192,7 +194,8 @@ class Table:
         """Append a row; with ``compared=False`` its values take no part in the marks."""
         if len(values) != len(self.columns):
             raise ValueError(f"row: expected {len(self.columns)} values, one for each column, got {len(values)}")
-        self._lines.append(_Line(values, compared))
+        plain = [value.item() if isinstance(value, np.generic) else value for value in values]
+        self._lines.append(_Line(tuple(plain), compared))
 
     def add_section(self, heading: str = "") -> None:
         """Start a section, which is ruled off and has marks of its own."""
@@ -334,18 +337,17 @@ class Table:
 
     def _flat(self) -> tuple[list[str], list[list[str | int | float | None]]]:
         """Return header and rows without tuples; not-a-number becomes a missing value."""
-        rows_given = self.rows
-        spread = [any(isinstance(row[index], tuple) for row in rows_given) for index in range(len(self.columns))]
+        given = self.rows
+        spread = [any(isinstance(row[index], tuple) for row in given) for index in range(len(self.columns))]
         header: list[str] = []
         for column, twice in zip(self.columns, spread, strict=True):
             header += [column.name, f"{column.name}_std"] if twice else [column.name]
-        rows = []
-        for row in rows_given:
-            flat: list[str | int | float | None] = []
+        rows: list[list[Any]] = []
+        for row in given:
+            flat: list[Any] = []
             for value, twice in zip(row, spread, strict=True):
-                pair = value if isinstance(value, tuple) else (value, None)
-                flat += [None if isinstance(each, float) and math.isnan(each) else each for each in pair[: 1 + twice]]
-            rows.append(flat)
+                flat += value if isinstance(value, tuple) else (value, None) if twice else (value,)
+            rows.append([None if value != value else value for value in flat])  # only NaN differs from itself
         return header, rows
 
 
@@ -357,7 +359,8 @@ def workbook(tables: Sequence[Table]) -> bytes:
     book = Workbook()
     book.remove(book.active)
     for number, table in enumerate(tables, start=1):
-        _fill(book.create_sheet(table.title or f"Sheet{number}"), table)
+        title = re.sub(r"[][:*?/\\]", " ", table.title)[:31] or f"Sheet{number}"  # what Excel takes
+        _fill(book.create_sheet(title), table)
     content = io.BytesIO()
     book.save(content)
     return content.getvalue()
@@ -420,7 +423,7 @@ class _TextColumn(NamedTuple):
 def _folded(texts: Sequence[str], marks: Sequence[str], columns: Sequence[_TextColumn]) -> list[str]:
     """Return the lines of one row: more than one where a text is wider than its column."""
     folded = [
-        textwrap.wrap(text, each.width) if _width(text) > each.width else [text]
+        (textwrap.wrap(text, each.width) if _width(text) > each.width else []) or [text]
         for text, each in zip(texts, columns, strict=True)
     ]
     lines = []

@@ -5,6 +5,7 @@ import io
 import json
 import math
 
+import numpy as np
 import pytest
 
 from dynamic_kd.evaluation import Column, Table
@@ -151,6 +152,18 @@ def test_a_workbook_has_numbers_formats_and_marks(table):
 )  # fmt: skip
 def test_how_numbers_are_printed(spec, value, text):
     assert Column("x", spec).text(value) == text
+
+
+def test_numbers_of_numpy_are_numbers():
+    table = Table(["n", "x"], [[np.int64(3), np.float32(0.5)]])
+    assert table.records() == [{"n": 3, "x": 0.5}]
+    assert json.loads(table.to_json()) == table.records()
+
+
+def test_a_workbook_takes_any_title():
+    openpyxl = pytest.importorskip("openpyxl")
+    content = Table(["a"], [["b"]], title="scores: DES/SIP, and a long rest of the title").to_xlsx()
+    assert openpyxl.load_workbook(io.BytesIO(content)).sheetnames == ["scores  DES SIP, and a long res"]
 
 
 def test_mistakes():
