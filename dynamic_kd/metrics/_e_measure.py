@@ -9,9 +9,9 @@ from dynamic_kd._checks import check_flag
 from dynamic_kd._support import array_support
 from dynamic_kd.metrics._declarations import Measure, peaks, threshold_scores
 from dynamic_kd.metrics._measured import scored
-from dynamic_kd.metrics._reduce import check_reduce, reduced
 from dynamic_kd.metrics._statistics import Counts, Statistics
 from dynamic_kd.metrics._statistics._interface import EPSILON, column
+from dynamic_kd.metrics._threshold_measures import check_reduce, reduced
 
 
 @array_support(gradient=False, traced=True, gpu="kernels")

@@ -11,9 +11,8 @@ from dynamic_kd._checks import check_number
 from dynamic_kd._support import array_support
 from dynamic_kd.metrics._declarations import Measure, peaks, threshold_scores
 from dynamic_kd.metrics._measured import scored
-from dynamic_kd.metrics._reduce import check_reduce
 from dynamic_kd.metrics._statistics import Statistics
-from dynamic_kd.metrics._threshold_measures import RATES, rate_values
+from dynamic_kd.metrics._threshold_measures import RATES, check_reduce, confusion, rate_values
 
 BETA_SQUARED = 0.3
 
@@ -92,12 +91,18 @@ def f_values(statistics: Statistics, reduce: str, *, beta_squared: float = BETA_
 def f_rate(xp: Namespace, *counts: Any, beta_squared: float = BETA_SQUARED) -> Any:
     """F-measure of counts, as in `RATES`; 0 where nothing is hit."""
     precision, recall = RATES["precision"](xp, *counts), RATES["recall"](xp, *counts)
+    return _combined(xp, precision, recall, beta_squared)
+
+
+def _combined(xp: Namespace, precision: Any, recall: Any, beta_squared: float) -> Any:
     weighted = beta_squared * precision + recall
     return (1 + beta_squared) * precision * recall / xp.where(weighted > 0, weighted, xp.ones_like(weighted))
 
 
 def _curves(statistics: Statistics, strict: bool) -> Sequence[Array]:
-    return [rate_values(statistics, rate, "curve") for rate in (RATES["precision"], RATES["recall"], f_rate)]
+    counts = confusion(statistics, statistics.threshold_counts())
+    precision, recall = (RATES[rate](statistics.xp, *counts) for rate in ("precision", "recall"))
+    return [precision, recall, _combined(statistics.xp, precision, recall, BETA_SQUARED)]
 
 
 def _numbers(statistics: Statistics, curves: Sequence[Array], strict: bool) -> Sequence[Array]:

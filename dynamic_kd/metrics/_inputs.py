@@ -134,6 +134,8 @@ def as_pairs(
 
 def _in_memory(xp: Namespace, pred: Array, target: Array) -> tuple[Namespace, Array, Array]:
     """Return the arrays as NumPy's if both lie in the CPU's memory, else as they are."""
+    if isinstance(pred, np.ndarray):
+        return xp, pred, target
     host = as_numpy(pred), as_numpy(target)
     if host[0] is None or host[1] is None:
         return xp, pred, target

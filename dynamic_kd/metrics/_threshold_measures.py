@@ -13,16 +13,19 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, Unpack
 
 from dynamic_kd._array import Array, Namespace
+from dynamic_kd._checks import check_choice
 from dynamic_kd._support import array_support
 from dynamic_kd.metrics._declarations import Measure, Range, Score, peaks, threshold_scores
 from dynamic_kd.metrics._inputs import InputSettings
 from dynamic_kd.metrics._measured import scored
-from dynamic_kd.metrics._reduce import check_reduce, reduced
 from dynamic_kd.metrics._statistics import Counts, Statistics
 from dynamic_kd.metrics._statistics._interface import CutStatistics, column
 
 Rate = Callable[[Namespace, Any, Any, Any, Any], Any]
 Function = TypeVar("Function", bound=Callable[..., Array])
+Cuts = TypeVar("Cuts", bound=CutStatistics)
+
+REDUCTIONS = ("curve", "max", "min", "mean", "adaptive", "binary")
 
 RATES: dict[str, Rate] = {}
 """Formulas by the names of their functions."""
@@ -49,6 +52,21 @@ ValueError, TypeError
     As for `mean_absolute_error`, and for an unknown ``reduce``.
 
 """
+
+
+def check_reduce(reduce: str) -> None:
+    """Raise unless ``reduce`` is one of `REDUCTIONS`."""
+    check_choice("reduce", reduce, REDUCTIONS)
+
+
+def reduced(statistics: Cuts, value: Callable[[Cuts, Counts], Array], reduce: str, *, strict: bool = False) -> Array:
+    """Evaluate ``value`` at the fixed thresholds and reduce it over them, or at the adaptive one, or at one half."""
+    if reduce in ("adaptive", "binary"):
+        counts = statistics.binary_counts() if reduce == "binary" else statistics.adaptive_counts(strict=strict)
+        columns = Counts(*(each[:, None] for each in counts))
+        return value(statistics, columns)[:, 0]
+    curve = value(statistics, statistics.threshold_counts(strict=strict))
+    return curve if reduce == "curve" else getattr(statistics.xp, reduce)(curve, axis=-1)
 
 
 def confusion(statistics: CutStatistics, counts: Counts) -> tuple[Array, Array, Array, Array]:

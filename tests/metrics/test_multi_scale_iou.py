@@ -11,8 +11,7 @@ from blob_pairs import blob_pair, degenerate_pairs
 from hypothesis import given, settings
 
 from dynamic_kd.metrics import multi_scale_iou
-from dynamic_kd.metrics._pixels._edges import touched
-from dynamic_kd.metrics._pixels._multi_scale_iou import _in_half_precision, multi_scale_curve
+from dynamic_kd.metrics._pixels._multi_scale_iou import _in_half_precision, multi_scale_curve, touched
 
 REDUCED = ("curve", "adaptive", "binary")
 

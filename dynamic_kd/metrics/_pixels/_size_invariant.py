@@ -14,9 +14,8 @@ from dynamic_kd.metrics._declarations import Floats, Mask, Score, pixel_curve, s
 from dynamic_kd.metrics._f_measure import BETA_SQUARED, f_rate
 from dynamic_kd.metrics._inputs import InputSettings
 from dynamic_kd.metrics._measured import scored_from_pixels
-from dynamic_kd.metrics._reduce import check_reduce
 from dynamic_kd.metrics._statistics import ObjectStatistics, object_boxes
-from dynamic_kd.metrics._threshold_measures import RATES, Rate, rate_values
+from dynamic_kd.metrics._threshold_measures import RATES, Rate, check_reduce, rate_values
 
 OBJECT_RATES = {**RATES, "f_measure": f_rate}
 

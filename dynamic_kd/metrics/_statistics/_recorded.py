@@ -42,35 +42,39 @@ class RecordedStatistics:
         self.backend = backend
         self._records = records
 
+    def _read(self, place: int | slice) -> Array:
+        """Columns of the records: a number, or several, for each image."""
+        return self._records[:, place]
+
     @property
     def foreground(self) -> Array:
         """Salient target pixels of each image."""
-        return self._records[:, FOREGROUND]
+        return self._read(FOREGROUND)
 
     @property
     def mean(self) -> Array:
         """Mean normalised prediction."""
-        return self._records[:, MEAN]
+        return self._read(MEAN)
 
     @property
     def constant(self) -> Array:
         """Whether every pixel of the prediction has one value."""
-        return self._records[:, CONSTANT] > 0
+        return self._read(CONSTANT) > 0
 
     def threshold_counts(self, *, strict: bool = False) -> Counts:
         """Counts at the fixed thresholds."""
         start = STRICT_COUNTS if strict else COUNTS
         middle, stop = start + THRESHOLDS, start + 2 * THRESHOLDS
-        return Counts(self._records[:, start:middle], self._records[:, middle:stop])
+        return Counts(self._read(slice(start, middle)), self._read(slice(middle, stop)))
 
     def adaptive_counts(self, *, strict: bool = False) -> Counts:
         """Counts at twice the mean."""
         start = ADAPTIVE + 2 * strict
-        return Counts(self._records[:, start], self._records[:, start + 1])
+        return Counts(self._read(start), self._read(start + 1))
 
     def binary_counts(self) -> Counts:
         """Counts above 0.5."""
-        return Counts(self._records[:, BINARY], self._records[:, BINARY + 1])
+        return Counts(self._read(BINARY), self._read(BINARY + 1))
 
     def class_moments(self) -> Moments:
         """Moments of x over background and foreground."""
@@ -82,12 +86,12 @@ class RecordedStatistics:
 
     def _moments(self, start: int, regions: int) -> Moments:
         return Moments(
-            *(self._records[:, first : first + regions] for first in range(start, start + 6 * regions, regions))
+            *(self._read(slice(first, first + regions)) for first in range(start, start + 6 * regions, regions))
         )
 
     def weighted_errors(self) -> WeightedErrors:
         """Weighted errors."""
-        return WeightedErrors(self._records[:, ERRORS], self._records[:, ERRORS + 1])
+        return WeightedErrors(self._read(ERRORS), self._read(ERRORS + 1))
 
 
 def recorded(statistics: Statistics, *, strict: bool) -> npt.NDArray[np.float64]:
