@@ -21,8 +21,8 @@ def roc_auc(
     .. math:: \mathrm{AUC} = \sum_{k=0}^{255} \frac{R_k + R_{k+1}}{2} \, (F_k - F_{k+1})
 
     by the trapezoidal rule over the 256 thresholds of `recall` R and `false_positive_rate` F. The curve starts at
-    (1, 1), since every pixel reaches the threshold 0, and is closed by (0, 0), the threshold that no pixel reaches. The
-    area is the probability that a salient pixel's value is above a background pixel's, ties counting one half.
+    (1, 1), because every pixel reaches the threshold 0. It ends at (0, 0), a threshold that no pixel reaches. The area
+    is the probability that a salient pixel's value is above a background pixel's; ties count one half.
 
     Parameters
     ----------
@@ -41,9 +41,8 @@ def roc_auc(
 
     Notes
     -----
-    Each level of an 8-bit map lies between thresholds of its own, so that the value is scikit-learn's
-    ``roc_auc_score``; floating maps are cut at 256 levels. A target without salient pixels, or without background, has
-    no such curve: it scores 0.
+    For 8-bit maps the value equals scikit-learn's ``roc_auc_score``. Floating maps are cut at 256 thresholds, which
+    ties nearby values. A target without salient pixels, or without background, has no such curve and scores 0.
 
     Examples
     --------
@@ -63,8 +62,8 @@ def pr_auc(pred: Array, target: Array, *, normalize: bool = True, quantize: bool
     .. math:: \mathrm{AUC} = \sum_{k=0}^{255} \frac{P_k + P_{k+1}}{2} \, (R_k - R_{k+1})
 
     by the trapezoidal rule over the 256 thresholds of `precision` P and `recall` R. The curve starts at recall 1 and
-    the target's share of salient pixels; it is closed at recall 0 by precision 1, which also is the precision of a
-    threshold that no pixel reaches: scikit-learn's convention, whose ``auc`` of its ``precision_recall_curve`` this is.
+    the target's share of salient pixels. It ends at recall 0 and precision 1, which is also the precision of a
+    threshold that no pixel reaches. This is scikit-learn's convention: the ``auc`` of its ``precision_recall_curve``.
 
     Parameters
     ----------
@@ -83,7 +82,7 @@ def pr_auc(pred: Array, target: Array, *, normalize: bool = True, quantize: bool
 
     Notes
     -----
-    Not the average precision, which sums steps instead of trapezoids. The closing point flatters maps whose highest
+    This is not the average precision, which sums steps instead of trapezoids. The last point favours maps whose highest
     level already covers much of the target.
 
     Examples

@@ -41,8 +41,8 @@ def e_measure(
         image's own curve, ``"adaptive"`` for the single threshold min(2 · mean(pred), 1), ``"binary"`` for the pixels
         above one half.
     strict
-        Cut with ``>`` as the original MATLAB code does, instead of ``>=`` as PySODMetrics does. Where maps reach both
-        0 and 255 this moves the adaptive value alone, by about 0.02 on average.
+        Cut with ``>``, as the original MATLAB code does, instead of ``>=``, as PySODMetrics does. For maps that reach
+        both 0 and 255 only the adaptive value changes, by about 0.02 on average.
 
     Returns
     -------
@@ -56,8 +56,9 @@ def e_measure(
 
     Notes
     -----
-    The original divides by N - 1, so a perfect map of N pixels scores N / (N - 1), slightly above 1. With an empty
-    target E is the share of pixels cut away, with a full target the share kept. An image of one pixel divides by 1.
+    The original divides by N - 1, so a perfect map of N pixels scores N / (N - 1), slightly above 1. An image of one
+    pixel divides by 1. For an empty target E is the share of pixels below the threshold, for a full target the share
+    that reaches it.
 
     References
     ----------

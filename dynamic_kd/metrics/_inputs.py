@@ -56,7 +56,7 @@ class Pairs:
     normalize
         Whether each prediction is stretched to [0, 1] before it is scored.
     single
-        Whether one image came without a batch axis, so that results lose theirs.
+        Whether one image came without a batch axis. Results then have none either.
     on_kernels
         Whether CUDA kernels score the batch. They check the values too, so the call does not synchronize with the GPU.
     check

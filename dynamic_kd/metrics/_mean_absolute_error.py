@@ -26,12 +26,12 @@ def mean_absolute_error(
     target
         Masks of the same shape: bool, integers 0 to 255 (more than 128 is salient) or floats (more than 0.5 is).
     normalize
-        Stretch each prediction to [0, 1] first, as the original code does; a constant map stays as it is.
+        Stretch each prediction to [0, 1] first, as the original code does. A constant map stays as it is.
     quantize
-        Round floating predictions to 8 bits first, so that scores equal those of the maps saved as images.
+        Round floating predictions to 8 bits first. Scores then equal those of the maps saved as images.
     check
-        ``"auto"`` refuses bad values; ``"off"`` trusts them, which saves reading device arrays back. Traced arrays
-        are never looked at.
+        ``"auto"`` raises for bad values. ``"off"`` skips the check, which saves reading device arrays back. The values
+        of traced arrays are never checked.
 
     Returns
     -------
@@ -42,10 +42,10 @@ def mean_absolute_error(
     Raises
     ------
     ValueError
-        Shapes or devices that differ, other shapes than those above, empty arrays, colour images, values that are not
-        finite or out of range, masks that would read as empty (largest integer value between 1 and 128).
+        For shapes or devices that differ, other shapes than those above, empty arrays, colour images, values that are
+        not finite or out of range, and masks that would read as empty (largest integer value between 1 and 128).
     TypeError
-        Dtypes other than those above, arrays of different libraries.
+        For dtypes other than those above, and arrays of different libraries.
 
     Examples
     --------

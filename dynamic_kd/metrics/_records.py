@@ -1,4 +1,4 @@
-"""What the scores of images are computed from, in a few kilobytes each that can be kept instead of the image."""
+"""What the scores of images are computed from: a few kilobytes an image, which can be kept instead of it."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ _NUMBER = struct.Struct("<I")
 
 @dataclass(frozen=True, eq=False)
 class Records:
-    """Records of images, which may differ in size.
+    """What the scores of images are computed from; the images may differ in size.
 
     Attributes
     ----------
     values
         Shape (B, SIZE), float64: statistics, then hits and false alarms at 256 thresholds, then the same for strict
-        cuts, NaN where these were not asked for.
+        cuts, or NaN without these.
     pixels
         Pixels of each image, shape (B,), int64.
     backend
-        What measured them.
+        What computed them.
     normalize, quantize
         How predictions were read.
     from_pixels
@@ -63,7 +63,7 @@ class Records:
         return replace(self, **{name: getattr(self, name)[images] for name in _ARRAYS})
 
     def to_bytes(self) -> bytes:
-        """Return the records as bytes with a checksum, 32 bits a count: about 2.7 KB for an image, strict 4.7."""
+        """Return the records as bytes with a checksum: about 2.7 KB an image, 4.7 KB with strict cuts."""
         counts = self.values[:, COUNTS : SIZE if self.strict else STRICT_COUNTS].astype("<u4")
         scalars = (self.pixels, self.values[:, :COUNTS], self.pixel_curves, self.pixel_numbers)
         parts = [*(each.astype("<f8").tobytes() for each in scalars), counts.tobytes()]
@@ -81,7 +81,7 @@ class Records:
         Raises
         ------
         ValueError, TypeError
-            Other bytes, damaged ones, or none.
+            For other or damaged bytes, and for other types.
         """
         if not isinstance(content, bytes):
             raise TypeError(f"content: expected bytes, got {type(content).__name__}")
@@ -101,7 +101,7 @@ class Records:
         images, tables = about["images"], []
         stop = SIZE if about["strict"] else STRICT_COUNTS
         if len(content) != end + images * (8 * sum(about["widths"]) + 4 * (stop - COUNTS)):
-            raise ValueError  # before memory is taken for images that are not there
+            raise ValueError  # before memory is allocated for images that are not there
         for width in about["widths"]:
             start, end = end, end + 8 * images * width
             tables.append(np.frombuffer(content[start:end], "<f8").reshape(images, width))
@@ -122,7 +122,7 @@ class Records:
 
     @classmethod
     def join(cls, parts: Sequence[Records]) -> Records:
-        """Return the images of records of the same kind, one after another; ``backend`` is the first one's."""
+        """Return records of the same kind as one; ``backend`` is that of the first."""
         joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _ARRAYS}
         return replace(parts[0], **joined)
 

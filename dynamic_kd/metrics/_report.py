@@ -1,4 +1,4 @@
-"""What an evaluation found, and the settings that made it."""
+"""The scores of a data set with everything that belongs to them."""
 
 from __future__ import annotations
 
@@ -16,32 +16,31 @@ import numpy.typing as npt
 
 @dataclass(frozen=True, eq=False)
 class MetricReport(Mapping[str, float]):
-    """Scores of a data set: a mapping from the names papers print to floats, with all that belongs to them.
+    """Scores of a data set: a mapping from the names that papers print to floats, with counts, curves and settings.
 
     Attributes
     ----------
     scores
-        MAE, maxF, meanF, adpF, wF, Sm, maxE, meanE and adpE, where max and mean are taken over the data set's mean
-        curve; and maxF_per_image and maxE_per_image, means of each image's own maximum. Other metrics' scores in
-        the same way.
+        MAE, maxF, meanF, adpF, wF, Sm, maxE, meanE and adpE by default; `SCORES` describes all. Max and mean are taken
+        over the data set's mean curve. ``maxF_per_image`` and its like are means of each image's own maximum.
     counts
-        Images scored, with an empty or a full target, with a constant prediction, skipped for their empty target, and
-        left out because their name had come before; after an evaluation of folders also those resized or missing.
+        Images scored, with an empty or a full target, with a constant prediction, skipped for an empty target, and left
+        out as duplicates. After an evaluation of folders also those resized or missing.
     settings
-        Version, backend and conventions that made the scores.
+        Version, backend and conventions behind the scores.
     curves
         Float64 arrays of shape (256,): threshold (k / 255, ascending), precision, recall, f_measure and e_measure,
         each the mean over images.
     names
         The images, in the order they were scored.
     rows
-        Float64, one row for each image: its own MAE, maxF, ..., adpE, or what else was measured.
+        Float64, one row of scores for each image.
     columns
         Names of the rows' columns.
     pooled
-        Scores, such as maxF, of the counts summed over all images, as if these were one; of metrics made of counts.
+        Scores of the counts summed over all images, as of one large image, for metrics made of counts.
     per_image_curves
-        From a curve's name to each image's own, shape (images, 256), if the accumulator was told to keep them.
+        A curve's name -> each image's own curve, shape (images, 256), if the accumulator keeps them.
 
     Examples
     --------
@@ -66,7 +65,7 @@ class MetricReport(Mapping[str, float]):
 
     def __getitem__(self, name: str) -> float:
         if name not in self.scores:
-            raise KeyError(f"{name!r} is none of this report's scores: {', '.join(self.scores)}")
+            raise KeyError(f"{name!r} is not among this report's scores: {', '.join(self.scores)}")
         return self.scores[name]
 
     def __contains__(self, name: object) -> bool:

@@ -25,8 +25,8 @@ def s_measure(
 
     .. math:: S = \alpha S_{object} + (1 - \alpha) S_{region}
 
-    ``S_object`` rewards a foreground that is uniform and bright over a dark background; ``S_region`` is the
-    area-weighted structural similarity (SSIM) of the four quadrants around the target's centroid.
+    ``S_object`` rewards a uniform, bright foreground over a dark background. ``S_region`` is the area-weighted
+    structural similarity (SSIM) of the four quadrants around the target's centroid.
 
     Parameters
     ----------
@@ -47,9 +47,9 @@ def s_measure(
 
     Notes
     -----
-    The centroid is counted from 1 and rounded half up (MATLAB's round). A quadrant without pixels has weight 0, where
-    the original gives NaN. An empty target scores 1 - mean(pred), a full one mean(pred). Negative sums become 0. Since
-    the centroid is rounded one way, a mirrored image is split elsewhere and scores slightly differently.
+    The centroid is counted from 1 and rounded half up, as MATLAB's round does. A mirrored image is therefore split
+    elsewhere and scores slightly differently. A quadrant without pixels has weight 0, where the original gives NaN. An
+    empty target scores 1 - mean(pred), a full target mean(pred). Negative sums become 0.
 
     References
     ----------

@@ -26,41 +26,41 @@ DUPLICATES = ("refuse", "once")
 
 
 class SODMetrics:
-    """Streaming salient-object-detection scores: MAE, F, weighted F, S and E of any number of images, or others.
+    """Streaming scores of salient object detection, such as MAE, F, weighted F, S and E, of any number of images.
 
-    Batches may differ in size and come from any array library. What is kept of an image is its name and its numbers;
-    curves are summed exactly, so that the order of the images, and how they were shared out before `merge`, do not
-    change a bit of the result.
+    Batches may differ in size and come from any array library. Only the name and the numbers of an image are kept.
+    Curves are summed exactly: results are bit-identical for any order of the images, and for any way to share them out
+    before `merge`.
 
     Parameters
     ----------
     metrics
-        What is measured: any of ``"MAE"``, ``"F"``, ``"wF"``, ``"S"``, ``"E"`` (the default is all five),
-        ``"precision"``, ``"recall"``, ``"specificity"``, ``"FPR"``, ``"IoU"``, ``"Dice"``, ``"BER"``, ``"OA"``,
-        ``"kappa"``, ``"AUC"``; and, computed from pixels in the CPU's memory, ``"MSIoU"`` (multi-scale IoU), ``"HCE"``
-        (human correction effort), ``"SI-F"`` and ``"SI-MAE"`` (size-invariant) and ``"CM"`` (context measure).
+        Any of ``"MAE"``, ``"F"``, ``"wF"``, ``"S"``, ``"E"`` (the default is these five), ``"precision"``,
+        ``"recall"``, ``"specificity"``, ``"FPR"``, ``"IoU"``, ``"Dice"``, ``"BER"``, ``"OA"``, ``"kappa"``, ``"AUC"``.
+        Computed from pixels in the CPU's memory: ``"MSIoU"`` (multi-scale IoU), ``"HCE"`` (human correction effort),
+        ``"SI-F"`` and ``"SI-MAE"`` (size-invariant), ``"CM"`` (context measure). `SCORES` lists the scores of each.
     normalize
         Stretch each prediction to [0, 1] first, as the original code does.
     quantize
-        Round floating predictions to 8 bits first, so that scores in training equal those of the saved maps.
+        Round floating predictions to 8 bits first. Scores in training then equal those of the saved maps.
     strict
-        Cut maps with ``>`` in the E-measure, as the original code does, instead of ``>=`` as PySODMetrics does.
+        Cut maps with ``>`` in the E-measure, as the original code does, instead of ``>=``, as PySODMetrics does.
     empty_target
         Images without a salient pixel are scored like the others (``"count"``), left out and counted as skipped
         (``"skip"``), or an error (``"refuse"``).
     duplicates
-        A name seen before is an error (``"refuse"``), or its image is left out and counted (``"once"``), as for the
-        images that a distributed sampler repeats. Images without a name are never duplicates.
+        A repeated name is an error (``"refuse"``), or its image is left out and counted (``"once"``), for example when
+        a distributed sampler repeats images. Images without a name are never duplicates.
     per_image_curves
-        Keep each image's own curves for the report: 2.3 KB an image, 4.3 under ``strict``. ``duplicates="once"`` keeps
-        as much.
+        Keep each image's curves for the report: 2.3 KB an image, 4.3 KB with ``strict``. ``duplicates="once"`` keeps as
+        much.
     check
-        ``"auto"`` refuses bad values, ``"off"`` trusts them.
+        ``"auto"`` raises for bad values, ``"off"`` skips the check.
 
     Raises
     ------
     ValueError, TypeError
-        Settings out of range.
+        For settings out of range.
 
     Examples
     --------
@@ -155,17 +155,17 @@ class SODMetrics:
         target
             Masks of the same shape: bool, integers 0 to 255 (more than 128 is salient) or floats (more than 0.5 is).
         names
-            One name for each image, for the per-image rows; by default their positions in the stream.
+            One name for each image, for the per-image rows; by default the position in the stream.
         valid
-            Of the same shape, bool or 0 and 1: the pixels that are image, in a batch padded to one size. Those of an
-            image must fill a rectangle, which is scored as if it had come alone.
+            Of the same shape, bool or 0 and 1: which pixels belong to the image, in a batch padded to one size. They
+            must fill a rectangle, which is scored like an image of that size.
 
         Raises
         ------
         ValueError, TypeError
-            As for `mean_absolute_error`; a wrong number of names; a name seen before under ``duplicates="refuse"``; an
-            empty target under ``empty_target="refuse"``; valid pixels that fill no rectangle.
-            Nothing of the batch is kept then.
+            As for `mean_absolute_error`, and for a wrong number of names, a repeated name with
+            ``duplicates="refuse"``, an empty target with ``empty_target="refuse"``, and valid pixels that do not fill a
+            rectangle. Nothing of the batch is kept then.
 
         Notes
         -----
@@ -176,8 +176,8 @@ class SODMetrics:
         # Checked and brought to one form; nothing is kept if anything is wrong.
         parts = batch_parts(pred, target, valid, **self._inputs)
         size = sum(len(pairs) for pairs, _ in parts)
-        names_of_all = self._stream.named(names, size)
-        fresh = self._stream.fresh(names_of_all)
+        listed = self._stream.named(names, size)
+        fresh = self._stream.fresh(listed)
         # Started: a GPU's kernels are queued; on a CPU the statistics are computed as the formulas read them.
         started = []
         for pairs, images in parts:
@@ -187,13 +187,13 @@ class SODMetrics:
                 from_pixels = self._selection.from_pixels
                 pixels = pixel_values(from_pixels, measured.images) if from_pixels else None
                 started.append(
-                    self._stream.start(measured.statistics, [names_of_all[images[place]] for place in new], pixels)
+                    self._stream.start(measured.statistics, [listed[images[place]] for place in new], pixels)
                 )
         # Kept: each image's numbers and the exact sums of curves and counts; a GPU's when they arrive.
         self._stream.keep(started, size)
 
     def measure(self, pred: Array, target: Array) -> Records:
-        """Return what the scores of images are computed from, and keep nothing: work for threads and processes.
+        """Return what the scores of images are computed from, without keeping it; safe in threads and processes.
 
         Parameters
         ----------
@@ -203,7 +203,7 @@ class SODMetrics:
         Returns
         -------
         Records
-            A few kilobytes for each image, for `update_records` here or in an accumulator of the same settings.
+            A few kilobytes for each image, for `update_records` of this accumulator or one with the same settings.
 
         Raises
         ------
@@ -217,7 +217,7 @@ class SODMetrics:
         )
 
     def update_records(self, records: Records, names: Iterable[str] | None = None) -> None:
-        """Score images whose records were measured before, with this accumulator's conventions for inputs.
+        """Score images from the records that `measure` returned, here or in an accumulator of the same settings.
 
         Parameters
         ----------
@@ -229,8 +229,8 @@ class SODMetrics:
         Raises
         ------
         ValueError, TypeError
-            As for `update`, and for records without the strict counts that ``strict=True`` needs, or without the
-            metrics from pixels that are asked for.
+            As for `update`, and for records without the strict counts or the metrics from pixels that this accumulator
+            needs.
         """
         check_records(records, self.measured)
         listed = self._stream.named(names, len(records))
@@ -250,20 +250,19 @@ class SODMetrics:
         self._stream.keep([Started(numbers.rows(fresh), new_names, pixels[fresh], backend)], len(names))
 
     def merge(self, other: SODMetrics) -> None:
-        """Add what another accumulator, with the same settings, has seen.
+        """Add the images of another accumulator with the same settings.
 
         Parameters
         ----------
         other
-            An accumulator of another part of the data set; it is left as it is.
+            An accumulator of another part of the data set. It does not change.
 
         Raises
         ------
         TypeError
             ``other`` is not a `SODMetrics`.
         ValueError
-            Its settings differ, it is this very object, or it has names that were seen here, under
-            ``duplicates="refuse"``.
+            The settings differ, ``other`` is this accumulator itself, or names repeat with ``duplicates="refuse"``.
         """
         if not isinstance(other, SODMetrics):
             raise TypeError(f"other: expected SODMetrics, got {type(other).__qualname__}")
@@ -280,18 +279,18 @@ class SODMetrics:
             raise ValueError(f"{source}: expected the same settings, got {listed}; their scores do not mix")
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything kept, as a dictionary of NumPy arrays, lists and settings, to be saved and loaded again."""
+        """Return everything that is kept, as a dictionary of NumPy arrays, lists and settings that can be saved."""
         self._stream.settle()
         return {"settings": self._settings(), **self._tally.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state_dict` returned, instead of what was seen here.
+        """Continue from what `state_dict` returned; the images seen so far are dropped.
 
         Raises
         ------
         ValueError, TypeError
-            The settings differ (the version of this package is one), or parts are missing or do not fit. What was seen
-            here is kept then.
+            The settings differ (the package's version is one of them), or parts are missing or do not fit. The
+            accumulator does not change then.
         """
         if not isinstance(state, Mapping) or not isinstance(state.get("settings"), Mapping):
             raise TypeError(f"state: expected what state_dict() returned, got {type(state).__name__} without settings")

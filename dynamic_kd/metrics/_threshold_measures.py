@@ -130,7 +130,7 @@ def _precision(xp: Namespace, tp: Any, fp: Any, fn: Any, tn: Any) -> Any:
 
 @_declare(_precision, "precision", "P")
 def precision(pred: Array, target: Array, *, reduce: str = "curve", **settings: Unpack[InputSettings]) -> Array:
-    r"""Share of the pixels predicted salient that are.
+    r"""Share of the pixels predicted salient that are salient.
 
     .. math:: P = \frac{TP}{TP + FP}
 
@@ -230,7 +230,7 @@ def intersection_over_union(
 
     .. math:: \frac{TP}{TP + FP + FN}
 
-    It is 0 where both are empty, as in PySODMetrics; the paper's IoU of the loss (`soft_iou`) has a rule of its own.
+    It is 0 where both are empty, as in PySODMetrics. The loss's `soft_iou` follows another rule.
 
     Examples
     --------
@@ -278,8 +278,8 @@ def balanced_error_rate(
 
     .. math:: \mathrm{BER} = 1 - \frac{1}{2} \left( \frac{TP}{TP + FN} + \frac{TN}{TN + FP} \right)
 
-    Lower is better: the best threshold's value is ``reduce="min"``. A class that the target lacks counts as wholly
-    missed, as in PySODMetrics, so with an empty or a full target the value is at least one half. Some papers print it
+    Lower is better: the best threshold's value is ``reduce="min"``. A class that the target lacks counts as missed
+    entirely, as in PySODMetrics, so the value is at least one half for an empty or a full target. Some papers print it
     in percent.
 
     Examples
@@ -326,9 +326,9 @@ def kappa(pred: Array, target: Array, *, reduce: str = "curve", **settings: Unpa
     .. math:: \kappa = \frac{p_o - p_e}{1 - p_e}, \qquad
         p_e = \frac{(TP + FP)(TP + FN) + (TN + FN)(TN + FP)}{(TP + FP + TN + FN)^2}
 
-    with the overall accuracy :math:`p_o`. Values are in [-1, 1]: 0 for agreement by chance, below it for less. It is 0
-    where map and mask are both empty, or both full. PySODMetrics 1.6.2 has TP in place of the last FP, which is another
-    number (by 0.2 and more).
+    with the overall accuracy :math:`p_o`. Agreement by chance gives 0, less agreement a negative value. It is 0 where
+    map and mask are both empty, or both full. PySODMetrics 1.6.2 has TP in place of the last FP, which changes the
+    value by 0.2 and more.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""Weighted F-measure: errors weighed by where they are."""
+"""Weighted F-measure: errors weighted by their place."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def weighted_f_measure(
 ) -> Array:
     r"""Weighted F-measure of a saliency map, without thresholds.
 
-    The absolute errors of foreground pixels are forgiven where their 7 × 7 Gaussian neighbourhood (σ = 5, zeros
-    outside the image; background pixels stand in with the error of their nearest foreground pixel) is better, and
-    those of background pixels count up to twice with their distance d from the foreground:
+    The error of a foreground pixel is the smaller of its own absolute error and the average over its 7 × 7 Gaussian
+    neighbourhood (σ = 5, zeros outside the image), where a background pixel has the error of its nearest foreground
+    pixel. The error of a background pixel is weighted by its distance d from the foreground, at most twice:
 
     .. math:: B = 2 - e^{\frac{\ln 0.5}{5} d}, \quad R^w = 1 - \overline{E^w_{fg}}, \quad
         P^w = \frac{TP^w}{TP^w + FP^w}, \quad
@@ -50,11 +50,10 @@ def weighted_f_measure(
 
     Notes
     -----
-    An empty target scores 0 (the original code gives NaN). Among foreground pixels equally near, the one in the
-    smallest column, then row, is the nearest, as in SciPy; MATLAB's choice moves scores by up to 2e-4, and so does a
-    mirrored image.
-    Distances are exact. Arrays on devices other than the CPU and NVIDIA GPUs find them by brute force, which takes
-    H · W · (H + W) steps.
+    An empty target scores 0, where the original code gives NaN. Of several nearest foreground pixels, the one in the
+    smallest column, then in the smallest row, is used, as in SciPy. MATLAB's choice changes scores by up to 2e-4, and
+    so does mirroring an image. Distances are exact. On devices other than the CPU and NVIDIA GPUs they are found by
+    brute force, in H · W · (H + W) steps.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""The scores as torchmetrics metrics: for collections, Lightning, and data shared out over processes."""
+"""The scores as torchmetrics metrics, for collections, Lightning and several processes."""
 
 from __future__ import annotations
 
@@ -24,29 +24,27 @@ _LISTS = {"numbers": torch.int64, "pixels": torch.int64, "names": torch.uint8, "
 
 
 class SODMetric(Metric):
-    """Salient-object-detection scores of everything seen by all processes, as a torchmetrics metric.
+    """Scores of salient object detection over the images of all processes, as a torchmetrics metric.
 
-    The sums behind the scores are integers, so that N processes give the bits that one gives, however the images were
+    The sums behind the scores are integers: any number of processes gives bit-identical results, however the images are
     shared out. Predictions on an NVIDIA GPU are scored there, and their numbers stay there until `compute`.
 
     Parameters
     ----------
     metrics, normalize, quantize, strict, empty_target, duplicates, check
-        As for `dynamic_kd.metrics.SODMetrics`. Samplers of several processes may repeat images to give each as many:
-        pass their names to `update` and set ``duplicates="once"``.
+        As for `dynamic_kd.metrics.SODMetrics`. A distributed sampler may repeat images to give each process as many.
+        Set ``duplicates="once"`` and pass names to `update` to count them once.
     **options
         Options of ``torchmetrics.Metric``, such as ``sync_on_compute`` or ``process_group``.
 
     Raises
     ------
     ValueError, TypeError
-        Settings out of range.
+        For settings out of range.
 
-    Notes
-    -----
-    Bad values on a GPU raise from `compute`, with the names of their images. A name seen twice is found there, too.
-    All states are integers: `set_dtype` changes nothing. An error in ``forward`` forgets what was seen before, as it
-    does in every torchmetrics metric; one in `update` does not.
+    Notes ----- Bad values on a GPU raise from `compute`, with the names of their images. Repeated names raise there,
+    too. All states are integers, so `set_dtype` changes nothing. An error in ``forward`` drops the images seen before,
+    as in every torchmetrics metric; an error in `update` does not.
 
     Examples
     --------
@@ -101,7 +99,7 @@ class SODMetric(Metric):
         self._width = len(self._selection.numbers) + 3
         self._backends: set[str] = set()
         self._report: MetricReport | None = None
-        # Tells metrics of different settings apart where torchmetrics compares states, and checkpoints of others.
+        # Distinguishes metrics and checkpoints of different settings, where torchmetrics compares only states.
         self._fingerprint = json.dumps(self._settings, sort_keys=True).encode()
         self.add_state("fingerprint", torch.tensor([*self._fingerprint], dtype=torch.uint8), dist_reduce_fx="max")
         self.add_state("sums", torch.zeros(2 * self._curves + self._totals, dtype=torch.int64), dist_reduce_fx="sum")
@@ -126,7 +124,7 @@ class SODMetric(Metric):
         Raises
         ------
         ValueError, TypeError
-            As for `SODMetrics.update`, but for what only `compute` can see.
+            As for `SODMetrics.update`, except for what only `compute` can find.
         """
         inputs = {name: self._settings[name] for name in ("normalize", "quantize", "check")}
         parts = batch_parts(pred, target, valid, **inputs)
@@ -163,13 +161,13 @@ class SODMetric(Metric):
         Raises
         ------
         ValueError
-            No image was scored; values that their dtype does not allow, refused targets and repeated names, with the
-            names of the images.
+            If no image was scored, and for bad values, refused targets and repeated names, with the names of the
+            images.
         """
         try:
             self._report = report = self._gathered()
         except BaseException:
-            if self._is_synced:  # torchmetrics would leave it so, and the next update would fail
+            if self._is_synced:  # torchmetrics would leave the metric synced, and the next update would fail
                 self.unsync()
             raise
         dtype = torch.float32 if self.device.type == "mps" else torch.float64
@@ -185,7 +183,7 @@ class SODMetric(Metric):
         return self
 
     def report(self) -> MetricReport:
-        """Return all that is known: scores, curves, per-image rows, counts, settings; syncs as `compute` does."""
+        """Return scores, curves, per-image rows, counts and settings; syncs as `compute` does."""
         self.compute()
         assert self._report is not None
         return self._report
@@ -193,7 +191,10 @@ class SODMetric(Metric):
     def _gathered(self) -> MetricReport:
         """Read the states back and summarize them."""
         if bytes(self.fingerprint.tolist()) != self._fingerprint:
-            raise ValueError("states: expected those of a metric of the same settings, got others; make this one alike")
+            raise ValueError(
+                "states: expected those of a metric of the same settings, got others; "
+                "make this metric with the settings of the saved one"
+            )
         metrics = SODMetrics(**self._settings)
         lists = {name: dim_zero_cat(getattr(self, name)).cpu().numpy() for name in _LISTS if len(getattr(self, name))}
         if len(lists.get("pixels", ())):
@@ -235,7 +236,7 @@ def _decoded(content: bytes) -> list[str | int]:
 
 
 class SODScore(SODMetric):
-    """One score, as a scalar: what a checkpoint or a scheduler watches.
+    """One score as a scalar, for a checkpoint callback or a scheduler.
 
     Parameters
     ----------
@@ -248,7 +249,7 @@ class SODScore(SODMetric):
     Raises
     ------
     ValueError, TypeError
-        As `SODMetric`; an unknown score.
+        As for `SODMetric`, and for an unknown score.
 
     Examples
     --------
@@ -268,7 +269,7 @@ class SODScore(SODMetric):
 
     @property
     def higher_is_better(self) -> bool:  # type: ignore[override]
-        """Whether a larger score is the better one."""
+        """Whether a larger score is better."""
         return SCORES[self.score].higher_is_better
 
     def compute(self) -> torch.Tensor:  # type: ignore[override]

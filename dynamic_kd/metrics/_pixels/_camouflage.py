@@ -1,4 +1,4 @@
-"""How well an object's surroundings could paint it: the camouflage degree of the context measures."""
+"""The camouflage degree of the context measures: how well an object's surroundings can paint it."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _patches(mask: Mask) -> Integers:
 def _nearest(image: Image, objects: Integers, places: Integers, spatial_weight: float) -> Integers:
     """Index of each object patch's nearest place; of several the first.
 
-    In 149 dimensions a tree visits all places, one by one, so that products of matrices are faster. Those of 8-bit
+    Matrix products are faster than a tree, which visits all places one by one in 149 dimensions. Products of 8-bit
     colours are whole numbers below 2 ** 24, which float32 adds exactly.
     """
     import cv2
@@ -96,7 +96,7 @@ def _painted(image: Image, objects: Integers, sources: Integers) -> Image:
     total, count = np.zeros(image.shape), np.zeros(image.shape[:2])
     for offset in np.ndindex(PATCH, PATCH):
         to, origin = _index(objects + offset), _index(sources + offset)
-        total[to] += image[origin]  # patches of the grid differ, so that no pixel comes twice
+        total[to] += image[origin]  # patches of the grid differ, so no pixel comes twice
         count[to] += 1
     return np.asarray(np.round(total / np.maximum(count, 1)[:, :, None]), np.uint8)
 

@@ -1,4 +1,4 @@
-"""Context measures: agreement in the light of the object's shape, and of how well it is camouflaged."""
+"""Context measures: agreement within the context of the object's shape and camouflage."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ def context_measure(
         F = \frac{\sum S \, (K \star G)}{\sum S}, \qquad
         R = \frac{\sum (G + D) \, \frac{e}{e - 1} G \left( 1 - e^{-K \star S} \right)}{\sum (G + D)}
 
-    Wang et al.: how relevant the map's pixels are in the mask's context, and how completely the map covers the mask's
-    pixels in its own; D = 0. K is a normalised Gaussian with the covariance of the mask's foreground pixels, scaled
-    to the trace α², and cut at three standard deviations.
+    F is how relevant the map's pixels are in the mask's context, R how completely the map covers the mask's pixels in
+    its own context. D is 0 here. K is a normalised Gaussian with the covariance of the mask's foreground pixels, scaled
+    to the trace α² and cut at three standard deviations.
 
     Parameters
     ----------
@@ -64,11 +64,10 @@ def context_measure(
 
     Notes
     -----
-    A perfect map scores less than 1, since context is blurred. Images are mirrored at their borders. The values are
-    those of PySODMetrics' ``ContextMeasure`` but for its filtering in float32 (differences of about 1e-8). Foreground
-    along an oblique line has a singular covariance, on which it fails; here the Gaussian shrinks to that line.
-
-    It is computed in the CPU's memory: arrays of other devices are copied there.
+    A perfect map scores less than 1, because context is blurred. Images are mirrored at their borders. Values equal
+    those of PySODMetrics' ``ContextMeasure`` to about 1e-8, since it filters in float32. It fails for foreground along
+    an oblique line, whose covariance is singular; here the Gaussian shrinks to that line. Arrays on other devices are
+    copied to the CPU.
 
     References
     ----------
@@ -100,15 +99,15 @@ def camouflage_context_measure(
     quantize: bool = False,
     check: str = "auto",
 ) -> Array:
-    r"""Context measure in which well camouflaged pixels weigh more.
+    r"""Context measure that gives well camouflaged pixels more weight.
 
     `context_measure` with the camouflage degree D of each foreground pixel,
 
     .. math:: D = \frac{e^{\gamma s} - 1}{e^\gamma - 1}, \qquad s = 1 - \min(\Delta E_{00} / 100, 1)
 
-    with the CIEDE2000 difference between the image and its object painted with patches of the surroundings: each
-    7 x 7 patch of the object is replaced by the nearest one of a band of 10 pixels around it, nearest in colour
-    (8-bit L*a*b*) and, by ``spatial_weight``, in place; overlapping patches are averaged.
+    where ΔE is the CIEDE2000 difference between the image and a copy whose object is painted with its surroundings.
+    Each 7 x 7 patch of the object is replaced by the nearest patch of a band of 10 pixels around it, in colour (8-bit
+    L*a*b*) and, by ``spatial_weight``, in place. Overlapping patches are averaged.
 
     Parameters
     ----------
@@ -133,9 +132,9 @@ def camouflage_context_measure(
 
     Notes
     -----
-    The values are those of PySODMetrics' ``CamouflageContextMeasure`` to about 1e-6. Where several patches are equally
-    near the first is taken, in the order of rows; there it may choose another, of equal distance but another colour.
-    An object without a whole patch, or without surroundings that hold one, has D = 0 everywhere.
+    Values equal those of PySODMetrics' ``CamouflageContextMeasure`` to about 1e-6. Of several nearest patches the first
+    in row order is used; PySODMetrics may use another, of a different colour. An object that is too small for a patch,
+    or whose surroundings are, has D = 0 everywhere.
 
     References
     ----------
@@ -204,7 +203,7 @@ def _formula(beta_squared: float, alpha: float) -> partial[float]:
 
 
 def _reached(target: Mask, kernel: Floats) -> tuple[slice, ...]:
-    """Rows and columns that hold all that filters of the foreground, or read there, need."""
+    """Rows and columns that the filter reads for, or writes from, foreground pixels."""
     box = []
     for axis, size in enumerate(kernel.shape):
         lines = np.flatnonzero(target.any(axis=1 - axis))
@@ -221,7 +220,7 @@ def _filtered(image: Floats, kernel: Floats) -> Floats:
 
 
 def _photographs(image: Array, shape: tuple[int, ...]) -> Iterator[npt.NDArray[np.uint8]]:
-    """Yield each image of a batch; nothing is looked at before the first is asked for."""
+    """Yield each image of a batch; they are checked when the first one is needed."""
     expected = (*(shape if len(shape) < 4 else (shape[0], *shape[2:])), 3)
     if tuple(image.shape) != expected:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Human correction effort: how many clicks would mend a predicted mask."""
+"""Human correction effort: how many clicks it takes to correct a predicted mask."""
 
 from __future__ import annotations
 
@@ -33,23 +33,23 @@ def human_correction_effort(
     quantize: bool = False,
     check: str = "auto",
 ) -> Array:
-    r"""Human correction effort: points to click and regions to pick until the cut map (above 0.5) is the target.
+    r"""Human correction effort: clicks that turn the cut map (above 0.5) into the target.
 
     .. math:: HCE = \sum_{R \in \{FP', FN'\}} \text{points}(R) + \text{regions}(R)
 
-    FP' and FN' are the false positives and negatives without what is thinner than ``relax`` steps, since nobody would
-    mend that; missed parts of the target's skeleton stay in FN' however thin they are. points(R) counts the vertices of
-    the parts of R's contours that border on correct regions, each simplified to within ``epsilon`` pixels (Douglas and
-    Peucker); regions(R) counts the connected regions of R without such a border, which take one click.
+    FP' and FN' are the false positives and false negatives without parts thinner than ``relax`` steps, which are not
+    worth correcting. Missed parts of the target's skeleton stay in FN', however thin they are. points(R) counts the
+    vertices of R's contours along correct regions, each contour simplified to within ``epsilon`` pixels (Douglas and
+    Peucker). regions(R) counts the connected regions of R without such a border, each of which takes one click.
 
     Parameters
     ----------
     pred, target, normalize, quantize, check
         As for `mean_absolute_error`.
     relax
-        Steps by which errors are eroded and grown back, a whole number, from 0; 5 in the paper.
+        Steps by which errors are eroded and grown back, a whole number of at least 0; 5 in the paper.
     epsilon
-        Largest distance, in pixels, of a contour from its simplification, from 0; 2 in the paper.
+        Largest distance of a contour from its simplification in pixels, at least 0; 2 in the paper.
 
     Returns
     -------
@@ -64,13 +64,9 @@ def human_correction_effort(
     ModuleNotFoundError
         Without OpenCV or numba, which come with the extra ``eval``.
 
-    Notes
-    -----
-    Values are those of PySODMetrics' ``HumanCorrectionEffortMeasure``, which follows the authors' code: the skeleton
-    is scikit-image's. The measure counts pixels of contours, so it depends on the image's size; and on where a contour
-    begins, so that a mirrored image may take some points more or less.
-
-    It is computed in the CPU's memory: arrays of other devices are copied there.
+    Notes ----- Values equal those of PySODMetrics' ``HumanCorrectionEffortMeasure``, which follows the authors' code.
+    The skeleton is scikit-image's. The measure depends on the image's size, and on where a contour begins: a mirrored
+    image may take a few points more or less. Arrays on other devices are copied to the CPU.
 
     References
     ----------
@@ -115,7 +111,7 @@ def correction_effort(cut: Bytes, mask: Mask, relax: int, epsilon: float) -> int
 
 
 def _grown_back(core: Bytes, passable: Bytes, steps: int) -> Bytes:
-    """Errors that as many steps as erosion took reach from what it left of them; they cannot lead out of the errors."""
+    """Grow what erosion left of the errors by as many steps as it took, within the errors."""
     import cv2
 
     for _ in range(steps):
@@ -149,7 +145,7 @@ def _first_visits(pixel: Indices, size: int) -> Mask:
 
 
 def _pieces(points: npt.NDArray[np.int32], first: Indices, border: Mask) -> list[npt.NDArray[Any]]:
-    """Runs of border points along each contour; its last run goes on with its first one, backwards, if they touch."""
+    """Runs of border points along each contour. A contour's last and first run are joined if they touch."""
     joint = np.zeros(len(points) + 1, bool)  # before the points where a contour begins, and after the last one
     joint[first] = joint[-1] = True
     starts = np.flatnonzero(border & (joint[:-1] | ~np.roll(border, 1)))

@@ -1,4 +1,4 @@
-"""Multi-scale intersection over union: edges compared on grids from fine to coarse."""
+"""Multi-scale intersection over union: edges compared on grids from fine to coarse, 64 thresholds at a time."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SCALES = 10
 THRESHOLDS = 256
 # Cuts of a map that are handled at once, one in each bit of an integer.
 WORD = 64
-# Rows whose temporaries stay in the processor's cache.
+# Rows whose temporaries stay in the CPU's cache.
 STRIP = 32
 # float16 rounds counts from here on up to infinity.
 HALF_OVERFLOWS = 65520
@@ -42,9 +42,9 @@ def multi_scale_iou(
 ) -> Array:
     r"""Multi-scale IoU of a saliency map cut at each of 256 thresholds.
 
-    It asks whether fine structures are found: edges of the cut map and of the target (where a Sobel derivative is not
-    0, with background outside the image) are laid on grids of square cells, and the share of the target's cells that
-    the map's edges touch too is averaged over cell sizes from 1 to 512 pixels by the trapezoidal rule.
+    It measures whether fine structures are found. Edges of the cut map and of the target are laid on grids of square
+    cells. The share of the target's cells that the map's edges also touch is averaged over cell sizes from 1 to 512
+    pixels by the trapezoidal rule. An edge is where a Sobel derivative is not 0, with background outside the image.
 
     .. math:: \frac{1}{9} \sum_{k=0}^{8} \frac{r_k + r_{k+1}}{2}, \qquad
         r_k = \frac{\lvert P_k \cap G_k \rvert + 1}{\lvert G_k \rvert + 1}
@@ -71,17 +71,13 @@ def multi_scale_iou(
     ValueError, TypeError
         As for `mean_absolute_error`, for another ``reduce``, and for traced arrays (``jax.jit``).
 
-    Notes
-    -----
-    Values are those of PySODMetrics' ``MSIoU``, whose curve has one threshold more, 256, which nothing reaches. It
-    counts G_k in half precision, which rounds counts above 2048 by up to 1 in 2048 (less than 1e-4 in the score, which
-    may exceed 1 by that much); so is it done here, but for counts from 65520 on: it takes them for infinity, and here
-    they stay exact.
+    Notes ----- Values equal those of PySODMetrics' ``MSIoU``, whose curve has one more threshold, 256, that no pixel
+    reaches. It counts G_k in half precision, which rounds counts above 2048 by up to 1 in 2048. Scores change by less
+    than 1e-4, and may exceed 1 by that much. The same is done here, but counts of 65520 and more, which overflow there,
+    stay exact.
 
-    The denominator is the target's count, not that of the union: false edges cost nothing. Cells are counted from one
-    corner, so a mirrored image scores slightly differently.
-
-    It is computed in the CPU's memory: arrays of other devices are copied there.
+    The denominator is the target's count, not that of the union, so false edges cost nothing. Cells are counted from
+    one corner, so a mirrored image scores slightly differently. Arrays on other devices are copied to the CPU.
 
     References
     ----------

@@ -35,17 +35,17 @@ def size_invariant_f_measure(
 
     .. math:: \mathrm{SI\text{-}F} = \frac{1}{K} \sum_{k=1}^{K} F_\beta(S \odot B_k, G \odot B_k)
 
-    Li et al., where B_k is the box around the k-th object of the mask. Outside of it map and mask are taken as 0.
+    B_k is the box around the mask's k-th object. Outside the box, map and mask are taken as 0.
 
     Parameters
     ----------
     pred, target, normalize, quantize, check
         As for `mean_absolute_error`.
     reduce
-        ``"curve"`` for the thresholds k / 255, k = 0 to 255 ascending; ``"max"``, ``"min"`` or ``"mean"`` over the
-        image's own curve (which is averaged over objects first); ``"adaptive"`` for a threshold of twice the mean, at
-        most 1, of the map within each box, divided by the pixels of the whole image; ``"binary"`` for the pixels above
-        one half.
+        ``"curve"`` for the thresholds k / 255, k = 0 to 255 ascending. ``"max"``, ``"min"`` or ``"mean"`` over the
+        image's own curve, which is averaged over objects first. ``"adaptive"`` for one threshold for each box: twice
+        the sum of the map inside the box, divided by the pixels of the whole image, at most 1. ``"binary"`` for the
+        pixels above one half.
     beta_squared
         Weight of precision against recall, above 0; papers use 0.3.
 
@@ -61,13 +61,11 @@ def size_invariant_f_measure(
 
     Notes
     -----
-    Objects are 4-connected regions of at least 50 pixels; where none is that large, the largest ones. Their boxes may
-    overlap, and what lies in a box of other objects counts as salient. An image without objects is scored whole.
-    These are PySODMetrics' rules, whose bit codes however hold about 60 objects at most, and which refuses a full
-    target. It averages curves and scores over the objects of an image before the images, as here; with
-    ``sample_based=False`` it averages curves over the objects of all images at once.
-
-    It is computed in the CPU's memory: arrays of other devices are copied there.
+    Objects are 4-connected regions of at least 50 pixels; if none is that large, the largest ones. Boxes may overlap,
+    and other objects inside a box count as salient. An image without objects is scored whole. These are PySODMetrics'
+    rules, but it holds about 60 objects at most and raises for a full target. It also averages over the objects of an
+    image before the images; with ``sample_based=False`` it averages curves over the objects of all images at once.
+    Arrays on other devices are copied to the CPU.
 
     References
     ----------
@@ -102,8 +100,8 @@ def size_invariant_rate(
 ) -> Array:
     """Any rate over thresholds of each object by itself, averaged over the image's objects.
 
-    As `size_invariant_f_measure`, with another rate in place of F. All pixels outside an object's box are background
-    that is predicted so, which sets `specificity` and `overall_accuracy` high.
+    As `size_invariant_f_measure`, with another rate in place of F. Pixels outside an object's box count as background
+    that is predicted correctly, which makes `specificity` and `overall_accuracy` large.
 
     Parameters
     ----------
@@ -145,7 +143,7 @@ def size_invariant_mean_absolute_error(
     .. math:: \mathrm{SI\text{-}MAE} = \frac{1}{K + \alpha} \left( \alpha M(B_0) + \sum_{k=1}^{K} M(B_k) \right),
         \qquad \alpha = \frac{\lvert B_0 \rvert}{N - \lvert B_0 \rvert}
 
-    Li et al., with M(B) the mean error in the box B_k around the k-th object, B_0 the pixels in no box, N all pixels.
+    M(B) is the mean error in B: the box B_k around the k-th object, or the pixels B_0 in no box. N counts all pixels.
 
     Parameters
     ----------
@@ -164,8 +162,8 @@ def size_invariant_mean_absolute_error(
 
     Notes
     -----
-    For objects and boxes see `size_invariant_f_measure`; an image without objects has the plain mean absolute error.
-    Where boxes cover the image PySODMetrics gives NaN, and here the boxes alone count.
+    `size_invariant_f_measure` describes objects and boxes. An image without objects has the plain mean absolute error.
+    Where boxes cover the whole image, only the boxes count; PySODMetrics gives NaN there.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""Statistics of arrays in the CPU's memory: an image at a time, in float64, compiled where numba is installed."""
+"""Statistics of arrays in the CPU's memory, image by image in float64; compiled if numba is installed."""
 
 from __future__ import annotations
 
@@ -144,9 +144,9 @@ class CPUStatistics:
         return Counts(hits.astype(float), alarms.astype(float))
 
     def _mean_where_it_decides(self, threshold: Floats) -> Floats:
-        """Mean as NumPy's pairwise sum gives it where a level ties with twice the mean.
+        """Mean, computed by NumPy's pairwise sum where a level ties with twice the mean.
 
-        There the last bit decides the side; PySODMetrics takes that sum's.
+        There the last bit decides the side, and PySODMetrics uses that sum.
         """
         mean = self.mean.copy()
         present = self._level_counts.sum(axis=1) > 0
@@ -184,7 +184,7 @@ def reached(counts: Integers) -> Counts:
 
 
 def frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return a contiguous, read-only view; numba would compile its loops once more for writable arrays."""
+    """Return a contiguous, read-only view. numba would compile its loops again for writable arrays."""
     view = np.ascontiguousarray(array).view()
     view.flags.writeable = False
     return view

@@ -1,4 +1,4 @@
-"""The kernels' launches for a batch of torch tensors, one step after another, without waiting for the device."""
+"""The launches of the kernels for a batch of torch tensors, step by step, without synchronizing with the device."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dynamic_kd._launch import launch
 from dynamic_kd.metrics._statistics._recorded import SIZE
 from dynamic_kd.metrics._statistics._triton import _distance, _mean, _moments, _record, _scan, _values, _weighted
 
-# Pixels, or rows and columns, of one program; warps where the kernel does not want Triton's four.
+# Pixels, or rows and columns, of one program; warps where Triton's default of four is not best.
 SCAN = {"BLOCK": 4096, "num_warps": 8}
 LEAF_DEPTH = 6
 MOMENTS = {"TALL": 32, "WIDE": 128}
@@ -26,7 +26,7 @@ SUM = {"BLOCK": 1024}
 
 
 class Steps:
-    """Steps of the work on a batch: each launches kernels that write some columns of its images' records.
+    """Steps of the work on a batch. Each launches kernels that write some columns of the images' records.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ class Steps:
         self._normalize = {"NORMALIZE": normalize}
         self._images = (self._pred, self._target)
         self._shape = (self._height, self._width)
-        # All that arguments of kernels depend on: numbers follow from the shape, tensors made here are aligned.
+        # What the kernels' arguments depend on: numbers follow from the shape, and tensors made here are aligned.
         kinds = [(each.dtype, each.data_ptr() % 16 == 0) for each in self.inputs]
         self.like = (self.device, self._pred.shape, *kinds)
 
@@ -60,7 +60,7 @@ class Steps:
     def run(self, kernel: Any, programs: int, *arguments: Any, **settings: Any) -> None:
         """Launch a kernel with a row of programs for each image, on the tensors' device."""
         with self.on_device:
-            # Products and sums are rounded one by one, as NumPy does it.
+            # Products and sums are rounded one by one, as in NumPy.
             settings["enable_fp_fusion"] = False
             launch(kernel, (self.size, programs, 1), self.like, *arguments, **settings)
 
@@ -78,7 +78,7 @@ class Steps:
 
     @cached_property
     def integers(self) -> torch.Tensor:
-        """What one look at all pixels gives, shape (B, INTEGERS): extremes, flags, sums and, of levels, a histogram."""
+        """Results of one pass over all pixels, shape (B, INTEGERS): extremes, flags, sums, and histograms of levels."""
         integers = self._scan(self._pred)
         for given in self.inputs[2:]:  # what the prediction was quantized from
             integers[:, _values.FLAGS.value] |= self._scan(given)[:, _values.FLAGS.value]

@@ -1,4 +1,4 @@
-"""Statistics on any Array API library, on the arrays' own device, without looking at values."""
+"""Statistics on any Array API library, on the arrays' device, without reading values back."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ class GenericStatistics:
         low, high = xp.min(x, axis=(1, 2), keepdims=True), xp.max(x, axis=(1, 2), keepdims=True)
         self.constant = xp.reshape(low == high, (-1,))
         if pairs.normalize:
-            # A divisor for each pixel, though all are equal: a compiler would replace one for the whole image by its
-            # reciprocal, and the product rounds some levels to the other side of a threshold.
+            # One divisor for each pixel, though all are equal: compilers replace a common divisor by its reciprocal,
+            # and the product rounds some levels to the other side of a threshold.
             span = xp.maximum(xp.where(high > low, high - low, xp.ones_like(low)), x - low)
             x = xp.where(high > low, (x - low) / span, x)
         self._x = x
 
     def _from_levels(self, levels: Array) -> Array:
-        """Levels over 255, from a table: some compilers divide by a constant with a product that rounds differently."""
+        """Levels over 255, from a table: some compilers replace the division by a product, which rounds differently."""
         xp = self.xp
         table = xp.asarray([level / 255 for level in range(256)], dtype=self._dtype, device=self._device)
         return xp.reshape(xp.take(table, xp.reshape(xp.astype(levels, xp.int32), (-1,))), levels.shape)

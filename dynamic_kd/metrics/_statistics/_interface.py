@@ -1,4 +1,4 @@
-"""The statistics every backend provides; each formula is written once, on top of them."""
+"""The statistics that every backend provides. Each formula is written once, on top of them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 def remembered(method: Method) -> Method:
-    """Compute a statistic once for each batch and setting: several scores need it."""
+    """Compute a statistic once for each batch and setting, because several scores need it."""
 
     @wraps(method)
     def once(self: Any, *, strict: bool = False) -> Any:
@@ -41,7 +41,7 @@ def remembered(method: Method) -> Method:
 
 
 class Counts(NamedTuple):
-    """Pixels predicted salient, floating point: those that are (hits) and those that are not (false alarms)."""
+    """Pixels predicted salient, floating point: those that are salient (hits) and the others (false alarms)."""
 
     true_positives: Array
     false_positives: Array
@@ -50,8 +50,8 @@ class Counts(NamedTuple):
 class Moments(NamedTuple):
     """First and second moments of prediction x and target g over regions, all of one shape.
 
-    `squares_x`, `squares_g` and `products` are sums of squared or multiplied deviations from the region's own means;
-    they are exactly 0 where x or g is constant. An empty region has zeros everywhere.
+    `squares_x`, `squares_g` and `products` are sums of squared or multiplied deviations from the region's means. They
+    are exactly 0 where x or g is constant. An empty region has zeros everywhere.
     """
 
     count: Array
@@ -70,7 +70,7 @@ class WeightedErrors(NamedTuple):
 
 
 def column(pixels: Any) -> Any:
-    """Pixels of each image, if images differ, as a column that broadcasts with curves; a number stays one."""
+    """Pixels of each image as a column that broadcasts with curves; one number for all images stays a number."""
     return pixels[:, None] if getattr(pixels, "ndim", 0) else pixels
 
 

@@ -1,4 +1,4 @@
-"""The CPU kernels compiled by numba: a few passes over the image, without temporaries; they release the GIL."""
+"""The CPU kernels, compiled by numba: a few passes over the image without temporaries. They release the GIL."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _summing: Callable[[Kernel], Kernel] = nb.njit(cache=True, nogil=True, fastmath=
 @_exact
 def level_counts(levels: Any, target: Any) -> Any:
     """Joint histogram of class and 8-bit level, shape (2, 256)."""
-    # Four histograms side by side: runs of equal pixels would wait for their own increments.
+    # Four histograms side by side: increments of one bin in a row would wait for each other.
     counts = np.zeros((4, 2, 256), np.int64)
     height, width = levels.shape
     for row in range(height):
@@ -287,7 +287,7 @@ def _smooth_across(pixels: Any, table: Any, target: Any, window: Any, last: int,
 
 
 def warm_up() -> None:
-    """Compile (or load from the cache) every kernel, so that threads do not do it one by one."""
+    """Compile every kernel, or load it from numba's cache."""
     x, target = np.linspace(0, 1, 64).reshape(8, 8), np.eye(8, dtype=bool)
     levels, table = (x * 255).astype(np.uint8), np.arange(256) / 255
     for array in (x, levels, target):  # as `CPUStatistics` passes them

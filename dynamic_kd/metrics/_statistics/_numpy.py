@@ -1,4 +1,4 @@
-"""The CPU kernels without a compiler: NumPy and SciPy, with OpenCV's distance transform where it is installed."""
+"""The CPU kernels without numba: NumPy and SciPy, with OpenCV's distance transform if it is installed."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def _moments(x: npt.NDArray[Any], g: npt.NDArray[Any]) -> Floats:
         means.append(values.flat[0] + mean)
         deviations.append(shifted - mean)
     dx, dg = deviations
-    # Not @: BLAS would start threads of its own inside each worker.
+    # Not @: BLAS would start more threads inside each worker.
     return np.array([x.size, *means, (dx * dx).sum(), (dg * dg).sum(), (dx * dg).sum()])
 
 
@@ -100,10 +100,7 @@ def weighted_errors(pixels: npt.NDArray[Any], table: Floats, target: Mask) -> tu
 
 
 def _bounding_box(target: Mask) -> tuple[slice, slice]:
-    """Return the foreground's rows and columns, widened by the Gaussian's reach.
-
-    The box cuts nothing off: a foreground pixel's window stays in it or meets the image's border.
-    """
+    """Return the foreground's rows and columns, widened by the Gaussian's reach: every foreground pixel's window."""
     ends = [np.flatnonzero(target.any(axis=axis))[[0, -1]] for axis in (1, 0)]
     rows, columns = (slice(max(first - REACH, 0), last + REACH + 1) for first, last in ends)
     return rows, columns

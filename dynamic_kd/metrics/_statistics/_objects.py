@@ -33,9 +33,9 @@ def object_boxes(target: Mask) -> list[Box]:
 
 
 class ObjectStatistics:
-    """Statistics of one image's T objects as if each were an image: all that lies outside its box is background.
+    """Statistics of one image's T objects, each as an image in which everything outside its box is background.
 
-    An image without objects counts as one, whole.
+    An image without objects counts as one object.
     """
 
     xp: Any = np
@@ -76,7 +76,7 @@ class ObjectStatistics:
     def _adaptive_threshold(self, box: Box, crop: tuple[Floats, Mask]) -> float:
         threshold = min(2 * crop[0].sum() / self.pixels, 1)
         if (np.abs(crop[0] - threshold) < 1e-12).any():
-            # The last bit decides: PySODMetrics' is that of the sum over the image with zeros outside the box.
+            # The last bit decides. PySODMetrics sums over the image with zeros outside the box.
             whole = np.zeros_like(self._x)
             whole[box] = crop[0]
             threshold = min(2 * whole.mean(), 1)

@@ -1,4 +1,4 @@
-"""Statistics that lie ready in one record an image, on the device or on the host."""
+"""Statistics read from records, one an image, on the device or on the host; and the records of any statistics."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import numpy.typing as npt
 from dynamic_kd._array import Array, Namespace, to_host
 from dynamic_kd.metrics._statistics._interface import THRESHOLDS, Counts, Moments, Statistics, WeightedErrors
 
-# Where an image's numbers lie in its record; the kernels write them there.
+# Columns of a record. The kernels write them.
 FOREGROUND, MEAN, CONSTANT, FLAGS, PEAK, ADAPTIVE, ERRORS, CLASSES, QUADRANTS, BINARY = 0, 1, 2, 3, 4, 5, 9, 12, 24, 48
 COUNTS = 64
 STRICT_COUNTS = COUNTS + 2 * THRESHOLDS
 SIZE = STRICT_COUNTS + 2 * THRESHOLDS
-# What curves and pooled counts are made of, all of it counts: a selection of a record's columns.
+# The columns that curves and pooled counts are computed from; all are counts.
 KEPT = (FOREGROUND, CONSTANT, ADAPTIVE, ADAPTIVE + 1, BINARY, BINARY + 1, *range(COUNTS, STRICT_COUNTS))
 KEPT_STRICT = (*KEPT, *range(STRICT_COUNTS, SIZE))
 
@@ -95,7 +95,7 @@ class RecordedStatistics:
 
 
 def recorded(statistics: Statistics, *, strict: bool) -> npt.NDArray[np.float64]:
-    """Return the records of any statistics, shape (B, SIZE); the strict counts are NaN unless asked for."""
+    """Return the records of any statistics, shape (B, SIZE). Without ``strict`` the strict counts are NaN."""
     records = np.full((statistics.foreground.shape[0], SIZE), np.nan)
     records[:, [FLAGS, PEAK]] = 0
     for column, value in ((FOREGROUND, statistics.foreground), (MEAN, statistics.mean)):
@@ -107,16 +107,16 @@ def recorded(statistics: Statistics, *, strict: bool) -> npt.NDArray[np.float64]
         for column, value in enumerate(values, start):
             records[:, column] = to_host(value)
     for start, moments in ((CLASSES, statistics.class_moments()), (QUADRANTS, statistics.quadrant_moments())):
-        table = np.concatenate([to_host(each) for each in moments], axis=1)
+        table = np.concatenate([to_host(moment) for moment in moments], axis=1)
         records[:, start : start + table.shape[1]] = table
     for start, counts in {COUNTS: False, STRICT_COUNTS if strict else COUNTS: strict}.items():
-        above = [to_host(each) for each in statistics.threshold_counts(strict=counts)]
+        above = [to_host(count) for count in statistics.threshold_counts(strict=counts)]
         records[:, start : start + 2 * THRESHOLDS] = np.concatenate(above, axis=1)
     return records
 
 
 def refuse_faults(flags: npt.NDArray[np.float64], names: Sequence[str]) -> None:
-    """Raise if images, called by their names, hold values that their dtype does not allow."""
+    """Raise if images have values that their dtype does not allow; the error lists their names."""
     if not flags.any():
         return
     for fault, message in FAULTS.items():
@@ -126,19 +126,18 @@ def refuse_faults(flags: npt.NDArray[np.float64], names: Sequence[str]) -> None:
 
 
 class DeferredStatistics(RecordedStatistics, ABC):
-    """Statistics that are still being computed, on a device of their own."""
+    """Statistics that a GPU still computes."""
 
     @abstractmethod
     def check(self) -> None:
-        """Wait, and raise if values are not what their dtypes promise."""
+        """Wait for the flags of the values, and raise if a value is not what its dtype promises."""
 
     @abstractmethod
     def start(self, formula: Callable[..., Any], *, skip_empty: bool, keep: Sequence[int] = ()) -> list[Array]:
-        """Start a formula; return what will be packed, and the columns to keep, if any, on the device.
+        """Start a formula; return what `packed` returns, on the device, and the columns to ``keep``, if any.
 
-        The formula returns curves, counts and numbers. With ``skip_empty``, images without foreground stay out of the
-        sums of curves and counts. ``keep`` lists columns of the records to return as well. The next start may
-        overwrite what is returned.
+        With ``skip_empty`` the sums of curves and counts leave out images without foreground. The next start may
+        overwrite the results.
         """
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""CUDA graphs of work that comes again and again: for small batches, launching takes longer than the work itself."""
+"""CUDA graphs of recurring work: for small batches, launching the kernels takes longer than running them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import torch
 
 Tensors = Sequence[torch.Tensor]
 
-# A graph holds memory of its own for inputs and intermediate results: graphs are of small batches, and few.
+# A graph holds memory for its inputs and intermediate results, so graphs are few and of small batches.
 MOST_PIXELS = 1 << 22
 MOST_GRAPHS = 8
-# Work is captured the third time it comes: streams of images that all differ in size never pay for a graph.
+# Work is captured the third time. A stream of images that all differ in size never pays for a graph.
 UNCAPTURED = 2
-# How often counts of what came are halved, so that old graphs make room for new work.
+# After this many calls the counts of past work are halved, so old graphs make room for new work.
 HALVED_EVERY = 512
 
 
@@ -34,20 +34,29 @@ _lock = threading.Lock()
 
 
 def replayed(like: Hashable, inputs: Tensors, work: Callable[[Tensors], Tensors]) -> Tensors:
-    """Return ``work(inputs)``, from a graph if the same work was done on like tensors before.
+    """Return ``work(inputs)``, from a graph if the same work recurs.
 
-    Outputs of a graph are overwritten by its next replay: use them on the same stream at once.
+    Parameters
+    ----------
+    like
+        Equal for the same work on tensors of the same shapes and dtypes.
+    inputs, work
+        Tensors on one GPU, and what computes tensors from them without synchronizing.
+
+    Notes
+    -----
+    The next replay overwrites the outputs of a graph: use them on the same stream at once.
     """
     if not inputs[0].is_cuda or inputs[0].numel() > MOST_PIXELS or torch.cuda.is_current_stream_capturing():
         return work(inputs)
     stream = torch.cuda.current_stream(inputs[0].device)
     key = (like, stream.cuda_stream, threading.get_ident())  # graphs share buffers, so streams and threads do not
     with _lock:
-        graph, wanted = _graphs.get(key), _wanted(key)
+        graph, worthwhile = _graphs.get(key), _is_worthwhile(key)
     if graph is not None:
-        for own, given in zip(graph.inputs, inputs, strict=True):
-            own.copy_(given)
-    elif wanted:
+        for copy, given in zip(graph.inputs, inputs, strict=True):
+            copy.copy_(given)
+    elif worthwhile:
         graph = _captured(inputs, work, stream)
         with _lock:
             _graphs[key] = graph
@@ -57,14 +66,14 @@ def replayed(like: Hashable, inputs: Tensors, work: Callable[[Tensors], Tensors]
     return graph.outputs
 
 
-def _wanted(key: Hashable) -> bool:
-    """Count work, and say whether it is worth a graph, more than one that would be given up for it."""
+def _is_worthwhile(key: Hashable) -> bool:
+    """Count work; whether to capture it, and to give up the least used graph for it if there are too many."""
     _seen[key] += 1
     if next(_calls) % HALVED_EVERY == 0:
-        for each in list(_seen):
-            _seen[each] //= 2
-            if not _seen[each]:
-                del _seen[each]
+        for seen in list(_seen):
+            _seen[seen] //= 2
+            if not _seen[seen]:
+                del _seen[seen]
     if key in _graphs or _seen[key] <= UNCAPTURED:
         return False
     if len(_graphs) >= MOST_GRAPHS:
@@ -76,17 +85,17 @@ def _wanted(key: Hashable) -> bool:
 
 
 def _captured(inputs: Tensors, work: Callable[[Tensors], Tensors], stream: torch.cuda.Stream) -> _Graph:
-    """Capture work on copies of its inputs; nobody waits for the device."""
-    own = [each.clone() for each in inputs]
-    work(own)  # compiles what the copies' alignment needs, which cannot be done in a capture
-    aside = torch.cuda.Stream(inputs[0].device)  # type: ignore[no-untyped-call]
-    aside.wait_stream(stream)
+    """Capture work on copies of its inputs, without synchronizing with the device."""
+    copies = [tensor.clone() for tensor in inputs]
+    work(copies)  # compiles kernels for the copies' alignment, which a capture cannot do
+    side_stream = torch.cuda.Stream(inputs[0].device)  # type: ignore[no-untyped-call]
+    side_stream.wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.stream(aside):
+    with torch.cuda.stream(side_stream):
         graph.capture_begin(capture_error_mode="thread_local")
         try:
-            outputs = work(own)
+            outputs = work(copies)
         finally:
             graph.capture_end()
-    stream.wait_stream(aside)
-    return _Graph(graph, own, outputs)
+    stream.wait_stream(side_stream)
+    return _Graph(graph, copies, outputs)

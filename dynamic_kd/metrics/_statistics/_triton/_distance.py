@@ -1,9 +1,8 @@
 """Exact Euclidean distances, one axis at a time.
 
-Along a row, pixel x is nearest to the column c of least (x - c)^2 + f(c), f being the squared distance within the
-column. The smallest such c never decreases with x: where it loses to a larger one, it loses to it from there on. So a
-search over all columns is needed at the ends of each interval of pixels only; between them, from one end's c to the
-other's. The cost is bounded whatever the mask: about twice the row for each pixel of an interval, once for all.
+Along a row, the column c nearest to pixel x minimises (x - c)^2 + f(c), where f is the squared distance within the
+column. The smallest such c never decreases with x. All columns are therefore searched only at the ends of intervals of
+pixels. Between the ends, the search goes from one end's c to the other's. Its cost is bounded for every mask.
 """
 
 import triton
@@ -61,7 +60,7 @@ def nearest_rows(target, nearest, height, width, CUT: tl.constexpr, TALL: tl.con
 
 @triton.jit
 def parabola(source, row, column):
-    """Return f(c) + c^2, of which x takes 2 x c to compare columns."""
+    """Return f(c) + c^2. Minus 2 x c, it compares the columns for a pixel x."""
     vertical = source.to(tl.int32) - row
     return tl.where(source < 0, FAR, vertical * vertical) + column * column
 
@@ -105,8 +104,8 @@ def nearest_columns(
 def nearest_in_interval(line, row, x, low, high):
     """Squared distance to the nearest foreground pixel, and its column, for pixels (X, 1) of rows (1, R).
 
-    `line` points at the rows' nearest rows, `low` and `high`, of shape (R,), bound the columns. Rows come last, so
-    that a thread has several pixels of one row, and looks at each column of it once.
+    `line` points at the rows' nearest rows; `low` and `high`, of shape (R,), bound the columns. Rows are the last axis:
+    a thread has several pixels of one row, and reads each of its columns once.
     """
     best = tl.full((x.shape[0], row.shape[1]), HUGE, tl.int32)
     where = tl.zeros((x.shape[0], row.shape[1]), tl.int32)

@@ -1,7 +1,7 @@
-"""Formulas over statistics as one kernel, so that each is written once and still costs a single launch.
+"""Formulas over statistics as one Triton kernel: each is written once, and all of them cost a single launch.
 
-A formula runs once, over symbols instead of arrays; what it does to them is written down as the lines of a kernel that
-does the same for one image: numbers of shape (B,) become scalars, rows of shape (B, N) vectors.
+A formula runs once on symbols instead of arrays. Every operation on a symbol writes a line of a kernel that does the
+same for one image. Numbers of shape (B,) become scalars there, rows of shape (B, N) vectors.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Formula = Callable[[RecordedStatistics], tuple[Sequence[Any], Sequence[Any], Seq
 
 
 class Symbol:
-    """A value of one image in the kernel: a name, and how many numbers it stands for (1: a scalar)."""
+    """A variable of the kernel, and how many numbers it holds (1: a scalar)."""
 
     def __init__(self, lines: list[str], expression: str, width: int = 1) -> None:
         self.lines = lines
@@ -30,7 +30,7 @@ class Symbol:
         lines.append(f"{self.name} = {expression}")
 
     def apply(self, template: str, *others: Any, width: int | None = None) -> Symbol:
-        """Return the symbol of an expression over this one (``{0}``) and others."""
+        """Write an expression over this symbol (``{0}``) and others; return its symbol."""
         width = width or max([self.width, *(other.width for other in others if isinstance(other, Symbol))])
         return Symbol(self.lines, template.format(self, *others), width)
 
@@ -38,10 +38,10 @@ class Symbol:
         return self.name
 
     def __getitem__(self, key: Any) -> Symbol:
-        """Element of a row, the row's neighbours, or a number as a column (``[:, None]``), which broadcasts anyway.
+        """Element of a row, the row without an end, or a number as a column (``[:, None]``), which broadcasts anyway.
 
-        ``[..., :-1]`` and ``[..., 1:]`` keep the length, the last element coming twice: so does a difference of
-        neighbours, with a zero at its end.
+        ``[..., :-1]`` and ``[..., 1:]`` keep the length and repeat the last element, so a difference of neighbours ends
+        with a 0.
         """
         _, index = key
         if index is None or self.width == 1 or index == slice(None, -1):
@@ -77,7 +77,7 @@ Symbol.__neg__ = lambda self: self.apply("-{0}")  # type: ignore[attr-defined]
 
 
 class SymbolNamespace:
-    """What of the Array API the formulas use."""
+    """The functions of the Array API that formulas use."""
 
     def where(self, condition: Symbol, x: Any, y: Any) -> Symbol:
         return condition.apply("tl.where({0}, {1}, {2})", x, y)
@@ -112,7 +112,7 @@ class SymbolNamespace:
 
 
 class SymbolRecords:
-    """The records, which load what is read of them."""
+    """The records of the images: reading a column writes the line that loads it."""
 
     def __init__(self, lines: list[str]) -> None:
         self.lines = lines
@@ -130,18 +130,18 @@ class SymbolRecords:
 
 
 class FormulaKernel:
-    """A formula's kernel: curves and counts are summed exactly over the images, numbers are written for each.
+    """A formula's kernel: it sums curves and counts exactly over the images, and stores the numbers of each.
 
     Attributes
     ----------
     kernel
-        ``kernel(records, words, totals, numbers, pixels, SKIP)``: adds to the curves' words (see `ExactSum`), shape
-        (2, curves), and to the counts' totals, int64, leaving images without foreground out if SKIP, and writes
-        (B, numbers), float64.
+        ``kernel(records, words, totals, numbers, pixels, SKIP)`` adds to the curves' words (see `exact_words`), shape
+        (2, curves), and to the counts' totals, int64; with SKIP not for images without foreground. It stores the
+        numbers, shape (B, numbers), float64.
     curves, totals, numbers
-        Lengths of these: of all curves, of all counts, and numbers for each image.
+        Total lengths of the curves and of the counts, and how many numbers an image has.
     read
-        Where in the records it reads.
+        Columns of the records that it reads; of several in a row the first.
     """
 
     def __init__(self, formula: Formula) -> None:
@@ -152,19 +152,19 @@ class FormulaKernel:
         curves, totals, numbers = formula(statistics)
         numbers = (*numbers, statistics.foreground, records[:, FLAGS], statistics.constant)
         self.read = frozenset(records.read)
-        self.curves, self.totals = (sum(each.width for each in values) for values in (curves, totals))
+        self.curves, self.totals = (sum(value.width for value in values) for values in (curves, totals))
         self.numbers = len(numbers)
         lines.append(f"weight = tl.where({statistics.foreground} > 0, 1.0, 0.0 if SKIP else 1.0)")
         for curve, at in zip(curves, _places("words", curves), strict=True):
             lines.append(f"add_exactly({at}, {self.curves}, {curve}, weight)")
         for total, at in zip(totals, _places("totals", totals), strict=True):
             lines.append(f'tl.atomic_add({at}, ({total} * weight).to(tl.int64), sem="relaxed")')
-        lines += [f"tl.store(numbers + {index}, {each})" for index, each in enumerate(numbers)]
+        lines += [f"tl.store(numbers + {index}, {number})" for index, number in enumerate(numbers)]
         self.kernel = _compiled(lines, self.numbers)
 
 
 def _places(start: str, values: Sequence[Symbol]) -> list[str]:
-    """Return where values lie that follow each other from ``start`` on."""
+    """Return the addresses of values that are stored one after another from ``start`` on."""
     ends = [0, *accumulate(value.width for value in values)]
     return [
         f"{start} + {end}" + (f" + tl.arange(0, {value.width})" if value.width > 1 else "")
@@ -174,7 +174,7 @@ def _places(start: str, values: Sequence[Symbol]) -> list[str]:
 
 @cache
 def formula_kernel(formula: Formula) -> FormulaKernel:
-    """Return the kernel of a formula, made once."""
+    """Return the kernel of a formula, compiled once."""
     return FormulaKernel(formula)
 
 
@@ -183,7 +183,7 @@ UNIT = tl.constexpr(2.0**30)
 
 @triton.jit
 def add_exactly(words, rows, values, weight):
-    """Add values in [0, 4), or nothing, as integers: high words in units of 2^-30, low words of 2^-60."""
+    """Add values in [0, 4), weighted by 0 or 1, as integers: high words in units of 2^-30, low words of 2^-60."""
     scaled = values * UNIT
     high = tl.floor(scaled)
     low = tl.floor((scaled - high) * UNIT + 0.5)
@@ -192,7 +192,7 @@ def add_exactly(words, rows, values, weight):
 
 
 def _compiled(lines: Sequence[str], numbers: int) -> Any:
-    """Return the lines as a kernel; Triton reads its source, which is kept where tracebacks find it."""
+    """Return the lines as a kernel. Triton and tracebacks find its source in the line cache."""
     source = "\n    ".join(
         [
             "def formulas(records, words, totals, numbers, pixels, SKIP: tl.constexpr):",

@@ -1,4 +1,4 @@
-"""The mean with NumPy's bits, for thresholds at twice the mean: where a pixel ties with one, the last bit decides."""
+"""The mean with NumPy's bits, for thresholds at twice the mean, where the last bit decides about pixels that tie."""
 
 import triton
 import triton.language as tl
@@ -19,7 +19,7 @@ def pairwise(
 ):
     """Sum values in the order of NumPy's pairwise summation; grid (images, 2 ** (DEPTH - LEAF_DEPTH)).
 
-    It halves the pixels (at multiples of 8) until 128 or fewer remain, and adds these in eight columns.
+    That splits the pixels in two (at multiples of 8) until at most 128 remain, and adds these in eight columns.
     """
     image = tl.program_id(0).to(tl.int64)
     ints = integers + image * INTEGERS
@@ -75,7 +75,7 @@ def level_mean(ints, pixels, NORMALIZE: tl.constexpr):
 
 @triton.jit
 def ties(ints, pixels, NORMALIZE: tl.constexpr):
-    """Whether a level of the image equals the adaptive threshold but for rounding."""
+    """Whether a level of the image equals the adaptive threshold up to rounding."""
     level = tl.arange(0, 256)
     count = tl.load(ints + HISTOGRAM + level) + tl.load(ints + HISTOGRAM + 256 + level)
     low, span = bounds(ints, True, NORMALIZE)

@@ -1,4 +1,4 @@
-"""Second pass: sums over the quadrants around the centroid, and over classes where there is no histogram of levels."""
+"""Second pass: sums over the quadrants around the centroid and, for floating predictions, over the classes."""
 
 import triton
 import triton.language as tl
@@ -123,5 +123,5 @@ def _first(pred, ints, pixels, GROUP: tl.constexpr):
 
 @triton.jit
 def first_value(pred, ints, pixels, low, span, GROUP: tl.constexpr):
-    """Normalised value that a class's sums are about."""
+    """Normalised value from which a class's deviations are taken."""
     return value(_first(pred, ints, pixels, GROUP), low, span, False)

@@ -124,7 +124,7 @@ def record_levels(
     NORMALIZE: tl.constexpr,
     DARK: tl.constexpr,
 ):
-    """Write the record of an 8-bit prediction, all but thresholds and weighted errors; grid (images,)."""
+    """Write the record of an 8-bit prediction, except thresholds and weighted errors; grid (images,)."""
     image = tl.program_id(0).to(tl.int64)
     ints = integers + image * INTEGERS
     record = records + image * RECORD
@@ -205,7 +205,7 @@ def record_values(
     DARK: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """Write the record of a floating prediction, all but thresholds and weighted errors; grid (images,)."""
+    """Write the record of a floating prediction, except thresholds and weighted errors; grid (images,)."""
     image = tl.program_id(0).to(tl.int64)
     ints = integers + image * INTEGERS
     record = records + image * RECORD

@@ -1,4 +1,4 @@
-"""First pass: the foreground's size and centre, the prediction's range, 8-bit histograms, and values that are wrong."""
+"""First pass: the foreground's size and centre, the prediction's range, 8-bit histograms, and flags of bad values."""
 
 import triton
 import triton.language as tl
@@ -84,7 +84,7 @@ def bin_values(
     g = salient(tl.load(target + image * pixels + position, inside, other=0), CUT)
     scaled = value(tl.load(pred + image * pixels + position, inside, other=0), low, span, False) * 255
     level = tl.ceil(scaled) if STRICT else tl.floor(scaled)
-    level = tl.minimum(tl.maximum(level, 0.0), 255.0).to(tl.int32)  # bad values must not write elsewhere
+    level = tl.minimum(tl.maximum(level, 0.0), 255.0).to(tl.int32)  # bad values must not write out of bounds
     _count(histogram + image * stride, level + 256 * g.to(tl.int32), inside)
 
 

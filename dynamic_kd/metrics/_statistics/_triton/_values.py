@@ -1,10 +1,10 @@
-"""What the kernels share: where an image's numbers lie, and how pixels become values."""
+"""What the kernels share: the layout of an image's numbers, and how pixels become values."""
 
 import triton
 import triton.language as tl
 
-# An image's integers, int64, which programs add to in any order. LOW and FIRST hold distances from an upper end, so
-# that zero is where every slot starts.
+# An image's integers, int64, to which programs add in any order. LOW and FIRST hold distances from an upper end,
+# because every slot starts at zero.
 FOREGROUND = tl.constexpr(0)
 ROWS = tl.constexpr(1)  # sums of the foreground's row and column numbers
 COLUMNS = tl.constexpr(2)
