@@ -13,7 +13,6 @@ from dynamic_kd.evaluation._config import CompareConfig as CompareConfig
 from dynamic_kd.evaluation._config import CompareSettings as CompareSettings
 from dynamic_kd.evaluation._config import DataSetFolders as DataSetFolders
 from dynamic_kd.evaluation._paired_tests import PairedTest as PairedTest
-from dynamic_kd.evaluation._paper import paper_numbers as paper_numbers
 from dynamic_kd.evaluation._paper import score_against_size as score_against_size
 from dynamic_kd.evaluation._ranks import Rank as Rank
 from dynamic_kd.evaluation._read_config import read_config as read_config

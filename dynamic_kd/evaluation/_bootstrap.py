@@ -74,33 +74,17 @@ def curve_of_maximum(score: str) -> str:
     return SCORES[score].curve if score.startswith("max") else ""
 
 
-def drawn_images(images: int, resamples: int, seed: int) -> Iterator[npt.NDArray[np.int64]]:
-    """Yield the indices of images drawn with replacement, shape (some resamples, images), until there are enough.
-
-    They depend on the three arguments alone, so that methods scored on the same images are resampled together.
-    """
-    generator = np.random.default_rng(seed)
-    some = max(1, _BUDGET // (8 * images))
-    for start in range(0, resamples, some):
-        yield generator.integers(0, images, size=(min(some, resamples - start), images))
-
-
-def bootstrap_counts(images: int, resamples: int, seed: int) -> Iterator[Floats]:
+def times_drawn(images: int, resamples: int, seed: int) -> Iterator[Floats]:
     """Yield how often each resample drew each image, shape (some resamples, images), until there are enough.
 
-    Parameters
-    ----------
-    images
-        Images of the data set.
-    resamples
-        How many times as many images are drawn with replacement.
-    seed
-        The counts depend on the three arguments alone: methods scored on the same images are resampled together.
+    The draws depend on the three arguments alone, so that methods scored on the same images are resampled together.
     """
-    for drawn in drawn_images(images, resamples, seed):
-        some = len(drawn)
-        flat = drawn + images * np.arange(some)[:, None]
-        yield np.bincount(flat.ravel(), minlength=some * images).reshape(some, images).astype(np.float64)
+    generator = np.random.default_rng(seed)
+    most = max(1, _BUDGET // (8 * images))
+    for start in range(0, resamples, most):
+        some = min(most, resamples - start)
+        drawn = generator.integers(0, images, size=(some, images)) + images * np.arange(some)[:, None]
+        yield np.bincount(drawn.ravel(), minlength=some * images).reshape(some, images).astype(np.float64)
 
 
 def resampled_scores(scores: ImageScores, resamples: int, seed: int) -> dict[str, Floats]:
@@ -117,7 +101,7 @@ def resampled_scores(scores: ImageScores, resamples: int, seed: int) -> dict[str
     images = len(scores.names)
     table = np.column_stack([*scores.means.values(), *scores.curves.values()])
     parts: dict[str, list[Floats]] = {score: [] for score in (*scores.means, *scores.curves)}
-    for counts in bootstrap_counts(images, resamples, seed):
+    for counts in times_drawn(images, resamples, seed):
         resampled = counts @ table / images
         for column, score in enumerate(scores.means):
             parts[score].append(resampled[:, column])

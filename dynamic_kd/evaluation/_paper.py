@@ -41,23 +41,7 @@ def paper_datasets() -> Mapping[str, Mapping[str, Mapping[str, float]]]:
 
 
 def paper_numbers(dataset: str) -> dict[str, Mapping[str, float]]:
-    """Return the numbers of the paper's Table 1 for a data set.
-
-    Parameters
-    ----------
-    dataset
-        One of the data set's names, in any capitals: NJUD or NJU2K, DES or RGBD135.
-
-    Returns
-    -------
-    dict
-        Method -> score -> value; empty for a data set that the table does not have.
-
-    Examples
-    --------
-    >>> paper_numbers("DES")["Ours VGG16"]["maxF"]
-    0.926
-    """
+    """Return method -> score -> value of the paper's Table 1 for a data set, under any of its names; empty without."""
     name = OTHER_NAMES.get(dataset.upper(), dataset.upper())
     return {method: scores for method, scores in paper_datasets().get(name, {}).items() if scores}
 

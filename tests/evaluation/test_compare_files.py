@@ -16,9 +16,9 @@ from comparison_folders import write_image, write_layout
 from matplotlib.figure import Figure
 
 from dynamic_kd._figures import figure_bytes
-from dynamic_kd.evaluation import compare, comparison_tables, paper_numbers, read_config, write_comparison
+from dynamic_kd.evaluation import compare, comparison_tables, read_config, write_comparison
 from dynamic_kd.evaluation._grid import chosen_images, draw_grid
-from dynamic_kd.evaluation._paper import paper_datasets
+from dynamic_kd.evaluation._paper import paper_datasets, paper_numbers
 
 PAPER = Path(__file__).parents[3] / "shared" / "paper.md"
 

@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 from dynamic_kd.evaluation import _bootstrap
 from dynamic_kd.evaluation._bootstrap import (
     ImageScores,
-    bootstrap_counts,
-    drawn_images,
     percentile_interval,
     resampled_scores,
+    times_drawn,
 )
 from dynamic_kd.evaluation._paired_tests import PairedScores, bootstrap_p, holm, paired_tests, wilcoxon_p
 from dynamic_kd.evaluation._ranks import is_constant, ranks
@@ -30,7 +29,7 @@ def image_scores(images, seed=0, shift=0.0):
 
 def test_resamples_are_those_of_a_naive_loop():
     scores = image_scores(7)
-    drawn = np.concatenate(list(drawn_images(7, 30, seed=3)))
+    drawn = np.random.default_rng(3).integers(0, 7, (30, 7))
     fast = resampled_scores(scores, 30, seed=3)
     for score, values in scores.means.items():
         np.testing.assert_allclose(fast[score], reference.bootstrap_means(values, drawn), rtol=1e-13)
@@ -39,15 +38,15 @@ def test_resamples_are_those_of_a_naive_loop():
 
 
 def test_counts_are_those_of_the_drawn_images():
-    drawn = np.concatenate(list(drawn_images(5, 20, seed=2)))
-    [counts] = bootstrap_counts(5, 20, seed=2)
+    drawn = np.random.default_rng(2).integers(0, 5, (20, 5))
+    [counts] = times_drawn(5, 20, seed=2)
     assert counts.tolist() == [[list(draw).count(image) for image in range(5)] for draw in drawn]
 
 
 def test_chunks_change_nothing(monkeypatch):
     whole = resampled_scores(image_scores(9), 25, seed=1)
     monkeypatch.setattr(_bootstrap, "_BUDGET", 8 * 9 * 4)
-    assert [len(each) for each in drawn_images(9, 25, seed=1)] == [4] * 6 + [1]
+    assert [len(each) for each in times_drawn(9, 25, seed=1)] == [4] * 6 + [1]
     parts = resampled_scores(image_scores(9), 25, seed=1)
     for score, values in whole.items():
         np.testing.assert_allclose(parts[score], values, rtol=1e-13)
