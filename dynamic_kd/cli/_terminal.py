@@ -54,8 +54,9 @@ def print_table(table: Table) -> None:
 
 
 def _shown(text: str, console: Console) -> str:
-    """Return a text with the signs that the terminal can show."""
-    return text if console.encoding.startswith("utf") else text.translate(_ASCII)
+    """Return a text with the signs that the terminal can show; others become question marks."""
+    encoding = console.encoding
+    return text if encoding.startswith("utf") else text.translate(_ASCII).encode(encoding, "replace").decode(encoding)
 
 
 def print_listing(described: Mapping[str, str]) -> None:

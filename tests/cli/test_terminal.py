@@ -1,13 +1,17 @@
-"""Bars of long work: on standard error, for whoever watches; in a log, lines."""
+"""What commands print: progress on standard error, tables, and lists of names."""
 
+import io
 import sys
 
 import pytest
 
 pytest.importorskip("rich", reason="rich is not installed")
 
+from dynamic_kd._tables import Column, Table
 from dynamic_kd.cli import _terminal
-from dynamic_kd.cli._terminal import bars, one_bar
+from dynamic_kd.cli._terminal import bars, one_bar, print_listing, print_table
+
+DESCRIBED = {"cpu": "A small one.", "paper-vgg16": "Both stages as in the paper, on a GPU."}
 
 
 @pytest.fixture
@@ -82,3 +86,34 @@ def test_without_rich_the_error_says_what_to_install(monkeypatch):
     for shown in (one_bar, bars):
         with pytest.raises(ModuleNotFoundError, match=r"rich is not installed; .*'dynamic-kd\[eval\]'"), shown():
             pass
+
+
+def test_in_a_pipe_a_name_has_a_line(capsys):
+    print_listing(DESCRIBED)
+    assert capsys.readouterr().out == (
+        "cpu          A small one.\npaper-vgg16  Both stages as in the paper, on a GPU.\n"
+    )
+
+
+@pytest.mark.parametrize(("columns", "lines"), [("80", 2), ("40", 3), ("5", 3)])
+def test_on_a_terminal_text_goes_on_below_itself(capsys, monkeypatch, columns, lines):
+    monkeypatch.setenv("COLUMNS", columns)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    print_listing(DESCRIBED)
+    printed = capsys.readouterr().out.splitlines()
+    assert len(printed) == lines
+    assert max(map(len, printed)) <= max(int(columns), 33)
+    assert all(line[:13].strip() in ("", "cpu", "paper-vgg16") for line in printed)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "lines"),
+    [("utf-8", ["m †  MAE↓", "---  ----", "é     0.5"]), ("ascii", ["m *  MAE", "---  ----", "?     0.5"])],
+)
+def test_a_table_is_printed_with_the_signs_that_the_terminal_has(monkeypatch, encoding, lines):
+    stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr(sys, "stdout", stream)
+    table = Table(["m †", Column("MAE", ".1f", better="lower")], [["é", 0.5]])
+    print_table(table)
+    stream.flush()
+    assert [line.rstrip() for line in stream.buffer.getvalue().decode(encoding).splitlines()] == lines
