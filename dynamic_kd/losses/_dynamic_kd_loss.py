@@ -134,7 +134,7 @@ class DynamicKDLoss:
 
     @property
     def threshold(self) -> float:
-        """Threshold in use: `noise_threshold`, or its default for this noise elimination."""
+        """Threshold in use: ``noise_threshold``, or its default for this noise elimination."""
         if self.noise_threshold is not None:
             return self.noise_threshold
         return THRESHOLDS[self.noise_elimination or "absolute"]
