@@ -26,30 +26,34 @@ READY = 90  # seconds after which all processes of a row replay their steps
 def trainings(count, compiled):
     """Make so many trainings, and the row of a plan that each step takes."""
     from dynamic_kd.models import FPNStudent
-    from dynamic_kd.training import Tensors, accelerator_of, read_recipe, sgd
-    from dynamic_kd.training._step import GraphedStep, Step
-    from dynamic_kd.training._teachers import student_objective
-    from dynamic_kd.training._tensors import epoch_plan
+    from dynamic_kd.training import read_recipe
+    from dynamic_kd.training._augmentation import epoch_steps
+    from dynamic_kd.training._image_set import ImageSet
+    from dynamic_kd.training._loop import _GraphedStep, _Step, sgd
+    from dynamic_kd.training._networks import student_objective
+    from dynamic_kd.training._processes import accelerator_of
 
     recipe = read_recipe("ecssd", ["data.root=."])
     accelerator = accelerator_of(recipe.precision)
     maps = torch.rand(IMAGES, 1, SIZE, SIZE)
     images = torch.randint(0, 255, (IMAGES, 3, SIZE, SIZE), dtype=torch.uint8)
-    data = Tensors(tuple(map(str, range(IMAGES))), images, None, maps > 0.5, maps).to(accelerator.device)
+    arrays = {"images": images.numpy(), "targets": (maps > 0.5).numpy(), "teacher_maps": maps.numpy()}
+    data = ImageSet.from_arrays([str(image) for image in range(IMAGES)], [None] * IMAGES, arrays)
+    data = data.for_device(accelerator.device, move=True)
     steps = []
     for _ in range(count):
         model = FPNStudent("vgg16", 3).to(accelerator.device, memory_format=torch.channels_last)
         model, optimizer = accelerator.prepare(model, sgd(model, recipe.training))
         objective = student_objective(recipe, accelerator, None)
-        step = Step(model, optimizer, data, objective, recipe.training, accelerator, compiled=compiled)
-        steps.append(GraphedStep(step))
-    plan = epoch_plan(IMAGES, BATCH, 1, 10.0, True, (0, 1), 0, 1)
+        step = _Step(model, optimizer, data, objective, recipe.training, accelerator, compiled=compiled)
+        steps.append(_GraphedStep(step))
+    plan = epoch_steps(IMAGES, BATCH, 1, 10.0, True, (0, 1), 0, 1)
     return steps, torch.stack(plan, dim=1).to(accelerator.device)[0]
 
 
 def measured(count, compiled, begin, seconds):
     """Return the images a second of trainings on streams of this process, and the seconds of their start."""
-    from dynamic_kd.training._surroundings import repeatable
+    from dynamic_kd.training._processes import repeatable
 
     started = time.perf_counter()
     with repeatable(True):

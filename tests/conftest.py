@@ -117,6 +117,14 @@ def to_numpy():
     return to_host
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_array_cache(tmp_path_factory):
+    """Keep the arrays of data sets in a folder of the test session, also in processes that tests start."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DYNAMIC_KD_CACHE", str(tmp_path_factory.mktemp("arrays")))
+        yield
+
+
 @pytest.fixture(scope="module")
 def one_thread():
     """Have torch compute with one thread: tiny networks wait for each other with more, and bits depend on it."""

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any
 from dynamic_kd.cli._terminal import one_bar, print_table
 
 if TYPE_CHECKING:
-    from dynamic_kd.training._predict import Prediction
+    from dynamic_kd.training import Prediction
 
 _DESCRIPTION = """\
 Predict the saliency map of every image of a folder: 8-bit PNG files of the
 images' own sizes, under their stems.
 
-DIR is a data set, a folder of data sets, or a plain folder of images; networks
-that take depth find it in the data set, or in the folder --depth names.
+DIR is a data set, a folder of data sets, or a plain folder of images. For a
+network that takes depth, the depth maps come from the data set or from --depth.
 
-Maps that are there already are kept: the same command goes on where it was
-interrupted. predict.json beside them remembers the weights and settings they
-are of, and other ones are refused."""
+Existing maps are kept, so the same command continues after an interruption.
+predict.json beside the maps records their weights and settings; maps of other
+weights or settings are not mixed with them."""
 
 _EPILOG = """\
 Examples:
@@ -39,13 +39,18 @@ def add_parser(commands: Any) -> None:
         epilog=_EPILOG,
     )
     parser.set_defaults(run=run)
-    parser.add_argument("weights", metavar="WEIGHTS", help="a network that training wrote, .safetensors")
+    parser.add_argument("weights", metavar="WEIGHTS", help="weights that dynamic-kd train wrote, .safetensors")
     parser.add_argument("data", metavar="DIR", help="the images")
-    parser.add_argument("--out", required=True, metavar="MAPS", help="folder of the maps; a data set's each if several")
-    parser.add_argument("--overwrite", action="store_true", help="replace the maps that are there")
+    parser.add_argument(
+        "--out",
+        required=True,
+        metavar="MAPS",
+        help="folder of the maps",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace existing maps")
     parser.add_argument("--evaluate", action="store_true", help="score the maps against the masks beside the images")
 
-    inputs = parser.add_argument_group("what the network sees")
+    inputs = parser.add_argument_group("input of the network")
     inputs.add_argument("--depth", metavar="DIR", help="depth maps of a plain folder of images")
     inputs.add_argument(
         "--near",
@@ -54,11 +59,14 @@ def add_parser(commands: Any) -> None:
         help="what is near in the depth files (default: decided for each data set)",
     )
     inputs.add_argument(
-        "--size", type=int, metavar="N", help="pixels across (default: those of training if the weights say so, or 256)"
+        "--size",
+        type=int,
+        metavar="N",
+        help="height and width in pixels (default: as in training, if the weights record it, or 256)",
     )
 
-    work = parser.add_argument_group("how it works")
-    work.add_argument("--batch", type=int, default=8, metavar="N", help="images at once (default: 8)")
+    work = parser.add_argument_group("execution")
+    work.add_argument("--batch", type=int, default=8, metavar="N", help="images in a batch (default: 8)")
     work.add_argument(
         "--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1 (default: a GPU if any)"
     )
@@ -66,9 +74,8 @@ def add_parser(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Predict, say what was written, print the scores or how to get them."""
+    """Predict, and print the scores or the command that computes them."""
     from dynamic_kd.training import predict_folder
-    from dynamic_kd.training._memory import is_out_of_memory
 
     with one_bar() as progress:
         try:
@@ -87,17 +94,15 @@ def run(arguments: argparse.Namespace) -> int:
                 progress=progress,
             )
         except KeyboardInterrupt:
-            raise KeyboardInterrupt("finished maps are kept, and the same command goes on from them") from None
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-            raise ValueError("the GPU's memory is too small for these images; lower --batch or --size") from None
+            raise KeyboardInterrupt("finished maps are kept; the same command continues from them") from None
+        except MemoryError as error:
+            raise ValueError(str(error)) from None
     _print(arguments.out, prediction)
     return 0
 
 
 def _print(out: str, prediction: Prediction) -> None:
-    kept = f" ({prediction.kept} were there already)" if prediction.kept else ""
+    kept = f" ({prediction.kept} existed before)" if prediction.kept else ""
     print(f"wrote {prediction.written} maps into {out}{kept}; the network's input is {prediction.size} pixels wide")
     for note in prediction.notes:
         print(f"note: {note}")

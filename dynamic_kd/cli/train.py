@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dynamic_kd._tables import rounded
 from dynamic_kd.cli._terminal import bars, print_listing
 
 if TYPE_CHECKING:
@@ -18,16 +17,17 @@ if TYPE_CHECKING:
 
 _SCORES = ("MAE", "maxF", "wF", "Sm", "maxE")
 _DESCRIPTION = """\
-Train a teacher (stage 1) and distil it into a student (stage 2), as a recipe in
-TOML says. RECIPE is a file, or the name of one that comes with the package:
-see --list. Any setting can be changed on the command line. Paths in a file are
-relative to it, those on the command line to where it runs.
+Train a teacher (stage 1) and distil it into a student (stage 2), by a recipe in
+TOML. RECIPE is a file, or the name of a bundled recipe (see --list). --set
+changes any setting. Paths in a file are relative to the file, and those on the
+command line to the current folder.
 
 The run folder holds the recipe with all settings, weights (safetensors, last
-and best), logs (CSV and TensorBoard), what the loss saw of each sample, and
-figures of it. A run that was stopped, at any moment, goes on with --resume
-after the last epoch it finished, and ends with the same weights; one that was
-killed, or lost its machine, does again what its last checkpoint does not have."""
+and best), logs (CSV and TensorBoard), the loss terms of each sample, and their
+figures. --resume continues an interrupted run after its last finished epoch,
+with bit-identical weights; after a crash it starts from the last checkpoint.
+
+Images are decoded once, into arrays in $DYNAMIC_KD_CACHE or your cache folder."""
 
 _EPILOG = """\
 Examples:
@@ -36,8 +36,8 @@ Examples:
   dynamic-kd train my-recipe.toml --set training.epochs=2 --out runs/try
   dynamic-kd train --resume runs/try
 
-On several GPUs or machines, start it by Accelerate's launcher or torchrun; the
-processes share each batch, and the result is that of one:
+On several GPUs or machines, use Accelerate's launcher or torchrun; processes
+share each batch, and the result equals that of one process:
   torchrun --nproc-per-node 2 -m dynamic_kd.cli train paper-vgg16 --data DIR"""
 
 
@@ -45,7 +45,7 @@ def add_parser(commands: Any) -> None:
     """Add the subcommand to the command's parser."""
     parser = commands.add_parser(
         "train",
-        help="train a teacher and distil it into a student, as a recipe says",
+        help="train a teacher and distil it into a student by a recipe",
         description=_DESCRIPTION,
         epilog=_EPILOG,
     )
@@ -57,21 +57,21 @@ def add_parser(commands: Any) -> None:
         action="extend",
         default=[],
         metavar="SETTING=VALUE",
-        help="settings that replace the recipe's, as training.epochs=2; without VALUE, the setting's default",
+        help="settings that replace the recipe's, as training.epochs=2; without VALUE, the default",
     )
-    parser.add_argument("--data", metavar="DIR", help="the folder that the recipe's data sets lie in (data.root)")
+    parser.add_argument("--data", metavar="DIR", help="the folder of the recipe's data sets (data.root)")
     parser.add_argument("--out", metavar="RUN", help="run folder (default: runs/NAME-seedN)")
-    parser.add_argument("--resume", metavar="RUN", help="go on with the run that this folder holds")
-    parser.add_argument("--overwrite", action="store_true", help="replace the run that the folder holds")
+    parser.add_argument("--resume", metavar="RUN", help="continue the run in this folder")
+    parser.add_argument("--overwrite", action="store_true", help="replace the run in the folder")
     parser.add_argument("--cpu", action="store_true", help="use the CPU even if there is a GPU")
     parser.add_argument(
         "--checkpoint-every",
         type=float,
         default=30.0,
         metavar="SECONDS",
-        help="time from one checkpoint to the next; 0 for one after every epoch (default: 30)",
+        help="time from one checkpoint to the next; 0 writes one after every epoch (default: 30)",
     )
-    parser.add_argument("--list", action="store_true", help="list the recipes that come with the package")
+    parser.add_argument("--list", action="store_true", help="list the bundled recipes")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -81,20 +81,19 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.list:
         print_listing(bundled_recipes())
         return 0
-    if "" not in sys.path:  # teachers may be modules where the command runs
+    if "" not in sys.path:  # a teacher may be a module in the current folder
         sys.path.insert(0, "")
     atexit.register(_leave_processes)
     try:
         return _train(arguments)
-    except (ValueError, OSError, ModuleNotFoundError) as error:
-        if _is_said_elsewhere(error):
+    except (ValueError, OSError, ModuleNotFoundError):
+        if _another_process_reports():
             return 2
         raise
 
 
 def _train(arguments: argparse.Namespace) -> int:
     from dynamic_kd.training import train
-    from dynamic_kd.training._memory import is_out_of_memory
 
     recipe, folder = _recipe_and_folder(arguments)
     try:
@@ -110,21 +109,15 @@ def _train(arguments: argparse.Namespace) -> int:
                 note=note,
             )
     except KeyboardInterrupt:
-        _say(f"interrupted{_way_on(folder, cpu=arguments.cpu)}")
+        _print_error(f"interrupted{_how_to_resume(folder, cpu=arguments.cpu)}")
         return 130
-    except OSError:
-        _say_ended_early(folder, cpu=arguments.cpu)
-        raise
-    except RuntimeError as error:
-        if not is_out_of_memory(error):
+    except (OSError, MemoryError) as error:
+        if how := _how_to_resume(folder, cpu=arguments.cpu):
+            _print_error(f"ended early{how}")
+        if isinstance(error, OSError):
             raise
-        # Maybe of this process alone, which then has to say it.
-        _say_ended_early(folder, cpu=arguments.cpu)
-        mend = (
-            "lower training.batch_size or data.size, raise training.accumulation, try precision=bf16, or end what else "
-            "is on the GPU"
-        )
-        print(f"dynamic-kd: error: the GPU's memory is too small for this recipe; {mend}", file=sys.stderr)
+        # Each process prints this, because its GPU may be the only full one.
+        print(f"dynamic-kd: error: {error}", file=sys.stderr)
         return 2
     if _is_first_process():
         _print(results, folder)
@@ -132,52 +125,46 @@ def _train(arguments: argparse.Namespace) -> int:
 
 
 def _recipe_and_folder(arguments: argparse.Namespace) -> tuple[Recipe, Path]:
-    from dynamic_kd.training import read_recipe, resumable
+    from dynamic_kd.training import read_recipe
 
     if arguments.resume is not None:
         given = [name for name in ("recipe", "data", "out", "set", "overwrite") if getattr(arguments, name)]
         if given:
-            raise ValueError(f"--resume: expected the run's folder alone, got {', '.join(given)} as well; leave it out")
-        return resumable(arguments.resume), Path(arguments.resume)
+            raise ValueError(f"--resume: takes the run's own recipe; leave out {', '.join(given)}")
+        if not Path(arguments.resume, "recipe.toml").is_file():
+            raise ValueError(f"{arguments.resume}: holds no run (recipe.toml is missing); name a run folder to resume")
+        return read_recipe(arguments.resume), Path(arguments.resume)
     if arguments.recipe is None:
-        raise ValueError("expected a RECIPE, got none; dynamic-kd train --list names those that come with the package")
+        raise ValueError("RECIPE is missing; dynamic-kd train --list names the bundled ones")
     data = [] if arguments.data is None else [f"data.root={Path(arguments.data).resolve()}"]
     recipe = read_recipe(arguments.recipe, [*data, *arguments.set])
     return recipe, Path(arguments.out or f"runs/{recipe.name}-seed{recipe.seed}")
 
 
-def _way_on(folder: Path, *, cpu: bool) -> str:
-    """Say how a run goes on that has ended early, if it had begun."""
+def _how_to_resume(folder: Path, *, cpu: bool) -> str:
+    """Return the end of a message that tells how to resume a run, if it has begun."""
     if not (folder / "recipe.toml").is_file():
         return ""
     launched = int(os.environ.get("WORLD_SIZE", "1")) > 1
-    command = "train" if launched else "dynamic-kd train"
-    words = f"{command} --resume {shlex.quote(str(folder))}{' --cpu' if cpu else ''}"
-    return f"; go on, after the last epoch that was kept, with{' the same launcher and' if launched else ''}: {words}"
+    command = f"train --resume {shlex.quote(str(folder))}{' --cpu' if cpu else ''}"
+    return f"; resume it with the same launcher and: {command}" if launched else f"; resume it: dynamic-kd {command}"
 
 
-def _say_ended_early(folder: Path, *, cpu: bool) -> None:
-    if way_on := _way_on(folder, cpu=cpu):
-        _say(f"ended early{way_on}")
-
-
-def _say(text: str) -> None:
+def _print_error(text: str) -> None:
     if _is_first_process():
         print(f"dynamic-kd: {text}", file=sys.stderr)
 
 
-def _is_said_elsewhere(error: Exception) -> bool:
-    """Tell whether another process says what is wrong: it was wrong there, or is wrong in all of a computer's."""
+def _another_process_reports() -> bool:
+    """Tell whether the first process prints an error of all: of a run, or of this computer before processes connect."""
     import torch
 
-    from dynamic_kd.training._processes import ElsewhereError
-
     connected = torch.distributed.is_available() and torch.distributed.is_initialized()
-    return isinstance(error, ElsewhereError) or (not connected and os.environ.get("LOCAL_RANK", "0") != "0")
+    return not _is_first_process() if connected else os.environ.get("LOCAL_RANK", "0") != "0"
 
 
 def _leave_processes() -> None:
-    """Take leave of the other processes, or torch complains at the end."""
+    """Disconnect from the other processes; torch warns at exit otherwise."""
     import torch
 
     if torch.distributed.is_available() and torch.distributed.is_initialized():
@@ -185,31 +172,24 @@ def _leave_processes() -> None:
 
 
 def _is_first_process() -> bool:
-    """Tell whether this is the one of several processes that prints; launchers number them."""
+    """Tell whether this is the process that prints; launchers number them."""
     return os.environ.get("RANK", "0") == "0"
 
 
 def _print(results: dict[str, Any], folder: Path) -> None:
     """Print the scores on the validation set, and where everything is."""
-    from rich import box
-    from rich.table import Table
+    from dynamic_kd.cli._terminal import print_table
+    from dynamic_kd.evaluation import Column, Table
 
-    from dynamic_kd.cli._terminal import terminal
-
-    sheet = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
-    sheet.add_column("scores on the validation set", no_wrap=True)
-    for column in ("epoch", *_SCORES):
-        sheet.add_column(column, justify="right", no_wrap=True)
+    table = Table(["scores on the validation set", "epoch", *(Column(score, "score") for score in _SCORES)])
     for name, found in results["results"].items():
         for which, facts in found.items():
             if "scores" in facts:
-                cells = (rounded(facts["scores"][score]) for score in _SCORES)
-                sheet.add_row(f"{name}, {which}", str(facts["epoch"]), *cells)
-    console = terminal(soft_wrap=True)
-    if sheet.row_count:
-        console.print(sheet)
+                table.add_row(f"{name}, {which}", facts["epoch"], *(facts["scores"][score] for score in _SCORES))
+    if len(table):
+        print_table(table)
     names = [f"{name}-last.safetensors" for name in results["results"]]
     weights = f"the weights {names[-1]}" if names else "no weights any more"
-    console.print(f"\nIn {folder}: {weights}, {results['seconds']:.0f} seconds.")
+    print(f"\nIn {folder}: {weights}, {results['seconds']:.0f} seconds.")
     if names:
-        console.print(f"Next: dynamic-kd predict {shlex.quote(str(folder / names[-1]))} DIR --out MAPS")
+        print(f"Next: dynamic-kd predict {shlex.quote(str(folder / names[-1]))} DIR --out MAPS")

@@ -1,4 +1,4 @@
-"""Where a run can go on: weights, momentum and place in one file, which is whole or not there."""
+"""Checkpoints: weights, momentum and place of a run in one file, from which it resumes exactly."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 
 from dynamic_kd._extras import open_safetensors
 from dynamic_kd._files import write_whole
-from dynamic_kd.training._stopping import undisturbed
+from dynamic_kd.training._processes import uninterrupted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,22 +25,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Place:
-    """How far a run has come.
+    """How far a run has got.
 
     Attributes
     ----------
     stage : int
         1 while the teacher is trained, 2 while the student is.
     epoch : int
-        The last epoch of the stage that is done; 0 before the first.
+        The last finished epoch of the stage; 0 before the first.
     best : float or None
         The best score of the stage so far.
     scaler : dict
-        Of the gradients' scaler, in fp16.
+        State of the gradient scaler, in fp16.
     seconds : float
-        That the run took so far; what was lost when it was stopped does not count.
+        Seconds that the run has taken, without repeated work.
     data : str
-        Tells the training samples from others (`Tensors.digest`).
+        Digest of the training samples' names (`ImageSet.digest`).
     """
 
     stage: int
@@ -52,18 +52,17 @@ class Place:
 
 
 class Checkpoints:
-    """The checkpoints of a stage, a context: one is written from time to time, and one when the stage ends early.
+    """The checkpoints of a stage, as a context: written at intervals, and when an error or interrupt ends the stage.
 
-    In between, the state after the last epoch is copied to the computer's memory, where neither the next steps, nor a
-    GPU that fails, nor processes that wait for each other can reach it. It is for the main process alone, which needs
-    nothing of the others: they all have the same state.
+    In between, the state after the last epoch is copied to the computer's memory. There it is safe from the next steps
+    and from a failing GPU, and the main process can write it without the other processes, which have the same state.
 
     Parameters
     ----------
     path : Path
         The file.
     every : float
-        Seconds from one to the next, or from the start to the first.
+        Seconds from one checkpoint to the next.
     """
 
     def __init__(self, path: Path, every: float) -> None:
@@ -72,8 +71,8 @@ class Checkpoints:
         self._unwritten: tuple[State, Place] | None = None
 
     def keep(self, state: State, place: Place, *, now: bool) -> None:
-        """Keep where a stage can go on from after an epoch: as a file if it is time or has to be now, or in memory."""
-        self._unwritten = state, place  # what stops the run in here finds it, whole
+        """Keep the state after an epoch: in the file if ``now`` or when it is time, otherwise in memory."""
+        self._unwritten = state, place  # an interrupt during the copy below writes this
         if now or time.monotonic() - self._latest >= self._every:
             self._write()
             return
@@ -86,9 +85,9 @@ class Checkpoints:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        # What ended the stage is what counts, even if nothing can be written any more, as on a full disk.
+        # The error that ended the stage must reach the user, even if writing fails too, as on a full disk.
         if kind is not None:
-            with undisturbed(), suppress(OSError, RuntimeError):
+            with uninterrupted(), suppress(OSError, RuntimeError):
                 self._write()
 
     def _write(self) -> None:
@@ -98,16 +97,16 @@ class Checkpoints:
 
 
 def state_of(model: nn.Module, optimizer: torch.optim.Optimizer, accelerator: Accelerator) -> State:
-    """Return weights and momentum, in the memory that the next step changes.
+    """Return weights and momentum, without a copy.
 
-    Random numbers are not part of it: an epoch's depend on the recipe's seed and the epoch's number alone.
+    Random numbers are not part of it: those of an epoch depend on the recipe's seed and the epoch's number alone.
     """
     state = {f"model.{name}": tensor for name, tensor in accelerator.unwrap_model(model).state_dict().items()}
     return state | {f"momentum.{number}": buffer for number, buffer in enumerate(_momenta(optimizer))}
 
 
 def save_checkpoint(path: Path, state: State, place: Place) -> None:
-    """Write where a stage can go on from; call it in one process."""
+    """Write a checkpoint; call it in one process."""
     from safetensors.torch import save
 
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
@@ -115,18 +114,18 @@ def save_checkpoint(path: Path, state: State, place: Place) -> None:
 
 
 def read_place(path: Path) -> Place:
-    """Return how far the run had come.
+    """Return how far the run had got.
 
     Raises
     ------
     ValueError
-        If the file is no checkpoint of a run.
+        If the file is not a checkpoint.
     """
     with open_safetensors(path) as file:
-        words = (file.metadata() or {}).get("place")
-    if words is None:
-        raise ValueError(f"{path}: expected a checkpoint of dynamic-kd train, got another safetensors file")
-    return Place(**json.loads(words))
+        text = (file.metadata() or {}).get("place")
+    if text is None:
+        raise ValueError(f"{path}: not a checkpoint of dynamic-kd train, but another safetensors file")
+    return Place(**json.loads(text))
 
 
 def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, accelerator: Accelerator) -> Place:
@@ -135,7 +134,7 @@ def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimiz
     Raises
     ------
     ValueError
-        If the file is no checkpoint of a run, or one of another network.
+        If the file is not a checkpoint, or belongs to another network.
     """
     from safetensors.torch import load_file
 
@@ -145,7 +144,7 @@ def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimiz
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:
-        raise ValueError(f"{path}: expected a checkpoint of the recipe's network, got another ({error})") from error
+        raise ValueError(f"{path}: not a checkpoint of the recipe's network ({error})") from error
     for number, buffer in enumerate(_momenta(optimizer)):
         buffer.copy_(tensors[f"momentum.{number}"])
     if accelerator.scaler is not None and place.scaler:

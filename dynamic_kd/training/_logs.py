@@ -1,4 +1,4 @@
-"""What a run writes down as it goes: epochs and samples as CSV, the curves for TensorBoard."""
+"""The logs of a run: epochs and samples as CSV, curves for TensorBoard."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from dynamic_kd._files import write_whole
+from dynamic_kd.training._run_folder import STAGES
+from dynamic_kd.training._weights_log import WEIGHTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -17,31 +19,30 @@ if TYPE_CHECKING:
     from dynamic_kd.training._loop import Epoch
 
 SCORES = ("MAE", "maxF", "meanF", "adpF", "wF", "Sm", "maxE", "meanE", "adpE")
-EPOCHS, WEIGHTS = "epochs.csv", "weights.csv"
-STAGES = {1: "teacher", 2: "student"}
+_EPOCHS = "epochs.csv"
 
 
 class Logs:
-    """The logs of a run, in its folder; of the main process alone.
+    """The logs in a run folder; only the main process writes them.
 
     Parameters
     ----------
     folder : Path
         The run folder.
     place : Place
-        How far the run had come; what lies beyond, because a run was stopped before its checkpoint, is dropped.
+        How far the run had got. Later rows, whose checkpoint was never written, are dropped.
     """
 
     def __init__(self, folder: Path, place: Place) -> None:
         self._folder = folder
         done = place.stage, place.epoch
-        _keep(folder / EPOCHS, lambda row: (int(row["stage"]), int(row["epoch"])) <= done)
+        _keep(folder / _EPOCHS, lambda row: (int(row["stage"]), int(row["epoch"])) <= done)
         _keep(folder / WEIGHTS, lambda row: (2, int(row["epoch"])) <= done)
         self._board: dict[int, Any] = {}
         self._done = place
 
     def epoch(self, stage: int, epoch: Epoch, images: int, report: MetricReport | None) -> None:
-        """Write what an epoch was like."""
+        """Write a row for an epoch."""
         row: dict[str, Any] = {
             "stage": stage,
             "epoch": epoch.number,
@@ -51,7 +52,7 @@ class Logs:
             "images_per_second": f"{images / epoch.seconds:.1f}",
         }
         row |= {name: f"{report[name]:.6f}" if report else "" for name in SCORES}
-        _append(self._folder / EPOCHS, list(row), [list(row.values())])
+        _append(self._folder / _EPOCHS, list(row), [list(row.values())])
         board = self._writer(stage)
         for name in ("loss", "learning_rate", "images_per_second"):
             board.add_scalar(name, float(row[name]), epoch.number)
@@ -60,7 +61,7 @@ class Logs:
         board.flush()
 
     def samples(self, epoch: Epoch, names: Sequence[str], columns: Sequence[str]) -> None:
-        """Write the terms of the distillation loss of each sample."""
+        """Write a row for each sample, with the terms of its distillation loss."""
         flag = columns.index("reliable")
         rows = []
         for name, values in zip(names, epoch.kept.tolist(), strict=True):
@@ -73,7 +74,7 @@ class Logs:
             board.add_scalar(f"terms/{name}", mean, epoch.number)
 
     def close(self) -> None:
-        """Finish what TensorBoard reads."""
+        """Close the files for TensorBoard."""
         for board in self._board.values():
             board.close()
 
@@ -98,14 +99,14 @@ def _append(path: Path, header: list[str], rows: list[list[Any]]) -> None:
         os.fsync(file.fileno())
 
 
-def _keep(path: Path, wanted: Callable[[dict[str, str]], bool]) -> None:
-    """Drop the rows of a log that are not wanted, and a last one that was cut off."""
+def _keep(path: Path, keep: Callable[[dict[str, str]], bool]) -> None:
+    """Keep some rows of a log, and drop a last line that was cut off."""
     if not path.exists():
         return
     whole = path.read_text(encoding="utf-8").rpartition("\n")[0]
     header, *lines = whole.split("\n")
     reader = csv.DictReader([header, *lines])
-    kept = [line for line, row in zip(lines, reader, strict=True) if wanted(row)]
+    kept = [line for line, row in zip(lines, reader, strict=True) if keep(row)]
     if kept:
         write_whole(path, "\n".join([header, *kept, ""]).encode())
     else:

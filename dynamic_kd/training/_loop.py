@@ -1,18 +1,18 @@
-"""Training a network in place, epoch by epoch: the same loop for teacher and student."""
+"""The training loop, the same for teacher and student: epochs, and steps of the optimizer."""
 
 from __future__ import annotations
 
 import math
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 
 from dynamic_kd.models import FPNStudent, RFBTeacher
-from dynamic_kd.training._processes import everywhere
-from dynamic_kd.training._step import GraphedStep, Step
-from dynamic_kd.training._tensors import epoch_plan
+from dynamic_kd.training._augmentation import EpochSteps, epoch_steps, transformed
+from dynamic_kd.training._processes import fail_together
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,11 +20,13 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
     from torch import Tensor, nn
 
+    from dynamic_kd.training._image_set import ImageSet
     from dynamic_kd.training._objective import Objective
     from dynamic_kd.training._sections import Training
-    from dynamic_kd.training._tensors import Tensors
 
     Advance = Callable[[int, int], None]
+
+_EAGER_STEPS = 3  # before a CUDA graph is captured
 
 
 class DivergedError(ValueError):
@@ -33,7 +35,7 @@ class DivergedError(ValueError):
     Attributes
     ----------
     epoch : int
-        When it was first seen, from 1.
+        The epoch in which this was found, from 1.
     """
 
     def __init__(self, epoch: int, message: str) -> None:
@@ -41,13 +43,9 @@ class DivergedError(ValueError):
         self.epoch = epoch
 
 
-def ignore_progress(done: int, total: int) -> None:
-    """Report nothing."""
-
-
 @dataclass(frozen=True, eq=False)
 class Epoch:
-    """What an epoch of training was like.
+    """The outcome of an epoch of training.
 
     Attributes
     ----------
@@ -58,7 +56,7 @@ class Epoch:
     rate : float
         Learning rate of the last step.
     kept : Tensor
-        What the objective keeps of each sample, (N, columns), on the CPU.
+        The objective's values of each sample, (N, columns), on the CPU.
     seconds : float
         Wall time.
     """
@@ -71,7 +69,7 @@ class Epoch:
 
 
 def sgd(model: nn.Module, training: Training) -> torch.optim.SGD:
-    """Return the optimizer of a network that is on its device; its rate is set before each step."""
+    """Return the optimizer of a network that is on its device; the loop sets its rate before each step."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     on_gpu = parameters[0].is_cuda
     optimizer = torch.optim.SGD(
@@ -81,8 +79,7 @@ def sgd(model: nn.Module, training: Training) -> torch.optim.SGD:
         weight_decay=training.weight_decay,
         fused=on_gpu,
     )
-    # Of zeros, the first step makes what it would make of none; but where a scaler skips the first step, torch would
-    # keep memory that nobody has written.
+    # Zeros do not change the first step. Without them, torch would keep uninitialised memory if a scaler skips it.
     for parameter in parameters:
         optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
     return optimizer
@@ -91,7 +88,7 @@ def sgd(model: nn.Module, training: Training) -> torch.optim.SGD:
 def fit(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
-    data: Tensors,
+    data: ImageSet,
     objective: Objective,
     training: Training,
     *,
@@ -99,7 +96,7 @@ def fit(
     seed: tuple[int, ...],
     first: int = 1,
     compiled: bool = False,
-    advance: Advance = ignore_progress,
+    advance: Advance = lambda done, total: None,
 ) -> Iterator[Epoch]:
     """Train a network in place, and yield after each epoch.
 
@@ -107,8 +104,8 @@ def fit(
     ----------
     model, optimizer
         As the accelerator has prepared them.
-    data : Tensors
-        On the accelerator's device, the same in every process.
+    data : ImageSet
+        With batches for the accelerator's device, the same in every process.
     objective : Objective
         The loss.
     training : Training
@@ -116,29 +113,30 @@ def fit(
     accelerator : Accelerator
         Of Hugging Face.
     seed : tuple of int
-        The order of the images and how they move depend on it and on the epoch's number, on nothing else.
+        Together with an epoch's number, the only source of the order and the augmentation of its images.
     first : int
-        Number of the first epoch; those before were done by an earlier run.
+        Number of the first epoch; an earlier session has finished those before.
     compiled : bool
-        Whether ``torch.compile`` makes the model's kernels.
+        Compile the model by ``torch.compile``.
     advance : callable
         Called after each step with the number of steps done and their total.
 
     Raises
     ------
     ValueError
-        If the batch cannot be shared out evenly, or the loss is no longer finite.
+        If processes and rounds do not divide the batch, or if the loss is no longer finite.
     """
     ranks, rounds = accelerator.num_processes, training.accumulation
     check_shares(training, ranks)
-    step = Step(model, optimizer, data, objective, training, accelerator, compiled=compiled)
-    take = GraphedStep(step) if objective.replayable and _replayable(model, accelerator) else step
+    step = _Step(model, optimizer, data, objective, training, accelerator, compiled=compiled)
+    replayable = data.is_on_device and objective.replayable and _is_replayable(model, accelerator)
+    take = _GraphedStep(step) if replayable else step
     steps = math.ceil(len(data) / training.batch_size)
     total = steps * training.epochs
     for number in range(first, training.epochs + 1):
         start, done = time.perf_counter(), (number - 1) * steps
         model.train()
-        plan = epoch_plan(
+        plan = epoch_steps(
             len(data), training.batch_size, rounds, training.rotation, training.flip, (*seed, number),
             accelerator.process_index, ranks,
         )  # fmt: skip
@@ -151,7 +149,7 @@ def fit(
             advance(done, total)
         kept = accelerator.reduce(step.kept, "sum").cpu()
         loss = float(kept[:, -1].mean())
-        with everywhere(accelerator):
+        with fail_together(accelerator):
             _check_finite(loss, number, training)
         yield Epoch(number, loss, rate, kept, time.perf_counter() - start)
 
@@ -160,24 +158,24 @@ def _check_finite(loss: float, number: int, training: Training) -> None:
     if not math.isfinite(loss):
         raise DivergedError(
             number,
-            f"the loss of epoch {number} is {loss}; lower the learning rate ({training.learning_rate:g}) or the norm "
-            "that gradients are clipped to, or train in fp32",
+            f"the loss of epoch {number} is {loss}; lower training.learning_rate ({training.learning_rate:g}) or "
+            "training.clip_norm, or set precision=fp32",
         )
 
 
 def check_shares(training: Training, processes: int) -> None:
-    """Raise unless a batch can be shared out evenly among processes and rounds."""
+    """Raise unless processes and rounds of accumulation divide a batch."""
     if training.batch_size % (processes * training.accumulation):
         raise ValueError(
-            f"batch_size: expected a multiple of {processes} processes times {training.accumulation} rounds of "
+            f"batch_size: must be a multiple of {processes} processes times {training.accumulation} rounds of "
             f"accumulation, got {training.batch_size}"
         )
 
 
-def _replayable(model: nn.Module, accelerator: Accelerator) -> bool:
-    """Whether the rest of a step may be part of a CUDA graph: one of our networks, on one GPU, without a scaler."""
-    alone = accelerator.device.type == "cuda" and accelerator.num_processes == 1 and accelerator.scaler is None
-    return alone and isinstance(model, (FPNStudent, RFBTeacher))
+def _is_replayable(model: nn.Module, accelerator: Accelerator) -> bool:
+    """Whether a CUDA graph can hold the step: one of the package's networks, on one GPU, without a scaler."""
+    one_gpu = accelerator.device.type == "cuda" and accelerator.num_processes == 1 and accelerator.scaler is None
+    return one_gpu and isinstance(model, (FPNStudent, RFBTeacher))
 
 
 def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
@@ -186,3 +184,101 @@ def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
             group["lr"].fill_(rate)
         else:
             group["lr"] = rate
+
+
+class _Step:
+    """Forward, loss, backward and update for one row of `EpochSteps`.
+
+    It does not synchronize with the device if the data set lies there, so it can become a CUDA graph.
+
+    Attributes
+    ----------
+    kept : Tensor
+        The objective's values of each sample, (N, columns), in the latest epoch; only of this process's samples.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        data: ImageSet,
+        objective: Objective,
+        training: Training,
+        accelerator: Accelerator,
+        *,
+        compiled: bool = False,
+    ) -> None:
+        self._forward = torch.compile(model, dynamic=False) if compiled else model
+        self._model, self._optimizer, self._data, self._objective = model, optimizer, data, objective
+        self._accelerator = accelerator
+        self._clip_norm = training.clip_norm
+        self._rotates = training.rotation > 0
+        # One more row than samples, for the images that only fill the last step of an epoch.
+        self._rows = torch.zeros(len(data) + 1, len(objective.columns), device=accelerator.device)
+        # Gradients are averaged over processes, but each image has its share of the step's sum.
+        self._processes = accelerator.num_processes
+
+    @property
+    def kept(self) -> Tensor:
+        """The objective's values."""
+        return self._rows[:-1]
+
+    def __call__(self, row: Tensor) -> None:
+        """Take a step; ``row`` is (4, rounds, images): position, mirror, angle and share."""
+        self._optimizer.zero_grad(set_to_none=True)
+        rounds = EpochSteps(*row.unbind(0))
+        last = rounds.position.shape[0] - 1
+        for number in range(last + 1):
+            wait = nullcontext() if number == last else self._accelerator.no_sync(self._model)
+            with wait:
+                self._accelerator.backward(self._loss(EpochSteps(*(column[number] for column in rounds))))
+        if self._clip_norm is not None:
+            self._accelerator.clip_grad_norm_(self._model.parameters(), self._clip_norm)
+        self._optimizer.step()
+
+    def _loss(self, images: EpochSteps) -> Tensor:
+        index = images.position.long()
+        batch = self._data.batch(index)
+        batch = transformed(batch, images.mirror.float(), images.angle.float(), rotates=self._rotates)
+        losses = self._objective(self._forward(batch.inputs), batch)
+        real = images.share > 0
+        self._rows[torch.where(real, index, len(self._rows) - 1)] = losses.kept.float()
+        total: Tensor = (losses.loss * images.share.to(losses.loss.dtype)).sum() * self._processes
+        return total
+
+
+class _GraphedStep:
+    """A step replayed as a CUDA graph, which saves the launches from the host; the numbers are the same."""
+
+    def __init__(self, step: _Step) -> None:
+        self._step = step
+        self._row: Tensor | None = None
+        self._taken = 0
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+
+    @property
+    def kept(self) -> Tensor:
+        """The objective's values."""
+        return self._step.kept
+
+    def __call__(self, row: Tensor) -> None:
+        """Take a step; the first few run eagerly, because a graph cannot contain their set-up."""
+        if self._row is None:
+            self._row = row.clone()
+        self._row.copy_(row)
+        if self._graph is not None:
+            self._graph.replay()
+            return
+        self._stream.wait_stream(torch.cuda.current_stream())
+        if self._taken < _EAGER_STEPS:
+            with torch.cuda.stream(self._stream):
+                self._step(self._row)
+            self._taken += 1
+        else:
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph, stream=self._stream):
+                self._step(self._row)
+            graph.replay()
+            self._graph = graph
+        torch.cuda.current_stream().wait_stream(self._stream)

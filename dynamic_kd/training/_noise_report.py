@@ -1,34 +1,42 @@
-"""Which training samples the noise elimination sets aside, and whether it is right to."""
+"""Noise reports: the training samples that noise elimination flags, and how many of them are really spoilt."""
 
 from __future__ import annotations
 
 import csv
 import io
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.stats import rankdata
 
+from dynamic_kd.losses import soft_iou
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from numpy.typing import NDArray
+
+    from dynamic_kd.data import Sample
+    from dynamic_kd.training._weights_log import WeightsLog
 
 
 @dataclass(frozen=True, eq=False)
 class NoiseReport:
-    """The teacher's confidence α in each training sample, and what follows from it.
+    """The teacher's soft IoU α of each training sample, and the samples that noise elimination flags by it.
 
     Attributes
     ----------
     names : tuple of str
         The samples.
     teacher_iou : ndarray
-        α of each sample: equation 1, in [0, 1]. Of the sample as it is, or the mean over augmented ones.
+        α of each sample (equation 1), in [0, 1]: of the unchanged sample, or the mean over its augmented versions.
     threshold : float or ndarray
-        A sample is flagged where α is not above it; equation 6 gives it the small weight ε. One for all samples, or one
-        for each of them: a share of the student's own IoU (``noise_elimination="relative"``).
+        A sample is flagged if α does not exceed its threshold; equation 6 then gives the teacher the small weight ε.
+        One number for all samples, or an array with the thresholds of ``noise_elimination="relative"``.
     spoilt : tuple of (str or None), optional
-        How each depth map was really spoilt (None: it was not); absent where nobody knows.
+        How each sample is really spoilt (None: it is not); absent where this is unknown.
     """
 
     names: tuple[str, ...]
@@ -44,9 +52,9 @@ class NoiseReport:
 
     @property
     def rule(self) -> str:
-        """When a sample is flagged, in a few words."""
+        """The condition for a flag, for titles."""
         if isinstance(self.threshold, np.ndarray):
-            return "α too far under the student's IoU"
+            return "α too far below the student's IoU"
         return f"α ≤ {self.threshold:g}"
 
     @property
@@ -55,11 +63,11 @@ class NoiseReport:
         return [int(position) for position in np.argsort(self.teacher_iou, kind="stable")]
 
     def summary(self) -> dict[str, Any]:
-        """Return the counts and, where the truth is known, how well the flags and α tell spoilt from clean.
+        """Return the counts and, where the truth is known, how well flags and α separate spoilt from clean samples.
 
-        Precision is the share of flagged samples that are spoilt, recall the share of spoilt samples that are flagged,
-        and the AUC the probability that a spoilt sample has the lower α of a spoilt and a clean one. ``kinds`` has
-        counts, recall and AUC of each way to spoil a sample. None stands for a quotient of nothing by nothing.
+        Precision is the share of flagged samples that are spoilt, and recall the share of spoilt samples that are
+        flagged. The AUC is the probability that α of a spoilt sample is below that of a clean one. ``kinds`` has
+        counts, recall and AUC for each kind of defect. None stands for 0/0.
         """
         flagged = self.flagged
         counts: dict[str, Any] = {"samples": len(flagged), "flagged": int(flagged.sum())}
@@ -74,7 +82,7 @@ class NoiseReport:
         }
 
     def roc(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return the receiver operating characteristic of a low α as the sign of a spoilt sample.
+        """Return the receiver operating characteristic of a low α as a detector of spoilt samples.
 
         Returns
         -------
@@ -85,11 +93,11 @@ class NoiseReport:
         Raises
         ------
         ValueError
-            If it is not known which samples are spoilt, or if none or all of them are.
+            Unless some samples are known to be spoilt, and some not.
         """
         spoilt = self._spoilt()
         if not 0 < spoilt.sum() < len(spoilt):
-            raise ValueError("roc: expected a report that knows of spoilt and of clean samples, got one without")
+            raise ValueError("roc: requires spoilt and clean samples, and the report does not have both")
         limits = np.unique(self.teacher_iou)
         shares = [
             np.searchsorted(np.sort(self.teacher_iou[part]), limits, side="right") / part.sum()
@@ -103,7 +111,7 @@ class NoiseReport:
         return np.array([kind is not None for kind in self.spoilt or [None] * len(self.names)])
 
     def _found(self, spoilt: NDArray[np.bool_]) -> dict[str, float | int | None]:
-        """How well flags and α tell these spoilt samples from the clean ones."""
+        """Return how well flags and α separate these spoilt samples from the clean ones."""
         judged = spoilt | ~self._spoilt()
         return {
             "spoilt": int(spoilt.sum()),
@@ -112,7 +120,7 @@ class NoiseReport:
         }
 
     def csv(self) -> str:
-        """Return a row for each sample, from the lowest α to the highest."""
+        """Return a row for each sample as CSV, from the lowest α to the highest."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         known = self.spoilt is not None
@@ -135,3 +143,120 @@ def _auc(score: NDArray[np.float64], positive: NDArray[np.bool_]) -> float | Non
     positives, negatives = int(positive.sum()), int((~positive).sum())
     above = rankdata(score)[positive].sum() - positives * (positives + 1) / 2
     return _quotient(above, positives * negatives)
+
+
+def noise_report_from_log(
+    log: WeightsLog,
+    threshold: float = 0.5,
+    *,
+    relative: bool = False,
+    spoilt: Mapping[str, str | None] | None = None,
+    epochs: int = 10,
+) -> NoiseReport:
+    """Make the noise report of a run from the log of its stage 2: α is the mean over the last epochs.
+
+    Parameters
+    ----------
+    log : WeightsLog
+        Of the run.
+    threshold : float
+        Noise threshold; with ``relative``, a share of the student's own IoU 1 - β, in the mean over the same epochs.
+    relative : bool
+        Whether the run has ``noise_elimination="relative"``.
+    spoilt : mapping, optional
+        From each training sample to how it is spoilt, or to None; the report has its order. If no sample is spoilt,
+        the truth counts as unknown.
+    epochs : int
+        Number of last epochs to average; their augmentation differs.
+
+    Raises
+    ------
+    ValueError
+        If ``spoilt`` lacks a sample of the log.
+    """
+    seen = log.seen[-epochs:]
+    order = [int(position) for position in np.flatnonzero(seen.any(axis=0))]
+    if spoilt is not None:
+        order = _in_order_of(spoilt, {log.names[position]: position for position in order})
+    names = tuple(log.names[position] for position in order)
+
+    def mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        total = np.where(seen, values[-epochs:], 0).sum(axis=0)[order]
+        return np.asarray(total / seen.sum(axis=0)[order])
+
+    limits = threshold * mean(1 - log.student_error) if relative else threshold
+    truth = None if spoilt is None else _truth([spoilt[name] for name in names])
+    return NoiseReport(names, mean(log.teacher_iou), limits, truth)
+
+
+def _in_order_of(names: Mapping[str, str | None], positions: Mapping[str, int]) -> list[int]:
+    if unknown := sorted(positions.keys() - names.keys()):
+        raise ValueError(
+            f"samples: {len(unknown)} samples of the log are missing, the first is {unknown[0]}; pass the run's own "
+            "training set"
+        )
+    return [positions[name] for name in names if name in positions]
+
+
+def noise_report_from_maps(samples: Sequence[Sample], threshold: float = 0.5) -> NoiseReport:
+    """Make the noise report of a teacher that is given as maps, ``Sample.teacher``.
+
+    Parameters
+    ----------
+    samples : sequence of Sample
+        With teacher maps.
+    threshold : float
+        Noise threshold, in [0, 1].
+
+    Raises
+    ------
+    ValueError
+        If a sample has no teacher map.
+    """
+    alpha = np.empty(len(samples))
+    for position, sample in enumerate(samples):
+        if sample.teacher is None:
+            raise ValueError(f"sample {sample.name}: has no teacher map; find the data with teacher=...")
+        alpha[position] = soft_iou(sample.teacher[None], sample.mask[None])[0]
+    truth = _truth([sample.spoilt for sample in samples])
+    return NoiseReport(tuple(sample.name for sample in samples), alpha, threshold, truth)
+
+
+def read_noise_report(path: str | Path) -> NoiseReport:
+    """Read the ``noise.csv`` of a run, which has six digits of each α.
+
+    Raises
+    ------
+    ValueError
+        If the file is missing, lacks a column or has an invalid row.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such file; name the noise.csv of a run") from None
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    rows, header = list(reader), reader.fieldnames or ()
+    if missing := [column for column in ("sample", "teacher_iou", "threshold") if column not in header]:
+        raise ValueError(f"{path}: has no column {', '.join(missing)}; name the noise.csv of a run")
+    thresholds = _numbers(path, rows, "threshold")
+    return NoiseReport(
+        tuple(row["sample"] for row in rows),
+        _numbers(path, rows, "teacher_iou"),
+        float(thresholds[0]) if len(set(thresholds)) == 1 else thresholds,
+        tuple(row["kind"] or None for row in rows) if "kind" in header else None,
+    )
+
+
+def _numbers(path: str | Path, rows: Sequence[Mapping[str, str]], column: str) -> NDArray[np.float64]:
+    values = np.empty(len(rows))
+    for line, row in enumerate(rows, start=2):
+        try:
+            values[line - 2] = float(row[column])
+        except (TypeError, ValueError):
+            raise ValueError(f"{path}, line {line}: {column} must be a number, got {row[column]!r}") from None
+    return values
+
+
+def _truth(kinds: Sequence[str | None]) -> tuple[str | None, ...] | None:
+    """Return how samples are spoilt; None if none is, because then the truth may as well be unknown."""
+    return tuple(kinds) if any(kinds) else None

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dynamic_kd.losses import DynamicKDLoss
-    from dynamic_kd.training._tensors import Batch
+    from dynamic_kd.training._image_set import TrainingBatch
 
-    TeacherLogits = Callable[[Batch], Tensor]
+    TeacherLogits = Callable[[TrainingBatch], Tensor]
 
 
 class Losses(NamedTuple):
@@ -40,7 +40,7 @@ class Objective(Protocol):
         """Whether it never waits for the device, so that it may be part of a CUDA graph."""
         ...
 
-    def __call__(self, logits: Tensor, batch: Batch) -> Losses:
+    def __call__(self, logits: Tensor, batch: TrainingBatch) -> Losses:
         """Return the losses."""
         ...
 
@@ -51,7 +51,7 @@ class CrossEntropy:
     columns = ("loss",)
     replayable = True
 
-    def __call__(self, logits: Tensor, batch: Batch) -> Losses:
+    def __call__(self, logits: Tensor, batch: TrainingBatch) -> Losses:
         """Return the mean over each image's valid pixels."""
         by_pixel = cross_entropy(logits, batch.targets, xp=xp)
         if batch.valid is None:
@@ -75,7 +75,7 @@ class Distillation:
         self.replayable = replayable and not callable(settings.weighting)
         self.teacher_logits = teacher_logits
 
-    def __call__(self, logits: Tensor, batch: Batch) -> Losses:
+    def __call__(self, logits: Tensor, batch: TrainingBatch) -> Losses:
         """Return the loss of each image and all that it consists of, at no extra pass over the pixels."""
         with torch.no_grad():
             teacher = self.teacher_logits(batch)
@@ -95,7 +95,7 @@ def from_network(network: torch.nn.Module) -> TeacherLogits:
     """A network's logits of the images that the student sees."""
     network.eval().requires_grad_(False)
 
-    def logits(batch: Batch) -> Tensor:
+    def logits(batch: TrainingBatch) -> Tensor:
         result = network(batch.inputs)
         if not isinstance(result, Tensor) or result.shape[-2:] != batch.targets.shape[-2:]:
             got = tuple(result.shape) if isinstance(result, Tensor) else type(result).__name__
@@ -111,7 +111,7 @@ def from_network(network: torch.nn.Module) -> TeacherLogits:
 def from_maps(clip: float) -> TeacherLogits:
     """Logits of maps that moved with the images, as probabilities."""
 
-    def logits(batch: Batch) -> Tensor:
+    def logits(batch: TrainingBatch) -> Tensor:
         if batch.teacher_maps is None:
             raise ValueError("teacher: expected a map for every image, got images without")
         maps: Tensor = logits_from_probabilities(batch.teacher_maps, clip=clip, xp=xp)

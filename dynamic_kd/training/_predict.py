@@ -1,4 +1,4 @@
-"""Saliency maps of a folder of images, by a trained network."""
+"""Prediction: the saliency maps of a folder of images, by a trained network."""
 
 from __future__ import annotations
 
@@ -18,12 +18,19 @@ from dynamic_kd._checks import check_choice, check_whole
 from dynamic_kd._extras import opencv
 from dynamic_kd._threads import in_order, thread_pool
 from dynamic_kd.data import DataFolder, SampleFiles, read_inputs
-from dynamic_kd.data._find_data import POLARITIES
 from dynamic_kd.evaluation import evaluate_folders
-from dynamic_kd.training._map_folder import begin, kept_maps, map_path, write_map
+from dynamic_kd.models import network_input
+from dynamic_kd.training._predict_folders import (
+    PredictedFolder,
+    begin_map_folder,
+    find_inputs,
+    kept_maps,
+    map_path,
+    predicted_folders,
+    write_map,
+)
 from dynamic_kd.training._predict_network import Network, ready_network
-from dynamic_kd.training._predict_sources import PredictedFolder, find_sources, predicted_folders
-from dynamic_kd.training._tensors import network_input
+from dynamic_kd.training._processes import gpu_memory_errors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,20 +45,21 @@ _SIZE = 256
 
 @dataclass(frozen=True)
 class Prediction:
-    """What `predict_folder` did.
+    """The outcome of `predict_folder`.
 
     Attributes
     ----------
-    folders : tuple of PredictedFolder
-        The data sets.
+    folders : tuple
+        The data sets, each with its ``name``, the folders of its ``maps`` and ``masks``, and what is ``near`` in its
+        depth files.
     written, kept : int
-        Maps made now, and those that were there already.
+        Numbers of the maps that were predicted, and of those that existed before.
     size : int
         Height and width of the network's input.
     reports : dict
-        From data set to the scores of its maps, if they were asked for.
+        From data set to the scores of its maps, with ``evaluate``.
     notes : tuple of str
-        What the user should know of the data, such as data sets that were left out as they lack depth.
+        What the user should know of the data, such as data sets that are left out because they lack depth.
     """
 
     folders: tuple[PredictedFolder, ...]
@@ -92,8 +100,8 @@ def predict_folder(
 ) -> Prediction:
     """Predict the saliency map of every image of a folder, as an 8-bit PNG of the image's own size.
 
-    Maps that are there already are kept, so that an interrupted call goes on where it was; a map is whole or not
-    there. ``predict.json`` beside them says which weights, images, depth maps and settings they are of.
+    Existing maps are kept, so an interrupted call continues where it stopped; a map is complete or absent.
+    ``predict.json`` beside the maps records their weights, images, depth maps and settings.
 
     Parameters
     ----------
@@ -101,27 +109,27 @@ def predict_folder(
         A file of `dynamic_kd.models.save_model`; or a module that maps colour or colour and depth, (B, 3 or 4, H, W),
         normalised as in training, to logits (B, 1, H, W). It is moved to the device.
     data : path
-        A data set, or a folder of several, as `dynamic_kd.data.find_data` knows them; or a plain folder of images.
+        A data set or a folder of several, as `dynamic_kd.data.find_data` finds them; or a plain folder of images.
     out : path
-        Folder of the maps, each under its image's stem; of several data sets, a sub-folder for each.
+        Folder of the maps, each under its image's stem. Several data sets get a sub-folder each.
     depth : path, optional
         The depth maps of a plain folder of images.
     size : int, optional
         Height and width of the network's input; by default those of the recipe in the weights' metadata, else 256.
     batch_size : int
-        Images that the network takes at once.
+        Number of images in a batch.
     device : str
         ``"auto"`` (a CUDA GPU if there is one), ``"cpu"``, ``"cuda"``, ``"cuda:1"``.
     near : {"auto", "bright", "dark"}
-        What is near in the depth files; see `dynamic_kd.data.decide_near`.
+        Whether bright or dark means near in the depth files; see `dynamic_kd.data.decide_near`.
     in_channels : {3, 4}, optional
-        What a module takes that does not say so in its ``settings``; by default 4.
+        Channels of a module without ``settings`` that tell them; by default 4.
     overwrite : bool
-        Replace the maps that are there.
+        Replace existing maps.
     evaluate : bool
-        Score the maps against the masks beside the images, which must be there.
+        Score the maps against the masks beside the images.
     workers : int, optional
-        Threads that read images and write maps; by default one for each processor, eight at most.
+        Threads that read images and write maps; by default one for each core, at most eight.
     progress : callable
         Called with the step, how much of it is done, and how much there is.
 
@@ -135,9 +143,11 @@ def predict_folder(
     TypeError
         If a number is not whole.
     ValueError
-        If the images or their depth maps cannot be found or read, if there are no masks to evaluate against, if the
-        maps that are there are of other weights, images, depth maps or settings, if ``out`` is a folder of the data, or
-        if the network's output is not of one logit per pixel.
+        If images or depth maps are missing or unreadable, if masks to evaluate against are missing, if existing maps
+        have other weights, images, depth maps or settings, if ``out`` is a folder of the data, or if the network's
+        output is not one logit per pixel.
+    MemoryError
+        If the GPU's memory is too small.
 
     Notes
     -----
@@ -149,20 +159,21 @@ def predict_folder(
     """
     for name, value in (("size", size), ("batch_size", batch_size), ("workers", workers)):
         check_whole(name, value, low=1, optional=True)
-    check_choice("near", near, POLARITIES)
+    check_choice("near", near, ("auto", "bright", "dark"))
     out, workers = Path(out), workers or min(8, os.cpu_count() or 1)
     network = ready_network(model, device, in_channels)
-    found = find_sources(Path(data), depth, near, network.channels)
+    found = find_inputs(Path(data), depth, near, network.channels)
     folders = predicted_folders(found, Path(data), out, masks_needed=evaluate)
     size = size or network.size or _SIZE
     jobs = [_Job(files, folder.near) for folder in found for files in folder.files]
     names, settings = [job.files.name for job in jobs], _settings(network, found, folders, size, depth)
     kept = kept_maps(out, settings, names, overwrite=overwrite)
     left = [job for job in jobs if job.files.name not in kept]
-    start = partial(begin, out, settings, replaced=names if overwrite else ())
+    start = partial(begin_map_folder, out, settings, replaced=names if overwrite else ())
     progress("predicting", len(kept), len(jobs))
-    for done in _written(network, left, out, size, batch_size, workers, start):
-        progress("predicting", len(kept) + done, len(jobs))
+    with gpu_memory_errors("lower batch_size (--batch) or size (--size)"):
+        for done in _written(network, left, out, size, batch_size, workers, start):
+            progress("predicting", len(kept) + done, len(jobs))
     reports = _scores(folders, workers, progress) if evaluate else {}
     notes = tuple(dict.fromkeys(note for folder in found for note in folder.notes))
     return Prediction(folders, len(left), len(kept), size, reports, notes)
@@ -175,7 +186,7 @@ def _settings(
     size: int,
     depth: str | Path | None,
 ) -> dict[str, Any]:
-    """Return what the maps depend on; the depth maps of a data set follow from where its images are."""
+    """Return what the maps depend on; the place of a data set's images determines that of its depth maps."""
     return {
         **network.facts,
         "size": size,
@@ -188,11 +199,11 @@ def _settings(
 def _written(
     network: Network, jobs: list[_Job], out: Path, size: int, batch_size: int, workers: int, start: Callable[[], None]
 ) -> Iterator[int]:
-    """Read, predict and write, all three at once; yield how many maps are written.
+    """Read, predict and write at the same time, and yield the number of maps written so far.
 
-    ``start`` is called when the first map is there to be written: what fails before leaves the folder as it was.
+    ``start`` is called before the first map is written, so an earlier error leaves the folder unchanged.
     """
-    opencv()  # here, because its import is not made for several threads
+    opencv()  # threads must not import it at the same time
     with thread_pool(workers) as pool, _evaluating(network.module):
         inputs = in_order(pool, lambda job: _read(job, size), jobs, ahead=batch_size + 4 * workers)
         maps = _predicted(network, inputs, batch_size)
@@ -210,7 +221,7 @@ def _read(job: _Job, size: int) -> _Input:
 def _predicted(
     network: Network, inputs: Iterator[_Input], batch_size: int
 ) -> Iterator[tuple[str, NDArray[np.float32], tuple[int, int]]]:
-    """Yield name, saliency and the image's size, in batches of the network."""
+    """Yield name, saliency and the size of each image."""
     while batch := list(islice(inputs, batch_size)):
         images = torch.from_numpy(np.stack([each.image for each in batch])).permute(0, 3, 1, 2).to(network.device)
         depths = [each.depth[None] for each in batch if each.depth is not None]
@@ -227,19 +238,17 @@ def _predicted(
 def _check_logits(logits: Any, count: int) -> None:
     if not isinstance(logits, torch.Tensor) or logits.ndim != 4 or logits.shape[:2] != (count, 1):
         got = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
-        raise ValueError(f"model: expected one logit per pixel, ({count}, 1, H, W), got {got}; wrap the network")
+        raise ValueError(f"model: must return one logit per pixel, ({count}, 1, H, W), got {got}; wrap the network")
 
 
 def _check_map(name: str, probabilities: NDArray[np.float32]) -> None:
     if not np.isfinite(probabilities).all():
-        raise ValueError(
-            f"{name}.png: expected a saliency map, got NaN or infinities from the network; are its weights?"
-        )
+        raise ValueError(f"{name}.png: the network returned NaN or infinities; check its weights")
 
 
 @contextmanager
 def _evaluating(module: nn.Module) -> Iterator[None]:
-    """Let a network be in evaluation mode, and afterwards as it was."""
+    """Put a network into evaluation mode, and restore its mode afterwards."""
     before = module.training
     module.eval()
     try:

@@ -1,4 +1,4 @@
-"""The network that predicts: where it computes, what it takes, and how its weights are known again."""
+"""The network of `predict_folder`, with its device, its input and a digest of its weights."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Network(NamedTuple):
     device : torch.device
         Where it computes.
     channels : int
-        3 if it takes colour, 4 if it takes depth too.
+        3 for colour, 4 for colour and depth.
     size : int or None
-        The input size it was trained with, where its file says so.
+        The input size of its training, if its file records that.
     facts : dict
         Its class, and the SHA-256 of its weights: of the file, or of the names and values of a module.
     """
@@ -40,12 +40,12 @@ class Network(NamedTuple):
 
 
 def ready_network(model: str | Path | nn.Module, device: str, in_channels: int | None) -> Network:
-    """Load a network from a file, or take a module as it is, and bring it to the device.
+    """Load a network from a file, or take a module, and move it to the device.
 
     Raises
     ------
     ValueError
-        If the device is none, if the file cannot be read, or if the channels are neither 3 nor 4.
+        If there is no such device, if the file cannot be read, or if the channels are neither 3 nor 4.
     """
     place, size, own = _device(device), None, not isinstance(model, torch.nn.Module)
     if isinstance(model, torch.nn.Module):
@@ -58,8 +58,8 @@ def ready_network(model: str | Path | nn.Module, device: str, in_channels: int |
     declared = settings.get("in_channels") if isinstance(settings, dict) else None
     channels = in_channels or declared or 4
     if channels not in (3, 4) or channels != (declared or channels):
-        raise ValueError(f"in_channels: expected {declared or '3 or 4'} for this network, got {in_channels!r}")
-    # Channels last is faster on processors and GPUs alike; another's module is left as it is.
+        raise ValueError(f"in_channels: this network has {declared or '3 or 4'}, got {in_channels!r}")
+    # Channels last is faster on CPUs and GPUs. The layout of a given module is left unchanged.
     module = module.to(place, memory_format=torch.channels_last) if own else module.to(place)  # type: ignore[call-overload]
     return Network(module, place, channels, size, {"model": type(module).__name__, "weights": digest})
 
@@ -70,7 +70,7 @@ def _device(name: str) -> torch.device:
     check_choice("device", name.split(":")[0], ("auto", "cpu", "cuda"))
     device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ValueError(f"device: expected one that is there, got {name!r} and {torch.cuda.device_count()} CUDA GPUs")
+        raise ValueError(f"device: there is no {name!r}, this computer has {torch.cuda.device_count()} CUDA GPUs")
     return device
 
 

@@ -1,18 +1,16 @@
-"""What makes a training run: data, teacher, student, loss and the two stages' settings."""
+"""A recipe: data, teacher, student, loss and the settings of both stages."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
 from dynamic_kd._checks import check_choice, check_flag, check_whole
 from dynamic_kd.losses import DynamicKDLoss
 from dynamic_kd.training._imported import ImportedWeight
-from dynamic_kd.training._section_checks import check_name
-from dynamic_kd.training._sections import Data, Student, Teacher, Training
-
-if TYPE_CHECKING:
-    from dynamic_kd.losses._weighting import Weighting
+from dynamic_kd.training._recipe_paths import absolute_maps, absolute_path
+from dynamic_kd.training._sections import Data, Student, Teacher, Training, check_text
 
 PRECISIONS = ("fp32", "bf16", "fp16")
 BEST = ("MAE", "maxF", "meanF", "adpF", "wF", "Sm", "maxE", "meanE", "adpE")
@@ -25,32 +23,33 @@ class Recipe:
     Attributes
     ----------
     name : str
-        Names the run, and its folder: it is no path, and begins with no dot.
+        Names the run and its folder. It is not a path and does not begin with a dot.
     seed : int
         Seed of the weights, the order of the images, the augmentation and the synthetic set.
     data : Data
-        What to train on.
+        The images.
     teacher : Teacher
-        Who teaches, and how it is trained in stage 1.
+        The teacher, and its training in stage 1.
     teacher_only : bool
-        Stop after stage 1: the teacher is for other runs (``Teacher.checkpoint``).
+        Stop after stage 1, to use the teacher in other runs (``Teacher.checkpoint``).
     student : Student
-        Who learns.
+        The student.
     loss : DynamicKDLoss
         Of stage 2; weighting "none" trains the student without a teacher.
     training : Training
         Of stage 2.
     evaluate_every : int
-        Epochs between two evaluations on the validation set; the last epoch always has one. 0: never.
+        Epochs from one evaluation on the validation set to the next. The last epoch is always evaluated. 0 turns all
+        evaluations off.
     best_by : str
-        The score by which the best weights are kept, such as ``"maxF"`` (the largest) or ``"MAE"`` (the smallest).
+        The score that selects the best weights, such as ``"maxF"`` (the largest) or ``"MAE"`` (the smallest).
     precision : {"fp32", "bf16", "fp16"}
-        Of the networks' arithmetic; the loss and the weights are float32 in any case.
+        Of the networks' arithmetic; the loss and the weights are always float32.
     deterministic : bool
-        Use only algorithms that give the same bits on every run; without, a GPU is somewhat faster.
+        Use only algorithms that give the same bits in every run. Without, a GPU is somewhat faster.
     compile : bool
-        Have ``torch.compile`` make the kernels of the network in training, on a GPU: the start takes longer, each epoch
-        less. Results agree up to rounding.
+        Compile the trained network by ``torch.compile``, on a GPU. The start takes longer and each epoch less time.
+        Results agree up to rounding.
     """
 
     name: str = "run"
@@ -68,23 +67,21 @@ class Recipe:
     compile: bool = False
 
     def __post_init__(self) -> None:
-        check_name(self.name)
+        check_text("name", self.name)
+        if self.name.startswith(".") or "/" in self.name or "\\" in self.name:
+            raise ValueError(f"name: {self.name!r} cannot name a folder; leave out / and \\ and a leading dot")
         check_whole("seed", self.seed, low=0)
         check_whole("evaluate_every", self.evaluate_every, low=0)
-        check_flag("deterministic", self.deterministic)
-        check_flag("compile", self.compile)
-        check_flag("teacher_only", self.teacher_only)
+        for name in ("deterministic", "compile", "teacher_only"):
+            check_flag(name, getattr(self, name))
         check_choice("best_by", self.best_by, BEST)
         check_choice("precision", self.precision, PRECISIONS)
         if self.loss.reduction != "mean":
-            raise ValueError(
-                f"loss.reduction: expected no setting, losses are averaged here; got {self.loss.reduction!r}"
-            )
+            raise ValueError(f"loss.reduction: training averages losses, got {self.loss.reduction!r}; leave it out")
         if self.teacher.model == "maps" and self.data.source == "synthetic":
-            raise ValueError('teacher.model: expected a network for the synthetic set, got "maps"; it has no maps')
-
+            raise ValueError('teacher.model: the synthetic set has no teacher maps; name a network instead of "maps"')
         if self.teacher_only and not (self.needs_teacher and self.teacher.trained_here):
-            raise ValueError("teacher_only: expected False where no teacher is trained, got True; leave it out")
+            raise ValueError("teacher_only: this recipe trains no teacher; leave it out")
 
     @property
     def teacher_training(self) -> Training:
@@ -93,25 +90,36 @@ class Recipe:
 
     @property
     def needs_teacher(self) -> bool:
-        """Whether the student's loss looks at a teacher."""
+        """Whether the student's loss depends on a teacher."""
         return self.loss.weighting != "none"
 
-    def with_weighting(self, weighting: Weighting) -> Recipe:
-        """Return the same recipe with another weighting of the loss."""
-        return replace(self, loss=replace(self.loss, weighting=weighting))
+    @property
+    def stages(self) -> tuple[int, ...]:
+        """The stages that train a network: 1 the teacher, 2 the student."""
+        first = self.needs_teacher and self.teacher.trained_here
+        return (*([1] if first else []), *([] if self.teacher_only else [2]))
 
-    def with_epochs(self, epochs: int) -> Recipe:
-        """Return the same recipe with other epochs for the student, and the teacher's in proportion."""
-        check_whole("epochs", epochs, low=1)
-        proportion = epochs / self.training.epochs
-        own = self.teacher.training
-        if own is not None:
-            own = _shortened(own, max(1, round(own.epochs * proportion)))
-        teacher = replace(self.teacher, training=own)
-        return replace(self, teacher=teacher, training=_shortened(self.training, epochs))
+    def training_of(self, stage: int) -> Training:
+        """Return the settings of a stage."""
+        return self.teacher_training if stage == 1 else self.training
+
+    def with_whole_paths(self) -> Recipe:
+        """Return the recipe with absolute paths; relative ones start from the current folder."""
+        here, data, teacher = Path.cwd(), self.data, self.teacher
+        return replace(
+            self,
+            data=replace(data, root=absolute_path(data.root or ".", here) if data.source == "folders" else None),
+            teacher=replace(
+                teacher,
+                weights=absolute_path(teacher.weights, here),
+                checkpoint=absolute_path(teacher.checkpoint, here),
+                maps=absolute_maps(teacher.maps, here),
+            ),
+            student=replace(self.student, weights=absolute_path(self.student.weights, here)),
+        )
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the settings as nested dictionaries that TOML can hold.
+        """Return the settings as nested dictionaries for TOML.
 
         TOML has no null: ``loss.noise_elimination`` is the word "none" instead, and other settings that are None are
         left out.
@@ -122,19 +130,9 @@ class Recipe:
         return plain
 
 
-def _shortened(training: Training, epochs: int) -> Training:
-    kept = tuple(epoch for epoch in training.keep_epochs if epoch <= epochs)
-    return replace(training, epochs=epochs, keep_epochs=kept)
-
-
 def _without_none(value: Any) -> Any:
     if isinstance(value, ImportedWeight):
         return value.name
     if isinstance(value, dict):
         return {key: _without_none(each) for key, each in value.items() if each is not None}
     return [_without_none(each) for each in value] if isinstance(value, (list, tuple)) else value
-
-
-def field_names(kind: type) -> list[str]:
-    """Return the settings of one of these classes."""
-    return [each.name for each in fields(kind)]

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from dynamic_kd._checks import check_choice, check_flag, check_number, check_whole
 from dynamic_kd.models import BACKBONES
-from dynamic_kd.training._section_checks import check_text, checked_epochs, checked_parts
 
 SCHEDULES = ("constant", "cosine", "one_cycle", "poly")
 SPOIL_KINDS = ("swapped", "blurred", "inverted", "half_missing")
-RISE = 0.15  # of a one-cycle schedule's steps
+_RISE = 0.15  # of a one-cycle schedule's steps
 
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """How one network is trained, by stochastic gradient descent; the defaults are the paper's.
+    """Training of one network by stochastic gradient descent; the defaults are the paper's.
 
     Attributes
     ----------
@@ -26,9 +26,9 @@ class Training:
     batch_size : int
         Images in a step of the optimizer, over all processes and all rounds of accumulation.
     accumulation : int
-        Rounds in which a step's gradient is gathered, for batches that memory cannot hold.
+        Rounds in which a step gathers its gradient, for batches that do not fit into memory.
     learning_rate : float
-        The largest of the schedule.
+        The peak of the schedule.
     schedule : {"constant", "cosine", "one_cycle", "poly"}
         ``"one_cycle"`` rises over the first 15% of the steps and falls by half a cosine, ``"cosine"`` only falls, and
         ``"poly"`` falls as (1 - t)^0.9.
@@ -37,12 +37,12 @@ class Training:
     clip_norm : float, optional
         Gradients with a larger norm are scaled down to it.
     flip : bool
-        Mirror images left to right half of the time.
+        Mirror half of the images left to right.
     rotation : float
-        Turn images by up to so many degrees either way.
+        Rotate images by a random angle of up to this many degrees, in either direction.
     keep_epochs : tuple of int
-        Epochs whose weights are kept too, as ``teacher-epoch2.safetensors``: of a teacher that has learnt little yet,
-        say. A recipe's ``[teacher.training]`` does not inherit it.
+        Epochs whose weights are kept too, as ``teacher-epoch2.safetensors``; for example, those of an immature
+        teacher. A recipe's ``[teacher.training]`` does not inherit this setting.
     """
 
     epochs: int = 40
@@ -61,9 +61,7 @@ class Training:
         for name in ("epochs", "batch_size", "accumulation"):
             check_whole(name, getattr(self, name), low=1)
         if self.batch_size % self.accumulation:
-            raise ValueError(
-                f"accumulation: expected a divisor of the batch of {self.batch_size}, got {self.accumulation}"
-            )
+            raise ValueError(f"accumulation: must divide the batch size {self.batch_size}, got {self.accumulation}")
         check_number("learning_rate", self.learning_rate, low=0, exclusive_low=True)
         if self.clip_norm is not None:
             check_number("clip_norm", self.clip_norm, low=0, exclusive_low=True)
@@ -72,41 +70,41 @@ class Training:
         check_number("rotation", self.rotation, low=0, high=180)
         check_flag("flip", self.flip)
         check_choice("schedule", self.schedule, SCHEDULES)
-        object.__setattr__(self, "keep_epochs", checked_epochs(self.keep_epochs, self.epochs))
+        object.__setattr__(self, "keep_epochs", _checked_epochs(self.keep_epochs, self.epochs))
 
     def rate(self, progress: float) -> float:
-        """Return the learning rate when this share of the steps, in [0, 1], is done."""
+        """Return the learning rate after a share of the steps, in [0, 1]."""
         return self.learning_rate * _share_of_peak(self.schedule, progress)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """What to train on.
+    """The images to train, validate and report on.
 
     Attributes
     ----------
     source : {"synthetic", "folders"}
-        The synthetic RGB-D set, made from the recipe's seed, or folders.
+        The synthetic RGB-D set, made from a seed, or folders.
     root : str, optional
-        The folder that ``train``, ``validation`` and ``report`` lie in, relative to the recipe's file; in Python and on
-        the command line, to where it runs, which is also the default.
+        The folder that contains ``train``, ``validation`` and ``report``. In a recipe file it is relative to the file;
+        in Python and on the command line, to the current folder, which is also the default.
     train, validation : tuple of str or dict
         Data sets, or folders of several, as `dynamic_kd.data.find_data` takes them: a folder within ``root``, or a
         table of ``folder`` and ``list``, a file that names the samples (relative as ``root`` is).
     depth : bool
         Train on colour and depth; False for colour alone.
     near : {"auto", "bright", "dark"}
-        What is near in the depth files.
+        Whether bright or dark means near in the depth files.
     size : int
         Height and width of all images in training.
     report : tuple of str or dict
-        The same, of further data sets: the networks are scored on them once, at the end, and nothing is chosen by it.
+        Further data sets, given as ``train`` is. The final networks are scored on them once; they influence no choice.
     train_count, validation_count, report_count : int
         Samples of the synthetic set.
     spoilt_share : float
         Share of spoilt depth maps in the synthetic set.
     test_spoilt_share : float, optional
-        The same of its validation and report samples; by default as of those for training.
+        The same for its validation and report samples; by default that of the training samples.
     seed : int, optional
         Of the synthetic set; by default the recipe's.
     """
@@ -139,14 +137,14 @@ class Data:
         if self.test_spoilt_share is not None:
             check_number("test_spoilt_share", self.test_spoilt_share, low=0, high=1)
         for name in ("train", "validation", "report"):
-            object.__setattr__(self, name, checked_parts(name, getattr(self, name)))
+            object.__setattr__(self, name, _checked_folders(name, getattr(self, name)))
         if self.source == "folders" and not self.train:
-            raise ValueError('train: expected folders to train on, got none; write train = ["NJUD/train"]')
+            raise ValueError('train: names no folders to train on; write train = ["NJUD/train"]')
         for name in ("root", "train", "validation", "report") if self.source == "synthetic" else ():
             if getattr(self, name):
                 raise ValueError(
-                    f"{name}: expected none for the synthetic set, got {getattr(self, name)!r}; for images of your own "
-                    'write source = "folders" and train = ["NJUD/train"] too'
+                    f"{name}: the synthetic set takes no folders, got {getattr(self, name)!r}; to train on your own "
+                    'images, add source = "folders" and train = ["NJUD/train"]'
                 )
 
     @property
@@ -157,21 +155,21 @@ class Data:
 
 @dataclass(frozen=True, kw_only=True)
 class Teacher:
-    """Who teaches.
+    """The teacher.
 
     Attributes
     ----------
     model : str
         ``"rfb"`` or ``"fpn"``, the package's networks; ``"maps"``, saliency maps from files; or
-        ``"package.module:name"``, something to call without arguments that returns an ``nn.Module``, which maps
-        network inputs (B, C, H, W) to logits (B, 1, H, W).
+        ``"package.module:name"``, a callable without arguments that returns an ``nn.Module``, which maps network inputs
+        (B, C, H, W) to logits (B, 1, H, W).
     backbone : str
         Of the package's networks.
     weights : str, optional
-        What the trunk starts from (see `dynamic_kd.models.FPNStudent`); of an imported module, its state dict.
-        A file is relative to the recipe's; in Python and on the command line, to where it runs.
+        Initial weights of the backbone (see `dynamic_kd.models.FPNStudent`), or the state dict of an imported module.
+        In a recipe file the path is relative to the file; in Python and on the command line, to the current folder.
     checkpoint : str, optional
-        A trained network's file, relative as ``weights`` is; stage 1 is then left out. It has to hold the network that
+        File of a trained network, relative as ``weights`` is; it replaces stage 1. It has to hold the network that
         ``model`` and ``backbone`` name.
     maps : str, optional
         For ``"maps"``: the sub-folder of each data set that holds them; or a folder, with a slash (``"./DANet"``) and
@@ -179,13 +177,14 @@ class Teacher:
     clip : float
         For ``"maps"``: see `dynamic_kd.losses.logits_from_probabilities`.
     spoil : {"swapped", "blurred", "inverted", "half_missing"}, optional
-        For ``"maps"``: replace some of the training maps by wrong ones (see `dynamic_kd.training.spoil_maps`).
+        For ``"maps"``: replace some of the training maps by wrong ones: the map of another sample; a map blurred by a
+        Gaussian of an eighth of its size; one minus the map; or a map without one half of the object's bounding box.
     spoil_share : float
-        Of all training maps; looked at only with ``spoil``.
+        Share of the training maps to replace; used only with ``spoil``.
     probability_shift : bool
-        Whether the ground truth sets the teacher's wrong pixels right (see `dynamic_kd.losses.probability_shift`).
+        Correct the teacher's wrong pixels by the ground truth (see `dynamic_kd.losses.probability_shift`).
     training : Training, optional
-        Of stage 1; by default as the student's.
+        Of stage 1; by default the student's.
     """
 
     model: str = "rfb"
@@ -208,13 +207,13 @@ class Teacher:
             check_choice("model", self.model, ("rfb", "fpn", "maps"))
         if (self.model == "maps") != (self.maps is not None):
             raise ValueError(
-                f'maps: expected the folder of maps with model = "maps", and only then, got {self.maps!r} '
+                f'maps: model = "maps" requires the folder of maps, and no other model takes it; got {self.maps!r} '
                 f'with model = "{self.model}"'
             )
         if self.checkpoint is not None and self.model not in ("rfb", "fpn"):
             raise ValueError(
-                f'checkpoint: expected none with model = "{self.model}", got {self.checkpoint!r}; it is for "rfb" and '
-                '"fpn", and an imported module takes weights'
+                f'checkpoint: only "rfb" and "fpn" take one, got {self.checkpoint!r} with model = "{self.model}"; give '
+                "an imported module its weights instead"
             )
         check_number("clip", self.clip, low=0, high=0.5, exclusive_low=True, exclusive_high=True)
         check_number("spoil_share", self.spoil_share, low=0, high=1)
@@ -223,8 +222,8 @@ class Teacher:
             check_choice("spoil", self.spoil, SPOIL_KINDS)
             if self.model != "maps":
                 raise ValueError(
-                    f'spoil: expected none with model = "{self.model}", got {self.spoil!r}; only maps can be spoilt '
-                    '(model = "maps"), and of an own teacher an early checkpoint taken (keep_epochs)'
+                    f'spoil: requires model = "maps", got {self.spoil!r} with model = "{self.model}"; for a weak '
+                    "network take an early checkpoint (keep_epochs)"
                 )
 
     @property
@@ -235,7 +234,7 @@ class Teacher:
 
 @dataclass(frozen=True, kw_only=True)
 class Student:
-    """Who learns: a feature pyramid network on a trunk, which starts from weights or from nothing."""
+    """The student: a feature pyramid network on a backbone, trained from given or from random weights."""
 
     backbone: str = "vgg16"
     weights: str | None = None
@@ -250,7 +249,43 @@ def _share_of_peak(schedule: str, progress: float) -> float:
         return 1.0
     if schedule == "poly":
         return float((1 - progress) ** 0.9)
-    if schedule == "one_cycle" and progress < RISE:
-        return progress / RISE
-    start = RISE if schedule == "one_cycle" else 0.0
+    if schedule == "one_cycle" and progress < _RISE:
+        return progress / _RISE
+    start = _RISE if schedule == "one_cycle" else 0.0
     return (1 + math.cos(math.pi * (progress - start) / (1 - start))) / 2
+
+
+def check_text(name: str, value: Any, *, optional: bool = False) -> None:
+    """Raise unless a setting is text."""
+    if not isinstance(value, str) and not (optional and value is None):
+        raise TypeError(f"{name}: expected text, got {value!r}")
+
+
+def _checked_epochs(epochs: Any, last: int) -> tuple[int, ...]:
+    """Return epochs as a tuple; raise unless they are epochs of the training."""
+    if not isinstance(epochs, (list, tuple)):
+        raise ValueError(f"keep_epochs: expected a list such as [2, 5], got {epochs!r}")
+    for epoch in epochs:
+        check_whole("keep_epochs", epoch, low=1)
+        if epoch > last:
+            raise ValueError(f"keep_epochs: epoch {epoch} does not exist, the training has {last}; leave it out")
+    return tuple(epochs)
+
+
+def _checked_folders(name: str, folders: Any) -> tuple[Any, ...]:
+    """Return folders and tables as a tuple; raise for anything else."""
+    if not isinstance(folders, (list, tuple)):
+        raise ValueError(f'{name}: expected a list such as ["NJUD/train", "NLPR/train"], got {folders!r}')
+    return tuple(_checked_folder(name, folder) for folder in folders)
+
+
+def _checked_folder(name: str, folder: Any) -> Any:
+    """Return a folder, or a table with the absolute path of its list file, so that a saved recipe finds it."""
+    if isinstance(folder, str):
+        return folder
+    is_table = isinstance(folder, dict) and {"folder"} <= folder.keys() <= {"folder", "list"}
+    if is_table and all(isinstance(value, str) for value in folder.values()):
+        return folder | {"list": str(Path(folder["list"]).resolve())} if "list" in folder else folder
+    raise ValueError(
+        f'{name}: expected folders, or tables like {{ folder = "NJUD", list = "train.txt" }}, got {folder!r}'
+    )

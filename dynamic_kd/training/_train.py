@@ -1,33 +1,50 @@
-"""A run: stage 1 trains the teacher, stage 2 the student, and everything goes to a folder that it can go on from."""
+"""A run: a recipe is checked and its images are read, stage 1 trains the teacher and stage 2 the student."""
 
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from dynamic_kd._extras import require
 from dynamic_kd._files import write_whole
-from dynamic_kd.training._checkpoint import Place, read_place
-from dynamic_kd.training._lock import LOCK, alone
-from dynamic_kd.training._logs import STAGES, Logs
-from dynamic_kd.training._loop import DivergedError, check_shares
-from dynamic_kd.training._memory import check_room
+from dynamic_kd.metrics import SCORES
+from dynamic_kd.models import model_metadata, save_model
+from dynamic_kd.training._checkpoint import Checkpoints, Place, load_checkpoint, read_place, state_of
+from dynamic_kd.training._inspect import noise_limit, write_insight
+from dynamic_kd.training._logs import Logs
+from dynamic_kd.training._loop import DivergedError, check_shares, fit, sgd
+from dynamic_kd.training._networks import check_teacher, check_weight, new_networks, student_objective
+from dynamic_kd.training._noise_report import noise_report_from_log
 from dynamic_kd.training._objective import CrossEntropy
-from dynamic_kd.training._processes import everywhere
-from dynamic_kd.training._recipe_file import read_recipe, recipe_toml
-from dynamic_kd.training._recipe_paths import with_whole_paths
-from dynamic_kd.training._records_file import write_records
-from dynamic_kd.training._results import RESULTS, write_results
-from dynamic_kd.training._sources import decided_parts, find_parts, image_counts, recipe_samples, report_samples
-from dynamic_kd.training._stage import CHECKPOINT, Run, records_file, run_stage
-from dynamic_kd.training._stopping import stoppable
-from dynamic_kd.training._surroundings import accelerator_of, record_divergence, record_session, repeatable, seeded
-from dynamic_kd.training._teachers import NETWORKS, check_teacher, check_weight, student_objective
-from dynamic_kd.training._tensors import Tensors
+from dynamic_kd.training._processes import (
+    accelerator_of,
+    fail_together,
+    gpu_memory_errors,
+    repeatable,
+    sigterm_interrupts,
+)
+from dynamic_kd.training._recipe_data import RecipeData, find_folders, read_recipe_data
+from dynamic_kd.training._recipe_file import RECIPE
+from dynamic_kd.training._run_folder import (
+    CHECKPOINT,
+    RESULTS,
+    STAGES,
+    begin_run_folder,
+    check_run_folder,
+    locked,
+    record_divergence,
+    record_session,
+    records_file,
+    weights_file,
+)
+from dynamic_kd.training._scoring import read_records, scores, write_records
+from dynamic_kd.training._weights_log import WEIGHTS, read_weights_log
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,16 +52,49 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
     from torch import nn
 
-    from dynamic_kd.data import Sample
-    from dynamic_kd.models import FPNStudent, RFBTeacher
+    from dynamic_kd.metrics import MetricReport
+    from dynamic_kd.training._image_set import ImageSet
+    from dynamic_kd.training._loop import Epoch
     from dynamic_kd.training._objective import Objective
     from dynamic_kd.training._recipe import Recipe
-    from dynamic_kd.training._sources import Parts
+    from dynamic_kd.training._sections import Training
 
     Progress = Callable[[str, int, int], None]
     Note = Callable[[str], None]
 
-RECIPE, SURROUNDINGS = "recipe.toml", "environment.json"
+_MORE_MEMORY = (
+    "lower training.batch_size or data.size, raise training.accumulation, set precision=bf16, or end other programs on "
+    "the GPU"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """What both stages share.
+
+    Attributes
+    ----------
+    logs : Logs or None
+        Of the main process; None in others.
+    begun : float
+        The time, by `time.perf_counter`, at which the run would have begun without interruptions.
+    checkpoint_every : float
+        Seconds from one checkpoint to the next.
+    """
+
+    recipe: Recipe
+    folder: Path
+    accelerator: Accelerator
+    data: RecipeData
+    logs: Logs | None
+    progress: Progress
+    begun: float
+    checkpoint_every: float
+
+    @property
+    def seconds(self) -> float:
+        """Seconds that the run has taken, in all its sessions."""
+        return time.perf_counter() - self.begun
 
 
 def train(
@@ -58,9 +108,9 @@ def train(
     progress: Progress = lambda step, done, total: None,
     note: Note = lambda text: None,
 ) -> dict[str, Any]:
-    """Train the teacher, where it is not given, and then the student.
+    """Train the teacher, unless the recipe names a trained one, and then the student.
 
-    Started by ``accelerate launch`` or ``torchrun``, several processes share each batch; the result is that of one
+    Under ``accelerate launch`` or ``torchrun``, several processes share each batch. The result equals that of one
     process, up to rounding.
 
     Parameters
@@ -68,19 +118,18 @@ def train(
     recipe : Recipe
         Everything that the result depends on.
     folder : str or Path
-        Where recipe, logs, weights and results go.
+        The run folder, for recipe, logs, weights and results.
     resume : bool
-        Go on with the run of this recipe that the folder holds, after the last epoch that it finished. On one device
-        the weights will be those, bit by bit, of a run that was never stopped.
+        Continue the run of this recipe in the folder after its last finished epoch. On one device the weights are
+        bit-identical to those of an uninterrupted run.
     overwrite : bool
         Remove the run that the folder holds.
     cpu : bool
         Use the CPU even if there is a GPU.
     checkpoint_every : float
-        Seconds from 0: so long after a checkpoint was written, the next epoch that ends writes one; 0 has every epoch
-        write one. Besides, one is written at the end of a stage, at its best score so far, and when a run ends early,
-        by Ctrl-C, by SIGTERM or by an error. What is killed loses no more than these seconds and an epoch, and does
-        them again. The result does not depend on it.
+        Seconds from one checkpoint to the next, at least 0. A checkpoint is written at the end of an epoch, at the end
+        of a stage, at each new best score, and when a run is interrupted by Ctrl-C, SIGTERM or an error. A killed
+        process repeats at most these seconds and one epoch. The result does not depend on this number.
     progress : callable
         Called in the main process with the name of a step, how much of it is done, and how much there is.
     note : callable
@@ -89,192 +138,202 @@ def train(
     Returns
     -------
     dict
-        What ``results.json`` holds: the scores of teacher and student on the validation set, after the last epoch and
-        at their best, and the seconds that it took in all its sessions.
+        The content of ``results.json``: the scores of teacher and student on the validation set, after the last epoch
+        and at their best, and the seconds of all sessions.
 
     Raises
     ------
     ValueError
-        If the folder holds another run or another process trains there, the recipe cannot be followed, the images have
-        no room in memory, or the loss is no longer finite. Of several processes the first with an error raises it, and
-        the others end with it.
+        If the folder holds another run or another process trains there, if the recipe cannot be followed, or if the
+        loss is no longer finite. Of several processes, the first one that fails raises its error, and the others end.
+    MemoryError
+        If the GPU's memory is too small.
     KeyboardInterrupt
-        When stopped, also by SIGTERM if the program does nothing else then; the run goes on with ``resume``.
+        On Ctrl-C, and on SIGTERM unless the program handles it. Continue the run with ``resume``.
+
+    Notes
+    -----
+    Images are decoded once for each content and size, into arrays in a cache folder: ``$DYNAMIC_KD_CACHE``, or the
+    platform's cache folder of the user. They are mapped from there, so a data set may be larger than the memory.
     """
     start = time.perf_counter()
-    require("matplotlib", "safetensors", "tensorboard", "tomli_w", extra="train")
+    require("filelock", "matplotlib", "platformdirs", "safetensors", "tensorboard", "tomli_w", extra="train")
     if not checkpoint_every >= 0:
         raise ValueError(f"checkpoint_every: expected seconds from 0, got {checkpoint_every}")
     accelerator = accelerator_of(recipe.precision, cpu=cpu)
-    main, recipe, folder = accelerator.is_main_process, with_whole_paths(recipe), Path(folder)
+    main, recipe, folder = accelerator.is_main_process, recipe.with_whole_paths(), Path(folder)
     if not main:
         progress, note = (lambda step, done, total: None), (lambda text: None)
-    with stoppable(), ExitStack() as held, repeatable(recipe.deterministic):
-        # What may be wrong comes first: nothing is removed or written for a recipe that cannot be followed.
-        with everywhere(accelerator):
+    with sigterm_interrupts(), ExitStack() as held, repeatable(recipe.deterministic), gpu_memory_errors(_MORE_MEMORY):
+        # All checks come first: nothing is removed or written for a recipe that cannot be followed.
+        with fail_together(accelerator):
             if main:
-                held.enter_context(alone(folder, "trains"))
-            _check_folder(folder, recipe, accelerator, resume=resume, overwrite=overwrite)
+                held.enter_context(locked(folder))
+                check_run_folder(folder, recipe, resume=resume, overwrite=overwrite)
             check_weight(recipe, accelerator.device)
-            parts = find_parts(recipe)
-            networks = _networks(recipe, accelerator)  # may download weights
+            folders = find_folders(recipe)
+            _check_stages(recipe, accelerator)
+            networks = new_networks(recipe)  # may download weights
             objective = None if 1 in networks else student_objective(recipe, accelerator, folder)
-        with everywhere(accelerator):
-            samples, sets = _read(recipe, parts, accelerator, progress, note)
-            check_teacher(recipe, objective, sets["train"], accelerator, note)
-        with everywhere(accelerator):
+        with fail_together(accelerator):
+            data = read_recipe_data(recipe, folders, accelerator.device, progress, note)
+            check_teacher(recipe, objective, data.train, accelerator, note)
+        with fail_together(accelerator):
             if main and not resume:
-                _make(folder, recipe)
-        with everywhere(accelerator):
-            place = _place(folder, recipe, networks, sets["train"])
+                begin_run_folder(folder, recipe)
+        with fail_together(accelerator):
+            place = _place(folder, recipe, min(networks), data.train)
             logs = Logs(folder, place) if main else None
             if main:
-                record_session(folder / SURROUNDINGS, accelerator, place)
-        run = Run(
-            recipe, folder, accelerator, **sets, logs=logs, progress=progress,
-            begun=start - place.seconds, every=checkpoint_every,
-        )  # fmt: skip
-        _run_stages(run, networks, objective, place)
-        with everywhere(accelerator):
+                record_session(folder, accelerator, place)
+        run = _Run(recipe, folder, accelerator, data, logs, progress, start - place.seconds, checkpoint_every)
+        if place.stage == 1:
+            _run_stage(run, networks[1], CrossEntropy(), place)
+            place = Place(2, 0, None, {})
+        if 2 in networks:
+            objective = objective or student_objective(recipe, accelerator, folder)
+            _run_stage(run, networks[2], objective, place)
+        with fail_together(accelerator):
             if logs is not None:
                 logs.close()
-                write_results(run, samples)
+                _write_results(run)
         results: dict[str, Any] = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
     return results
 
 
-def resumable(folder: str | Path) -> Recipe:
-    """Return the recipe of the run that a folder holds.
-
-    Raises
-    ------
-    ValueError
-        If it holds none.
-    """
-    path = Path(folder) / RECIPE
-    if not path.is_file():
-        raise ValueError(f"{folder}: expected a run folder, with a {RECIPE}, got none; name the folder of a run")
-    return read_recipe(path)
-
-
-def _check_folder(folder: Path, recipe: Recipe, accelerator: Accelerator, *, resume: bool, overwrite: bool) -> None:
-    """Raise unless a run can begin in a folder, or go on there."""
-    if resume and resumable(folder) != recipe:
-        raise ValueError(f"{folder}: expected the recipe of the run in it, got another; resume it without changes")
-    if resume or not accelerator.is_main_process:
-        return
-    recipe_toml(recipe)
-    if all(path.name == LOCK for path in folder.iterdir()):
-        return
-    if not (folder / RECIPE).is_file():
-        raise ValueError(f"{folder}: expected a new or empty folder, got one with other files; name another")
-    if not overwrite:
-        raise ValueError(
-            f"{folder}: expected a new or empty folder, got one that holds a run; "
-            "go on with it (--resume), replace it (--overwrite), or name another"
-        )
-
-
-def _make(folder: Path, recipe: Recipe) -> None:
-    """Make the run folder, in place of what is there, and keep hold of it."""
-    for path in folder.iterdir():
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        elif path.name != LOCK:
-            path.unlink()
-    write_whole(folder / RECIPE, recipe_toml(recipe).encode())
-
-
-def _networks(recipe: Recipe, accelerator: Accelerator) -> dict[int, FPNStudent | RFBTeacher]:
-    """Make the network of each stage there is."""
+def _check_stages(recipe: Recipe, accelerator: Accelerator) -> None:
+    """Raise if the device or the number of processes does not suit the recipe."""
     if recipe.compile and accelerator.device.type != "cuda":
-        raise ValueError("compile: expected false without a GPU, got true; leave it out")
-    stages = {} if recipe.teacher_only else {2: recipe.training}
-    if recipe.needs_teacher and recipe.teacher.trained_here:
-        stages = {1: recipe.teacher_training, **stages}
-    for training in stages.values():
-        check_shares(training, accelerator.num_processes)
-    return {stage: _network(recipe, stage) for stage in stages}
+        raise ValueError("compile: requires a GPU; leave it out")
+    for stage in recipe.stages:
+        check_shares(recipe.training_of(stage), accelerator.num_processes)
 
 
-def _read(
-    recipe: Recipe, parts: Parts, accelerator: Accelerator, progress: Progress, note: Note
-) -> tuple[list[Sample], dict[str, Any]]:
-    """Return the training samples, and all images as tensors; none is in memory twice when this is done."""
-
-    def tensors(samples: list[Sample]) -> Tensors | None:
-        return Tensors.of(samples, depth=recipe.data.depth).to(accelerator.device) if samples else None
-
-    check_room(recipe, image_counts(recipe, parts), accelerator, note)
-    parts = decided_parts(recipe, parts, note)
-    samples, held_out = recipe_samples(recipe, progress, parts)
-    train = Tensors.of(samples, depth=recipe.data.depth).to(accelerator.device)
-    samples = train.lent(samples)
-    validation = tensors(held_out)
-    del held_out
-    report = tensors(report_samples(recipe, progress, parts))
-    return samples, {"train": train, "validation": validation, "report": report}
-
-
-def _place(folder: Path, recipe: Recipe, networks: dict[int, FPNStudent | RFBTeacher], data: Tensors) -> Place:
-    """Return where a run begins, or goes on.
+def _place(folder: Path, recipe: Recipe, first_stage: int, data: ImageSet) -> Place:
+    """Return where a run begins or continues.
 
     Raises
     ------
     ValueError
-        If what it goes on from is not what the recipe makes.
+        If the checkpoint does not belong to the recipe and its images.
     """
     checkpoint = folder / CHECKPOINT
     if not checkpoint.exists():
-        return Place(min(networks), 0, None, {})
+        return Place(first_stage, 0, None, {})
     place = read_place(checkpoint)
-    epochs = (recipe.teacher_training if place.stage == 1 else recipe.training).epochs
-    if place.stage < min(networks) or place.epoch > epochs:
+    if place.stage < first_stage or place.epoch > recipe.training_of(place.stage).epochs:
         raise ValueError(
-            f"{folder}: expected a run that its recipe can make, got one after epoch {place.epoch} of the "
-            f"{STAGES[place.stage]}; was {RECIPE} changed? put it back"
+            f"{folder}: its checkpoint is after epoch {place.epoch} of the {STAGES[place.stage]}, which its recipe "
+            f"does not have; restore {RECIPE} if it was changed"
         )
     if place.data not in ("", data.digest()):
         raise ValueError(
-            f"{folder}: expected the training images that the run began with, got others, {len(data)} now; bring them "
-            "back, or begin another run"
+            f"{folder}: the run began with other training images, now there are {len(data)}; restore them, or begin "
+            "another run"
         )
     return place
 
 
-def _run_stages(
-    run: Run, networks: dict[int, FPNStudent | RFBTeacher], objective: Objective | None, place: Place
-) -> None:
-    """Train from a place on; the objective is None where the teacher is still to be trained."""
-    if place.stage == 1:
-        _run_stage(run, networks[1], CrossEntropy(), place)
-        place = Place(2, 0, None, {})
-    if 2 in networks:
-        objective = objective or student_objective(run.recipe, run.accelerator, run.folder)
-        _run_stage(run, networks[2], objective, place)
-
-
-def _run_stage(run: Run, model: nn.Module, objective: Objective, place: Place) -> None:
-    """Train a network and keep its records, or leave word in the run folder that the loss is no longer finite."""
+def _run_stage(run: _Run, model: nn.Module, objective: Objective, place: Place) -> None:
+    """Train a network for the rest of a stage, and write the records of the images it is scored on."""
     try:
-        run_stage(run, model, objective, place)
+        _train_network(run, model, objective, place)
     except DivergedError as error:
         if run.logs is not None:
-            record_divergence(run.folder / SURROUNDINGS, place.stage, error.epoch)
+            record_divergence(run.folder, place.stage, error.epoch)
         raise
-    _keep_records(run, model, place.stage)
-
-
-def _network(recipe: Recipe, stage: int) -> FPNStudent | RFBTeacher:
-    """Make the network of a stage, from the recipe's seed."""
-    part = recipe.teacher if stage == 1 else recipe.student
-    kind = NETWORKS[recipe.teacher.model if stage == 1 else "fpn"]
-    with seeded(recipe.seed):
-        return kind(part.backbone, recipe.data.channels, weights=part.weights)
-
-
-def _keep_records(run: Run, model: nn.Module, stage: int) -> None:
-    """Keep what the scores of a trained network are made of, for each set of images that it is scored on."""
-    for name, data in (("validation", run.validation), ("report", run.report)):
+    for name, data in (("validation", run.data.validation), ("report", run.data.report)):
         if data is not None:
-            write_records(records_file(run.folder, stage, name), model, data, run.accelerator)
+            write_records(records_file(run.folder, place.stage, name), model, data, run.accelerator)
+
+
+def _train_network(run: _Run, model: nn.Module, objective: Objective, place: Place) -> None:
+    """Train a network epoch by epoch, with logs, scores, weights and checkpoints."""
+    recipe, accelerator, training = run.recipe, run.accelerator, run.recipe.training_of(place.stage)
+    model = model.to(accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model, optimizer = accelerator.prepare(model, sgd(model, training))
+    checkpoint, name = run.folder / CHECKPOINT, STAGES[place.stage]
+    if place.epoch:
+        load_checkpoint(checkpoint, model, optimizer, accelerator)
+    epochs = fit(
+        model, optimizer, run.data.train, objective, training, accelerator=accelerator,
+        seed=(recipe.seed, place.stage), first=place.epoch + 1, compiled=recipe.compile,
+        advance=lambda done, total: run.progress(name, done, total),
+    )  # fmt: skip
+    with Checkpoints(checkpoint, run.checkpoint_every) as checkpoints:
+        for epoch in epochs:
+            report = _report(run, model, epoch.number, training.epochs)
+            better = report is not None and _is_better(report[recipe.best_by], place.best, recipe.best_by)
+            best = report[recipe.best_by] if report is not None and better else place.best
+            scaler = accelerator.scaler.state_dict() if accelerator.scaler else {}
+            place = Place(place.stage, epoch.number, best, scaler, run.seconds, run.data.train.digest())
+            with fail_together(accelerator):
+                if run.logs is not None:
+                    _log(run.logs, run.data.train, place, objective, epoch, report)
+                    kept = _weights_to_keep(epoch.number, training, better=better)
+                    for which in kept:
+                        _save_weights(run, model, place, which, report)
+                    # A resumed run compares with the checkpoint's best score, so it must not be older than the weights.
+                    now = bool({"best", "last"} & set(kept))
+                    checkpoints.keep(state_of(model, optimizer, accelerator), place, now=now)
+    accelerator.free_memory()
+    accelerator.wait_for_everyone()
+
+
+def _report(run: _Run, model: nn.Module, epoch: int, epochs: int) -> MetricReport | None:
+    every = run.recipe.evaluate_every
+    if run.data.validation is None or not every or (epoch % every and epoch != epochs):
+        return None
+    return scores(run.accelerator.unwrap_model(model), run.data.validation, run.accelerator)
+
+
+def _is_better(score: float, best: float | None, name: str) -> bool:
+    return best is None or (score > best if SCORES[name].higher_is_better else score < best)
+
+
+def _log(
+    logs: Logs, data: ImageSet, place: Place, objective: Objective, epoch: Epoch, report: MetricReport | None
+) -> None:
+    logs.epoch(place.stage, epoch, len(data), report)
+    if "teacher_iou" in objective.columns:
+        logs.samples(epoch, data.names, objective.columns)
+
+
+def _weights_to_keep(epoch: int, training: Training, *, better: bool) -> list[str]:
+    """Return the weights that an epoch leaves in the run folder."""
+    flags = {"best": better, f"epoch{epoch}": epoch in training.keep_epochs, "last": epoch == training.epochs}
+    return [which for which, keep in flags.items() if keep]
+
+
+def _save_weights(run: _Run, model: nn.Module, place: Place, which: str, report: MetricReport | None) -> None:
+    facts: dict[str, Any] = {"stage": STAGES[place.stage], "epoch": place.epoch, "recipe": run.recipe.as_dict()}
+    if report is not None:
+        facts["scores"] = report.as_dict()
+    save_model(run.accelerator.unwrap_model(model), weights_file(run.folder, place.stage, which), **facts)
+
+
+def _write_results(run: _Run) -> None:
+    """Write the noise report and figures of stage 2, and the scores of each network."""
+    content: dict[str, Any] = {"name": run.recipe.name, "results": _network_scores(run.folder)}
+    if (run.folder / WEIGHTS).exists():
+        log, limit = read_weights_log(run.folder / WEIGHTS), noise_limit(run.recipe)
+        spoilt = dict(zip(run.data.train.names, run.data.train.spoilt, strict=True))
+        write_insight(run.folder, log, run.data.train, limit)
+        content["noise"] = noise_report_from_log(log, **limit._asdict(), spoilt=spoilt).summary()
+    content["seconds"] = round(run.seconds, 2)
+    write_whole(run.folder / RESULTS, (json.dumps(content, indent=1) + "\n").encode())
+
+
+def _network_scores(folder: Path) -> dict[str, Any]:
+    """Return the scores of each network, after the last epoch and at its best."""
+    found: dict[str, Any] = {}
+    for stage, name in STAGES.items():
+        for which in ("last", "best"):
+            path = weights_file(folder, stage, which)
+            if path.exists():
+                facts = model_metadata(path)
+                found.setdefault(name, {})[which] = {key: facts[key] for key in ("epoch", "scores") if key in facts}
+        path = records_file(folder, stage, "report")
+        if path.exists():
+            found[name]["last"]["report"] = read_records(path).as_dict()
+    return found

@@ -1,4 +1,4 @@
-"""Pictures of the dynamic weight: what teacher and student know of each sample, and the weight over the epochs."""
+"""Figures of the dynamic weight: IoU of teacher and student for each sample, and the weight over the epochs."""
 
 from __future__ import annotations
 
@@ -30,28 +30,28 @@ def teacher_student_scatter(
     *,
     last: int = 10_000,
     threshold: float | None = None,
-    ratio: float | None = None,
+    relative: bool = False,
 ) -> Figure:
-    """Draw the teacher's against the student's IoU of the last samples seen in training, a panel for each log.
+    """Draw the student's against the teacher's IoU for the last samples seen in training, a panel for each log.
 
-    This is the paper's Figure 7: above the diagonal the student surpasses its teacher.
+    This is the paper's Figure 7. Above the diagonal the student is better than its teacher.
 
     Parameters
     ----------
     logs : mapping
         From a panel's title, such as the weighting, to the log of its run.
     last : int
-        So many samples of each log: the paper's last 10,000 iterations.
+        Number of samples of each log; the paper draws the last 10,000 iterations.
     threshold : float, optional
         Noise threshold to mark.
-    ratio : float, optional
-        Share of the student's IoU to mark in its place, as with ``noise_elimination="relative"``.
+    relative : bool
+        Whether the threshold is a share of the student's IoU, as with ``noise_elimination="relative"``.
 
     Returns
     -------
     matplotlib.figure.Figure
-        The shade of a cell tells its number of samples; the title the share above the diagonal, and Pearson's
-        correlation. pyplot's state is not touched.
+        The shade of a cell stands for its number of samples. The titles give the share above the diagonal and
+        Pearson's correlation. pyplot's state is not touched.
 
     Raises
     ------
@@ -64,15 +64,14 @@ def teacher_student_scatter(
 
     check_number("last", last, low=1)
     if not logs:
-        raise ValueError("logs: expected a log for each panel, got none")
+        raise ValueError("logs: is empty; pass a log for each panel")
     columns = min(len(logs), _PANELS_IN_A_ROW)
     rows = math.ceil(len(logs) / columns)
     figure = Figure(figsize=(3.1 * columns + 1.3, 3.5 * rows + 0.3), layout="constrained", dpi=130)
     panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
     shades = LinearSegmentedColormap.from_list("blues", _SHADES)
-    limit = None if threshold is None else (threshold, threshold)  # α where the student knows nothing, and everything
-    if ratio is not None:
-        limit = (0.0, ratio)
+    # α at a student's IoU of 0 and of 1.
+    limit = None if threshold is None else (0.0 if relative else threshold, threshold)
     cells = [
         _panel(axes, title, *log.latest(last), limit, shades)
         for axes, (title, log) in zip(panels.flat, logs.items(), strict=False)
@@ -116,28 +115,28 @@ def _panel(
 
 
 def weight_over_time(
-    log: WeightsLog, *, lowest: int = 3, threshold: float | None = None, ratio: float | None = None
+    log: WeightsLog, *, lowest: int = 3, threshold: float | None = None, relative: bool = False
 ) -> Figure:
-    """Draw the weight θ over the epochs, and the share of samples under the noise threshold.
+    """Draw the weight θ over the epochs, and the share of samples below the noise threshold.
 
     Parameters
     ----------
     log : WeightsLog
         The log of a run.
     lowest : int
-        So many samples are drawn by themselves: of those never under the threshold, the ones whose weight is lowest
-        in the mean over the epochs, which the student has learnt best.
+        Number of samples to draw one by one: of those never below the threshold, the ones with the lowest mean weight,
+        which the student has learnt best.
     threshold : float, optional
-        Noise threshold to name.
-    ratio : float, optional
-        Share of the student's IoU to name in its place, as with ``noise_elimination="relative"``.
+        Noise threshold, for the title.
+    relative : bool
+        Whether the threshold is a share of the student's IoU, as with ``noise_elimination="relative"``.
 
     Returns
     -------
     matplotlib.figure.Figure
-        Above, of the samples over the threshold, the median of θ and the bands that hold half of them and 90%; below
-        the share of the others. An epoch that has not come to half of the samples yet is left out, unless it is the
-        first. pyplot's state is not touched.
+        The upper panel has the median of θ over the samples above the threshold, with bands for half of them and for
+        90%; the lower panel has the share of the other samples. An epoch that has not reached half of the samples is
+        left out, unless it is the first. pyplot's state is not touched.
 
     Raises
     ------
@@ -165,10 +164,9 @@ def weight_over_time(
     noisy = (log.seen & ~log.reliable)[shown].sum(axis=1) / log.seen[shown].sum(axis=1)
     below.plot(epochs, noisy, color=_ORANGE, **_line(epochs))
     below.fill_between(epochs, noisy, color=_ORANGE, alpha=0.15, linewidth=0)
-    limit = "" if threshold is None else f" (α ≤ {threshold:g})"
-    if ratio is not None:
-        limit = f" (α ≤ {ratio:g} of the student's IoU)"
-    below.set_title(f"Samples under the noise threshold{limit}", fontsize=10, loc="left")
+    whose = " of the student's IoU" if relative else ""
+    limit = "" if threshold is None else f" (α ≤ {threshold:g}{whose})"
+    below.set_title(f"Samples below the noise threshold{limit}", fontsize=10, loc="left")
     below.set(xlabel="epoch", ylim=(0, max(0.05, 1.25 * noisy.max())))
     below.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     below.yaxis.set_major_locator(MaxNLocator(4))
@@ -178,12 +176,12 @@ def weight_over_time(
     return figure
 
 
-def _bands(axes: Any, epochs: NDArray[np.int64], weight: NDArray[np.float64], trusted: NDArray[np.bool_]) -> None:
-    """Draw the spread of the trusted samples: were ε among them, half of them noise would make the median jump."""
+def _bands(axes: Any, epochs: NDArray[np.int64], weight: NDArray[np.float64], reliable: NDArray[np.bool_]) -> None:
+    """Draw the spread over the reliable samples; with ε among them, the median would jump at half of noise."""
     shares = (5, 25, 50, 75, 95)
     spread = [
         np.percentile(row[kept], shares) if kept.any() else [np.nan] * 5
-        for row, kept in zip(weight, trusted, strict=True)
+        for row, kept in zip(weight, reliable, strict=True)
     ]
     low, first, median, third, high = np.transpose(spread)
     axes.fill_between(epochs, low, high, color=_BLUE, alpha=0.13, linewidth=0, label="90% of the samples")
@@ -195,7 +193,7 @@ def _bands(axes: Any, epochs: NDArray[np.int64], weight: NDArray[np.float64], tr
 
 
 def _lowest(log: WeightsLog, count: int) -> list[int]:
-    """Positions of the lowest weights; samples once under the threshold may jump to ε and back, and are left out."""
+    """Positions of the lowest weights; samples ever below the threshold jump to ε and back, and are left out."""
     mean = np.where(log.seen, log.weight, 0).sum(axis=0) / log.seen.sum(axis=0)
     candidates = np.flatnonzero((log.reliable == log.seen).all(axis=0))
     if len(candidates) and np.ptp(mean[candidates]) == 0:  # a fixed weight
@@ -204,7 +202,7 @@ def _lowest(log: WeightsLog, count: int) -> list[int]:
 
 
 def _line(epochs: NDArray[np.int64]) -> dict[str, Any]:
-    """A line through few epochs has dots, without which a single one would not be seen."""
+    """Return the style of a line over epochs: a few epochs need dots, because one point makes no line."""
     return {"marker": "o", "markersize": 3.5} if len(epochs) < 8 else {}
 
 
@@ -216,5 +214,5 @@ def _quiet(axes: Any) -> None:
 
 
 def _plain(name: str) -> str:
-    """Keep matplotlib from reading dollars as mathematics, and from leaving out what begins with an underscore."""
+    """Escape dollars, which begin formulas, and leading underscores, which hide labels from a legend."""
     return f"\u200b{name}".replace("$", r"\$") if name.startswith("_") else name.replace("$", r"\$")

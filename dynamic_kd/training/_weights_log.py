@@ -1,4 +1,4 @@
-"""What stage 2 wrote of every training sample in every epoch, read back."""
+"""The log of stage 2, with every training sample in every epoch, read back."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+WEIGHTS = "weights.csv"  # in a run folder
 _MEASURES = ("teacher_iou", "student_error", "weight")
 _COLUMNS = ("epoch", "sample", *_MEASURES, "reliable")
 
 
 @dataclass(frozen=True, eq=False)
 class WeightsLog:
-    """The distillation's α, β and θ of each training sample in each epoch, as the networks saw it: augmented.
+    """The distillation's α, β and θ of each training sample in each epoch, augmented as the networks saw it.
 
     Attributes
     ----------
@@ -30,9 +31,9 @@ class WeightsLog:
     names : tuple of str
         The N samples, sorted.
     teacher_iou, student_error, weight : ndarray
-        α, β and θ, shape (E, N), float64 in [0, 1]; NaN where an epoch has not come to a sample yet.
+        α, β and θ, shape (E, N), float64 in [0, 1]; NaN where an epoch has not reached a sample yet.
     reliable : ndarray
-        Whether α is above the noise threshold, shape (E, N), bool; False where it is not known yet.
+        Whether α is above the noise threshold, shape (E, N), bool; False where this is not known yet.
     lines : ndarray
         The line of the file, shape (E, N), int64; 0 where there is none yet.
     """
@@ -47,7 +48,7 @@ class WeightsLog:
 
     @property
     def seen(self) -> NDArray[np.bool_]:
-        """Whether an epoch has come to a sample, shape (E, N)."""
+        """Whether an epoch has reached a sample, shape (E, N)."""
         known: NDArray[np.bool_] = self.lines > 0
         return known
 
@@ -58,9 +59,9 @@ class WeightsLog:
         last = epoch[order], sample[order]
         return self.teacher_iou[last], 1 - self.student_error[last]
 
-    def judged(self, threshold: float, ratio: float | None = None) -> WeightsLog:
-        """Return the log as if samples had been reliable above this α, or this share of the student's own IoU."""
-        limit = threshold if ratio is None else ratio * (1 - self.student_error)
+    def with_threshold(self, threshold: float, relative: bool = False) -> WeightsLog:
+        """Return the log with ``reliable`` for another threshold on α, or share of the student's own IoU."""
+        limit = threshold * (1 - self.student_error) if relative else threshold
         return replace(self, reliable=self.seen & (self.teacher_iou > limit))
 
 
@@ -78,23 +79,23 @@ def read_weights_log(path: str | Path) -> WeightsLog:
     Parameters
     ----------
     path : str or Path
-        The file: a row for each sample and epoch with the columns epoch, sample, teacher_iou, student_error, weight,
-        reliable; others are left alone.
+        The file: a row for each sample and epoch with the columns epoch, sample, teacher_iou, student_error, weight
+        and reliable; other columns are ignored.
 
     Returns
     -------
     WeightsLog
-        Of rows with one epoch and sample, as a resumed run writes them again, the last counts. A last line that is
-        still being written does not.
+        Of several rows with the same epoch and sample, as a resumed run writes them, the last one counts. An
+        incomplete last line, which is still being written, is ignored.
 
     Raises
     ------
     ValueError
-        If the file is missing, lacks columns or rows, or if a row cannot be understood, naming its line.
+        If the file is missing, or lacks columns or rows, or if a row is invalid; the message names its line.
     """
     rows = list(_rows(Path(path)))
     if not rows:
-        raise ValueError(f"{path}: expected a row for each sample and epoch, got none yet; wait for the first of them")
+        raise ValueError(f"{path}: has no row yet; wait for the first epoch of stage 2")
     epochs, epoch_of = np.unique([row.epoch for row in rows], return_inverse=True)
     names, name_of = np.unique([row.sample for row in rows], return_inverse=True)
     latest = np.zeros((len(epochs), len(names)), np.int64)
@@ -116,15 +117,13 @@ def _rows(path: Path) -> Iterator[_Row]:
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        raise ValueError(
-            f"{path}: expected the file that stage 2 of training writes, got no such file; train a student first"
-        ) from None
+        raise ValueError(f"{path}: no such file; stage 2 of training writes it, so train a student first") from None
     whole = content[: content.rfind(b"\n") + 1]  # what comes after the last end of line is still being written
     reader = csv.reader(io.StringIO(whole.decode("utf-8"), newline=""))
     header = next(reader, [])
     missing = [column for column in _COLUMNS if column not in header]
     if whole and missing:
-        raise ValueError(f"{path}: expected the columns {', '.join(_COLUMNS)}, got none named {', '.join(missing)}")
+        raise ValueError(f"{path}: has no column {', '.join(missing)}; name the {WEIGHTS} of a run")
     for cells in reader:
         try:
             yield _row(reader.line_num, header, cells)
@@ -134,12 +133,12 @@ def _rows(path: Path) -> Iterator[_Row]:
 
 def _row(line: int, header: list[str], cells: list[str]) -> _Row:
     if len(cells) != len(header):
-        raise ValueError(f"expected {len(header)} values, got {len(cells)}; remove the line")
+        raise ValueError(f"has {len(cells)} values instead of {len(header)}; remove the line")
     row = dict(zip(header, cells, strict=True))
     if not (row["epoch"].isdecimal() and int(row["epoch"])):
-        raise ValueError(f"expected an epoch from 1, got {row['epoch']!r}")
+        raise ValueError(f"epoch must be a whole number from 1, got {row['epoch']!r}")
     if row["reliable"] not in ("0", "1"):
-        raise ValueError(f"expected reliable as 0 or 1, got {row['reliable']!r}")
+        raise ValueError(f"reliable must be 0 or 1, got {row['reliable']!r}")
     measures = tuple(_share(name, row[name]) for name in _MEASURES)
     return _Row(line, int(row["epoch"]), row["sample"], measures, row["reliable"] == "1")
 
@@ -150,5 +149,5 @@ def _share(column: str, text: str) -> float:
     except ValueError:
         value = np.nan
     if not 0 <= value <= 1:
-        raise ValueError(f"expected {column} as a number in [0, 1], got {text!r}")
+        raise ValueError(f"{column} must be a number in [0, 1], got {text!r}")
     return value

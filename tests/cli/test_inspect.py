@@ -40,12 +40,12 @@ def test_two_runs_share_a_scatter(runs, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["none"], "weights.csv: expected the file that stage 2 of training writes, got no such file"),
-        (["one", "--scatter", "x.png"], "scatter: expected several runs to draw side by side, got 1; leave it out"),
+        (["none"], "weights.csv: no such file; stage 2 of training writes it"),
+        (["one", "--scatter", "x.png"], "scatter: draws several runs side by side, got 1; leave it out"),
         (["one", "two", "--scatter", "x.xyz"], "--scatter x.xyz: expected a name ending in .png, .pdf or .svg"),
         (["one", "--last", "0"], "last: expected a number in [1, inf), got 0"),
         (["one", "--threshold", "-3"], "threshold: expected a number in [0, 1], got -3.0"),
-        (["one", "--samples"], "recipe.toml: expected the recipe, which names the training set, got no such file"),
+        (["one", "--samples"], "one: has no recipe.toml, which names the training set; leave samples out"),
     ],
 )
 def test_mistakes_are_one_line_and_status_2(runs, capsys, words, message):

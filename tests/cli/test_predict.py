@@ -41,7 +41,7 @@ def test_maps_and_where_to_go_next(here, capsys):
     assert out[1] == "near is bright in the depth files of my set"
     assert out[-1] == "  dynamic-kd evaluate --pred maps --target 'my set/GT'"
     assert main(["predict", "4.safetensors", "my set", "--out", "maps"]) == 0
-    assert capsys.readouterr().out.startswith("wrote 0 maps into maps (3 were there already); ")
+    assert capsys.readouterr().out.startswith("wrote 0 maps into maps (3 existed before); ")
 
 
 def test_the_options_reach_the_library(here, capsys):
@@ -83,7 +83,7 @@ def test_scores_at_once(here, capsys):
     [
         (["none.safetensors", "my set"], "none.safetensors: expected a file of weights, got no file"),
         (["4.safetensors", "nowhere"], "nowhere: expected a folder, got no such folder"),
-        (["4.safetensors", "my set/RGB"], "RGB: this network takes depth too"),
+        (["4.safetensors", "my set/RGB"], "RGB: this network takes depth, and there are no depth maps"),
         (["4.safetensors", "my set", "--size", "0"], "size: expected a whole number of at least 1, got 0"),
         (["4.safetensors", "my set", "--size", "8"], "expected shape (B, 4, H, W) with H and W at least 32"),
         (["4.safetensors", "my set", "--device", "x"], "device: expected one of 'auto', 'cpu', 'cuda', got 'x'"),
@@ -104,17 +104,17 @@ def test_an_interruption_says_that_nothing_is_lost(here, capsys, monkeypatch):
     monkeypatch.setattr("dynamic_kd.training.predict_folder", interrupted)
     assert main(["predict", "4.safetensors", "my set", "--out", "maps"]) == 130
     error = capsys.readouterr().err
-    assert error == "dynamic-kd: interrupted; finished maps are kept, and the same command goes on from them\n"
+    assert error == "dynamic-kd: interrupted; finished maps are kept; the same command continues from them\n"
 
 
 def test_want_of_the_gpus_memory_is_one_line_and_other_errors_are_not(here, capsys, monkeypatch):
     def full(*arguments, **settings):
         raise errors.pop()
 
-    errors = [RuntimeError("CUDA error: unspecified launch failure"), torch.OutOfMemoryError("CUDA out of memory.")]
+    said = "the GPU's memory is too small; lower batch_size (--batch) or size (--size)"
+    errors = [RuntimeError("CUDA error: unspecified launch failure"), MemoryError(said)]
     monkeypatch.setattr("dynamic_kd.training.predict_folder", full)
     assert main(["predict", "4.safetensors", "my set", "--out", "maps"]) == 2
-    said = "the GPU's memory is too small for these images; lower --batch or --size"
     assert capsys.readouterr().err == f"dynamic-kd: error: {said}\n"
     with pytest.raises(RuntimeError, match="unspecified launch failure"):
         main(["predict", "4.safetensors", "my set", "--out", "maps"])

@@ -31,9 +31,9 @@ def here(tmp_path, monkeypatch):
 @pytest.fixture
 def quick(monkeypatch):
     """Leave the figures out, which take longer than the training."""
-    from dynamic_kd.training import _results
+    from dynamic_kd.training import _train
 
-    monkeypatch.setattr(_results, "write_insight", lambda *arguments, **limit: None)
+    monkeypatch.setattr(_train, "write_insight", lambda *arguments, **limit: None)
 
 
 def test_help_fits_80_columns_and_names_the_next_steps(capsys, monkeypatch):
@@ -70,7 +70,7 @@ def test_a_run_its_table_and_where_to_go_next(here, capsys, quick):
         assert float(shown) == pytest.approx(float(row[name]), abs=5.1e-4)
     assert "In runs/tiny-seed1: the weights student-last.safetensors, " in out
     assert out.endswith("Next: dynamic-kd predict runs/tiny-seed1/student-last.safetensors DIR --out MAPS\n")
-    assert training.resumable("runs/tiny-seed1").training.epochs == 1
+    assert training.read_recipe("runs/tiny-seed1").training.epochs == 1
 
 
 def test_a_finished_run_whose_weights_were_removed(here, capsys, quick):
@@ -112,7 +112,7 @@ def test_from_folders_to_predicted_maps(here, capsys, quick):
     error = capsys.readouterr().err
     assert "note: " in error
     assert "1485" in error  # the images that this set is known to have
-    assert Path(training.resumable("run").data.root) == (here / "user's data").resolve()
+    assert Path(training.read_recipe("run").data.root) == (here / "user's data").resolve()
     assert main(["predict", "run/student-last.safetensors", "user's data/NJUD/train", "--out", "maps"]) == 0
     maps = sorted((here / "maps").rglob("*.png"))
     assert len(maps) == 8
@@ -122,24 +122,24 @@ def test_from_folders_to_predicted_maps(here, capsys, quick):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "expected a RECIPE, got none; dynamic-kd train --list names those that come with the package"),
+        ([], "RECIPE is missing; dynamic-kd train --list names the bundled ones"),
         (["gpu"], "gpu: no such recipe"),
         (["tiny.toml", "--set", "epochs"], "epochs: expected SETTING=VALUE, such as training.epochs=2"),
-        (["tiny.toml", "--set", "training.epoch=2"], "--set: training.epoch: expected a setting, got an unknown one"),
+        (["tiny.toml", "--set", "training.epoch=2"], "--set: training.epoch: unknown setting"),
         (["tiny.toml", "--set", "training.epochs=0"], "--set: training.epochs: expected a whole number of at least 1"),
         (["tiny.toml", "--set", "data.train=NJUD"], "data.train: expected a list"),
         (["tiny.toml", "--set", "student.backbone=vgg16", "student.weights=none.pth"], "none.pth: expected a file of"),
         (["tiny.toml", "--data", "none", "--set", "data.source=folders", "data.train=['a']"], "none/a: expected a f"),
-        (["tiny.toml", "--set", "precision=fp16"], 'precision: expected "fp32" or "bf16" without a GPU, got "fp16"'),
-        (["tiny.toml", "--out", "tiny.toml"], "tiny.toml: expected a folder, got a file; name another"),
-        (["tiny.toml", "--out", "."], ".: expected a new or empty folder, got one with other files; name another"),
-        (["--resume", "none"], "none: expected a run folder, with a recipe.toml, got none; name the folder of a run"),
-        (["tiny.toml", "--resume", "run"], "--resume: expected the run's folder alone, got recipe as well; leave it"),
-        (["--resume", "run", "--set", "seed=1", "--overwrite"], "got set, overwrite as well; leave it out"),
-        (["tiny.toml", "--set", "name=../../evil"], "--set: name: expected one that can name a folder, without / and"),
+        (["tiny.toml", "--set", "precision=fp16"], 'precision: "fp16" requires a GPU; choose "fp32" or "bf16"'),
+        (["tiny.toml", "--out", "tiny.toml"], "tiny.toml: is a file; name a folder for the run"),
+        (["tiny.toml", "--out", "."], ".: holds files that are not of a run; name a new or empty folder"),
+        (["--resume", "none"], "none: holds no run (recipe.toml is missing); name a run folder to resume"),
+        (["tiny.toml", "--resume", "run"], "--resume: takes the run's own recipe; leave out recipe"),
+        (["--resume", "run", "--set", "seed=1", "--overwrite"], "leave out set, overwrite"),
+        (["tiny.toml", "--set", "name=../../evil"], "--set: name: '../../evil' cannot name a folder"),
         (["paper-vgg16", "--data", "nosuchdir"], "nosuchdir/NJUD/train: expected a folder, got no such folder"),
-        (["tiny.toml", "--data", "."], 'tiny.toml: data.root: expected none for the synthetic set, got \''),
-        (["tiny.toml", "--set", "data.train=['a']"], "data.train: expected none for the synthetic set, got ('a',)"),
+        (["tiny.toml", "--data", "."], 'tiny.toml: data.root: the synthetic set takes no folders, got \''),
+        (["tiny.toml", "--set", "data.train=['a']"], "data.train: the synthetic set takes no folders, got ('a',)"),
         (["tiny.toml", "--set", "loss.impl=fused", "teacher.model=fpn", "loss.weighting=0.5",
           "teacher.checkpoint=none.pt"], 'loss.impl: expected "auto" or "eager" without a GPU, got "fused"'),
     ],
@@ -157,7 +157,7 @@ def test_a_mistake_is_mended_without_tidying_up(here, capsys, quick):
     assert main([*words, "student.weights=none.pth"]) == 2
     assert main(words) == 0
     assert main(words) == 2
-    assert "go on with it (--resume), replace it (--overwrite), or name another" in capsys.readouterr().err
+    assert "resume it (--resume), replace it (--overwrite), or name another" in capsys.readouterr().err
     assert main([*words, "--overwrite"]) == 0
 
 
@@ -183,7 +183,7 @@ def test_a_run_that_ends_early_says_how_it_goes_on(here, capsys, monkeypatch, qu
         patched.setattr(_checkpoint, "save_checkpoint", ending)
         assert main(words) == status
     hint, last = capsys.readouterr().err.splitlines()[-2:]
-    words = "go on, after the last epoch that was kept, with: dynamic-kd train --resume 'my run' --cpu"
+    words = "resume it: dynamic-kd train --resume 'my run' --cpu"
     assert hint == f"dynamic-kd: ended early; {words}"
     assert last == message
     assert main(["train", "--resume", "my run", "--cpu"]) == 0
@@ -217,7 +217,7 @@ def test_an_interruption_before_the_first_epoch_promises_nothing(here, capsys, m
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_train, "recipe_samples", interrupted)
+    monkeypatch.setattr(_train, "read_recipe_data", interrupted)
     assert main(["train", "tiny.toml", "--cpu", "--out", "run"]) == 130
     assert capsys.readouterr().err.splitlines()[-1:] == ["dynamic-kd: interrupted"]
     assert not (here / "run").exists()
@@ -234,8 +234,8 @@ def test_an_interruption_is_one_line_that_says_how_it_goes_on(here, capsys, monk
     monkeypatch.setattr(_checkpoint, "save_checkpoint", interrupted)
     assert main(["train", "tiny.toml", "--cpu", "--out", "my run"]) == 130
     said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("dynamic-kd")]
-    how = "with: dynamic-kd train" if processes == 1 else "with the same launcher and: train"
-    way = f"go on, after the last epoch that was kept, {how} --resume 'my run' --cpu"
+    how = "resume it: dynamic-kd train" if processes == 1 else "resume it with the same launcher and: train"
+    way = f"{how} --resume 'my run' --cpu"
     assert said == [f"dynamic-kd: interrupted; {way}"]
 
 
@@ -255,10 +255,10 @@ def test_want_of_the_gpus_memory_ends_in_words_and_the_run_goes_on(here, capsys,
         patched.setattr("dynamic_kd.training._train.student_objective", full)
         assert main(["train", "tiny.toml", "--cpu", "--out", "run"]) == 2
     hint, last = capsys.readouterr().err.splitlines()[-2:]
-    assert hint.endswith("after the last epoch that was kept, with: dynamic-kd train --resume run --cpu")
+    assert hint.endswith("resume it: dynamic-kd train --resume run --cpu")
     assert last == (
-        "dynamic-kd: error: the GPU's memory is too small for this recipe; lower training.batch_size or data.size, "
-        "raise training.accumulation, try precision=bf16, or end what else is on the GPU"
+        "dynamic-kd: error: the GPU's memory is too small; lower training.batch_size or data.size, raise "
+        "training.accumulation, set precision=bf16, or end other programs on the GPU"
     )
     assert main(["train", "--resume", "run", "--cpu"]) == 0
     assert [row["epoch"] for row in rows(here / "run" / "epochs.csv")] == ["1", "2", "1", "2", "3"]
@@ -268,7 +268,7 @@ def test_other_errors_of_torch_are_shown_as_they_are(here, monkeypatch):
     def broken(*arguments):
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
-    monkeypatch.setattr("dynamic_kd.training._train._run_stages", broken)
+    monkeypatch.setattr("dynamic_kd.training._train._run_stage", broken)
     with pytest.raises(RuntimeError, match="illegal memory access"):
         main(["train", "tiny.toml", "--cpu"])
 
@@ -284,13 +284,11 @@ def test_control_c_ends_in_words(here):
     assert process.returncode == 130
     *steps, last = error.splitlines()
     assert not any("dynamic-kd" in line or "Traceback" in line for line in steps)
-    assert last == (
-        "dynamic-kd: interrupted; go on, after the last epoch that was kept, with: dynamic-kd train --resume run --cpu"
-    )
+    assert last == ("dynamic-kd: interrupted; resume it: dynamic-kd train --resume run --cpu")
     done = rows(here / "run" / "epochs.csv")
     shortened = (here / "run" / "recipe.toml").read_text().replace("epochs = 500", f"epochs = {len(done) + 1}")
     (here / "run" / "recipe.toml").write_text(shortened)
-    assert main(last.partition("with: dynamic-kd ")[2].split()) == 0
+    assert main(last.partition("resume it: dynamic-kd ")[2].split()) == 0
     assert rows(here / "run" / "epochs.csv")[: len(done)] == done
 
 

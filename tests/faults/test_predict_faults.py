@@ -14,12 +14,15 @@ from dynamic_kd.cli import main  # noqa: E402
 from dynamic_kd.data import synthetic_rgbd  # noqa: E402
 from dynamic_kd.models import FPNStudent, save_model  # noqa: E402
 
-SLOWLY = """
-sync = os.fsync
-def slowly(descriptor):
-    time.sleep(0.05)
+# After four maps, writing waits for a file: the test decides when it goes on.
+WAITING = """
+sync, synced = os.fsync, []
+def waiting(descriptor):
+    synced.append(descriptor)
+    while len(synced) > 5 and not os.path.exists({go!r}):
+        time.sleep(0.01)
     sync(descriptor)
-os.fsync = slowly
+os.fsync = waiting
 """
 
 
@@ -46,17 +49,14 @@ def maps(tmp_path):
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="the system has no SIGKILL")
 def test_a_kill_leaves_whole_maps_and_the_same_command_goes_on(words, tmp_path, start, wait_for, capsys):
-    process = start(*words, before=SLOWLY)
-    wait_for(process, lambda: len(maps(tmp_path)) >= 3)
+    process = start(*words, before=WAITING.format(go=str(tmp_path / "go")))
+    wait_for(process, lambda: len(maps(tmp_path)) == 4)
     process.kill()
     process.wait()
     finished = len(maps(tmp_path))
-    assert 3 <= finished < 10
+    assert finished == 4
     assert main(words) == 0
-    assert (
-        f"wrote {10 - finished} maps into {tmp_path / 'maps'} ({finished} were there already)"
-        in capsys.readouterr().out
-    )
+    assert f"wrote {10 - finished} maps into {tmp_path / 'maps'} ({finished} existed before)" in capsys.readouterr().out
     assert len(maps(tmp_path)) == 10
 
 
@@ -64,15 +64,16 @@ def test_a_kill_leaves_whole_maps_and_the_same_command_goes_on(words, tmp_path, 
 def test_ctrl_c_says_that_the_same_command_goes_on_and_it_does(
     words, tmp_path, start, ended, wait_for, one_line, capsys
 ):
-    process = start(*words, before=SLOWLY)
-    wait_for(process, lambda: len(maps(tmp_path)) >= 3)
+    process = start(*words, before=WAITING.format(go=str(tmp_path / "go")))
+    wait_for(process, lambda: len(maps(tmp_path)) == 4)
     process.send_signal(signal.SIGINT)
+    (tmp_path / "go").touch()  # the command ends what it was writing
     status, out, err = ended(process, limit=30)
     assert (status, out) == (130, "")
-    said = "dynamic-kd: interrupted; finished maps are kept, and the same command goes on from them"
+    said = "dynamic-kd: interrupted; finished maps are kept; the same command continues from them"
     assert one_line(err) == said
     finished = len(maps(tmp_path))
-    assert 3 <= finished < 10
+    assert 4 <= finished < 10
     assert main(words) == 0
     assert f"wrote {10 - finished} maps" in capsys.readouterr().out
 
@@ -115,15 +116,15 @@ def test_a_full_disk_is_named_and_the_same_command_goes_on(words, tmp_path, monk
 
 
 def test_an_image_that_goes_in_mid_run_is_named_and_the_rest_kept(words, tmp_path, monkeypatch, capsys, one_line):
-    from dynamic_kd.training import _map_folder
+    from dynamic_kd.training import _predict_folders
 
-    write = _map_folder.write_whole
+    write = _predict_folders.write_whole
 
     def writing(path, content):
         (tmp_path / "images" / "00009.png").unlink(missing_ok=True)
         write(path, content)
 
-    monkeypatch.setattr(_map_folder, "write_whole", writing)
+    monkeypatch.setattr(_predict_folders, "write_whole", writing)
     assert main(words) == 2
     said = f"{tmp_path / 'images' / '00009.png'}: expected an image file, got no such file"
     assert one_line(capsys.readouterr().err) == f"dynamic-kd: error: {said}"

@@ -24,7 +24,7 @@ from dynamic_kd.data import synthetic_rgbd  # noqa: E402
 @pytest.fixture
 def words(tmp_path, monkeypatch, one_thread):
     """The command of a tiny run, in a folder of its own, without the figures, which take longer than it."""
-    monkeypatch.setattr("dynamic_kd.training._results.write_insight", lambda *arguments, **limit: None)
+    monkeypatch.setattr("dynamic_kd.training._train.write_insight", lambda *arguments, **limit: None)
     monkeypatch.chdir(tmp_path)
     return ["train", str(recipe_file(tmp_path)), "--cpu", "--out", "run"]
 
@@ -35,16 +35,27 @@ def partial(folder):
 
 
 def test_a_disk_that_fills_leaves_a_run_that_goes_on(words, tmp_path, start, ended, small_files):
-    """The recipe and the logs have room, a checkpoint has none."""
+    """The recipe and the logs have room, a checkpoint has none; the images are in the cache."""
+    assert main([*words[:-1], "whole"]) == 0
     status, _, err = ended(start(*words, "--checkpoint-every", "0", before=small_files(20_000), cwd=tmp_path))
     assert status == 2
     hint, last = [line for line in err.splitlines() if line.startswith("dynamic-kd: ")]
-    assert hint.endswith("after the last epoch that was kept, with: dynamic-kd train --resume run --cpu")
+    assert hint.endswith("resume it: dynamic-kd train --resume run --cpu")
     assert re.fullmatch(r"dynamic-kd: error: .*run.checkpoint\.safetensors: File too large", last)
     assert partial(tmp_path) == []
     assert main(["train", "--resume", "run", "--cpu"]) == 0
-    assert main([*words[:-1], "whole"]) == 0
     same_run(tmp_path / "run", tmp_path / "whole")
+
+
+def test_a_disk_without_room_for_the_arrays_is_named_and_nothing_is_left(
+    words, tmp_path, monkeypatch, start, ended, small_files
+):
+    monkeypatch.setenv("DYNAMIC_KD_CACHE", str(tmp_path / "cache"))
+    status, _, err = ended(start(*words, before=small_files(20_000), cwd=tmp_path))
+    assert status == 2
+    assert "(set DYNAMIC_KD_CACHE to move it): File too large" in err.splitlines()[-1]
+    assert partial(tmp_path) == []
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("error", [errno.EACCES, errno.EROFS])
@@ -98,7 +109,9 @@ def test_an_image_that_goes_while_others_are_read_is_named_and_nothing_is_left(
 def test_a_loss_that_is_no_number_is_one_line_and_leaves_no_weights(words, tmp_path, capsys):
     assert main([*words, "--set", "training.learning_rate=1e30", "training.schedule=constant"]) == 2
     last = capsys.readouterr().err.splitlines()[-1]
-    assert re.match(r"dynamic-kd: error: the loss of epoch \d is (nan|inf); lower the learning rate \(1e\+30\)", last)
+    assert re.match(
+        r"dynamic-kd: error: the loss of epoch \d is (nan|inf); lower training.learning_rate \(1e\+30\)", last
+    )
     assert not (tmp_path / "run" / "student-last.safetensors").exists()
     assert all(np.isfinite(float(row["loss"])) for row in rows(tmp_path / "run" / "epochs.csv"))
 

@@ -92,7 +92,7 @@ def test_metadata_of_the_weights_go_along(content):
 
 
 def test_input_normalised_as_the_metadata_say_is_what_training_sees(content):
-    from dynamic_kd.training import network_input
+    from dynamic_kd.models import network_input
 
     said = json.loads(content["input"])
     assert said["channels"] == ["red", "green", "blue", "depth"]

@@ -35,6 +35,18 @@ TIMES = ("seconds", "images_per_second")
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
+def saliency(model, data):
+    """Predict saliency maps in [0, 1], shape (N, 1, H, W), with a network in evaluation mode."""
+    import torch
+
+    training = model.training
+    model.eval()
+    with torch.no_grad():
+        maps = torch.sigmoid(model(data.batch(torch.arange(len(data))).inputs)).numpy()
+    model.train(training)
+    return maps
+
+
 def recipe_file(folder, text=RECIPE):
     path = folder / "tiny.toml"
     path.write_text(text, encoding="utf-8")

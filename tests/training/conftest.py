@@ -10,28 +10,6 @@ def _one_thread(one_thread):
     """Train with one thread."""
 
 
-@pytest.fixture(scope="session")
-def small_recipe():
-    """Return a recipe for the demo, with other settings on top, that takes seconds."""
-    from dynamic_kd.training import read_recipe
-
-    small = ("data.size=32", "data.train_count=24", "data.validation_count=12")
-    short = ("training.epochs=2", "teacher.training.epochs=3")
-
-    def make(*overrides):
-        return read_recipe("cpu", [*small, *short, "seed=3", *overrides])
-
-    return make
-
-
-@pytest.fixture(scope="session")
-def small_run(small_recipe):
-    """A demo on the synthetic set."""
-    from dynamic_kd.training import DemoSettings, run_demo
-
-    return run_demo(DemoSettings(recipe=small_recipe()))
-
-
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
     """Return a function that makes the recipe of a tiny run, with some settings changed."""
@@ -56,6 +34,6 @@ def whole(tiny, tmp_path_factory):
 @pytest.fixture
 def no_figures(monkeypatch):
     """Leave the figures out, which take longer than a tiny training."""
-    from dynamic_kd.training import _results
+    from dynamic_kd.training import _train
 
-    monkeypatch.setattr(_results, "write_insight", lambda *arguments, **limit: None)
+    monkeypatch.setattr(_train, "write_insight", lambda *arguments, **limit: None)

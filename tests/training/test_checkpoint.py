@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file  # noqa: E402
 
 from dynamic_kd.data import synthetic_rgbd  # noqa: E402
 from dynamic_kd.models import FPNStudent, save_model  # noqa: E402
-from dynamic_kd.training import CrossEntropy, Tensors, Training, _checkpoint, accelerator_of, fit, sgd  # noqa: E402
+from dynamic_kd.training import Training, _checkpoint  # noqa: E402
 from dynamic_kd.training._checkpoint import (  # noqa: E402
     Checkpoints,
     Place,
@@ -24,6 +24,10 @@ from dynamic_kd.training._checkpoint import (  # noqa: E402
     save_checkpoint,
     state_of,
 )
+from dynamic_kd.training._image_set import ImageSet  # noqa: E402
+from dynamic_kd.training._loop import fit, sgd  # noqa: E402
+from dynamic_kd.training._objective import CrossEntropy  # noqa: E402
+from dynamic_kd.training._processes import accelerator_of  # noqa: E402
 
 PLACE = Place(2, 1, 0.25, {})
 
@@ -37,7 +41,7 @@ class Trained:
         self.accelerator = accelerator_of(cpu=True)
         model = FPNStudent("tiny").to(memory_format=torch.channels_last)
         self.model, self.optimizer = self.accelerator.prepare(model, sgd(model, self.training))
-        self.data = Tensors.of(synthetic_rgbd(6, size=32))
+        self.data = ImageSet.from_samples(synthetic_rgbd(6, size=32))
 
     @property
     def parts(self):
@@ -124,7 +128,7 @@ def test_files_that_are_no_checkpoints(tmp_path):
     for path in (other, tmp_path / "model.safetensors"):
         if not path.exists():
             save_model(FPNStudent("tiny"), path)
-        message = rf"{path.name}: expected a checkpoint of dynamic-kd train, got another safetensors file"
+        message = rf"{path.name}: not a checkpoint of dynamic-kd train, but another"
         with pytest.raises(ValueError, match=message):
             read_place(path)
     with pytest.raises(ValueError, match=r"broken\.safetensors: not a safetensors file, or a damaged one"):

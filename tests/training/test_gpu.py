@@ -37,7 +37,7 @@ def equal(first, second):
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_runs_repeat_with_graphs_and_without(tmp_path, monkeypatch, precision):
     graphed = trained(tmp_path / "graphed", f"precision={precision}")
-    monkeypatch.setattr(_loop, "_replayable", lambda *_: False)
+    monkeypatch.setattr(_loop, "_is_replayable", lambda *_: False)
     assert equal(graphed, trained(tmp_path / "eager", f"precision={precision}"))
 
 
@@ -59,7 +59,7 @@ def test_a_run_that_was_stopped_ends_with_the_same_bits(tmp_path):
 @pytest.mark.parametrize("graphs", [True, False])
 def test_compiled_networks_learn_the_same_and_go_on_with_the_same_bits(tmp_path, monkeypatch, graphs):
     if not graphs:
-        monkeypatch.setattr(_loop, "_replayable", lambda *_: False)
+        monkeypatch.setattr(_loop, "_is_replayable", lambda *_: False)
     plain, whole = trained(tmp_path / "plain"), trained(tmp_path / "compiled", "compile=true")
     # Of three epochs from random weights rounding leaves three digits.
     assert max(float((plain[name] - whole[name]).norm() / plain[name].norm()) for name in plain) < 1e-2
@@ -94,7 +94,7 @@ def unlimited():
 
 
 # The first is called before either stage, the second between them.
-@pytest.mark.parametrize(("moment", "finished"), [("_run_stages", 0), ("student_objective", 2)])
+@pytest.mark.parametrize(("moment", "finished"), [("_run_stage", 0), ("student_objective", 2)])
 def test_a_run_that_wants_for_memory_says_so_and_goes_on_with_the_same_bits(
     tmp_path, monkeypatch, capsys, unlimited, moment, finished
 ):
@@ -110,9 +110,7 @@ def test_a_run_that_wants_for_memory_says_so_and_goes_on_with_the_same_bits(
         assert main(["train", "cpu", "--out", str(tmp_path / "run"), "--set", *SMALL]) == 2
     hint, last = capsys.readouterr().err.splitlines()[-2:]
     assert hint.endswith(f"dynamic-kd train --resume {tmp_path / 'run'}")
-    assert last.startswith(
-        "dynamic-kd: error: the GPU's memory is too small for this recipe; lower training.batch_size"
-    )
+    assert last.startswith("dynamic-kd: error: the GPU's memory is too small; lower training.batch_size")
     assert len(rows(tmp_path / "run" / "epochs.csv")) == finished
     unlimited()
     assert main(["train", "--resume", str(tmp_path / "run")]) == 0
@@ -129,7 +127,7 @@ def test_prediction_that_wants_for_memory_is_one_line(tmp_path, capsys, unlimite
     words = ["predict", *places, "--out", str(tmp_path / "maps")]
     leave_memory(2**25)
     assert main([*words, "--size", "2048"]) == 2
-    said = "the GPU's memory is too small for these images; lower --batch or --size"
+    said = "the GPU's memory is too small; lower batch_size (--batch) or size (--size)"
     assert capsys.readouterr().err.splitlines()[-1] == f"dynamic-kd: error: {said}"
     assert not (tmp_path / "maps").exists()
     unlimited()

@@ -1,4 +1,4 @@
-"""One process at a time at work in a folder, whatever becomes of it."""
+"""One process at a time trains in a folder, and folders made for nothing go again."""
 
 import subprocess
 import sys
@@ -6,93 +6,59 @@ import sys
 import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
-fcntl = pytest.importorskip("fcntl", reason="this system has no locks of files")
+pytest.importorskip("filelock", reason="filelock is not installed")
 
-from dynamic_kd.training._lock import LOCK, alone  # noqa: E402
+from dynamic_kd.training._run_folder import LOCK, locked  # noqa: E402
 
-MESSAGE = r"run: expected no other process that trains there, got one; wait for it, or stop it"
+MESSAGE = r"run: another process trains in this folder; wait for it, or stop it"
 HOLD = """\
 import sys
 from pathlib import Path
-from dynamic_kd.training._lock import alone
-with alone(Path(sys.argv[1]), "trains"):
+from dynamic_kd.training._run_folder import locked
+with locked(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
 """
 
 
-def test_a_held_folder_is_refused_until_it_is_let_go(tmp_path):
+def test_a_locked_folder_is_refused_until_it_is_released(tmp_path):
     folder = tmp_path / "runs" / "run"
-    with alone(folder, "trains") as descriptor:
-        assert isinstance(descriptor, int)
-        with pytest.raises(ValueError, match=MESSAGE), alone(folder, "trains"):
+    with locked(folder):
+        with pytest.raises(ValueError, match=MESSAGE), locked(folder):
             pass
         assert [path.name for path in folder.iterdir()] == [LOCK]
         (folder / "result").touch()
     assert [path.name for path in folder.iterdir()] == ["result"]
-    with alone(folder, "trains"):
+    with locked(folder):
         pass
 
 
 def test_what_was_made_for_nothing_goes_again(tmp_path):
-    with alone(tmp_path / "a" / "b" / "run", "trains"):
+    with locked(tmp_path / "a" / "b" / "run"):
         (tmp_path / "a" / "mine").touch()
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["mine"]
     (tmp_path / "empty").mkdir()
-    with alone(tmp_path / "empty", "trains"):
+    with locked(tmp_path / "empty"):
         pass
     assert list((tmp_path / "empty").iterdir()) == []
 
 
-def test_a_process_that_is_killed_lets_go(tmp_path):
+def test_a_process_that_is_killed_releases_its_folder(tmp_path):
     folder = tmp_path / "run"
     words = [sys.executable, "-c", HOLD, str(folder)]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "held\n"
-        with pytest.raises(ValueError, match=MESSAGE), alone(folder, "trains"):
+        with pytest.raises(ValueError, match=MESSAGE), locked(folder):
             pass
         process.kill()
         process.wait()
     assert (folder / LOCK).exists()
-    with alone(folder, "trains"):
+    with locked(folder):
         pass
     assert not (folder / LOCK).exists()
 
 
-def test_a_lock_that_was_removed_meanwhile_is_none(tmp_path, monkeypatch):
-    lock, removed = fcntl.flock, []
-
-    def late(file, flags):
-        lock(file, flags)
-        if not removed:
-            removed.append((tmp_path / LOCK).unlink())
-
-    monkeypatch.setattr(fcntl, "flock", late)
-    with alone(tmp_path, "trains"):
-        monkeypatch.undo()
-        with pytest.raises(ValueError, match="expected no other process"), alone(tmp_path, "trains"):
-            pass
-
-
-def test_without_locks_there_is_none(tmp_path, monkeypatch):
-    def unsupported(file, flags):
-        raise OSError(95, "Operation not supported")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(fcntl, "flock", unsupported)
-        with alone(tmp_path / "run", "trains"):
-            pass
-    with monkeypatch.context() as patched:
-        patched.setitem(sys.modules, "fcntl", None)
-        with alone(tmp_path / "run", "trains") as descriptor:
-            assert descriptor is None
-    assert not (tmp_path / "run").exists()
-
-
 def test_a_file_is_no_folder(tmp_path):
     (tmp_path / "run").touch()
-    with (
-        pytest.raises(ValueError, match="run: expected a folder, got a file; name another"),
-        alone(tmp_path / "run", "trains"),
-    ):
+    with pytest.raises(ValueError, match="run: is a file; name a folder for the run"), locked(tmp_path / "run"):
         pass

@@ -8,9 +8,10 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("tensorboard", reason="tensorboard is not installed")
 
 from dynamic_kd.metrics import SODMetrics  # noqa: E402
-from dynamic_kd.training import Distillation, Epoch  # noqa: E402
 from dynamic_kd.training._checkpoint import Place  # noqa: E402
 from dynamic_kd.training._logs import Logs  # noqa: E402
+from dynamic_kd.training._loop import Epoch  # noqa: E402
+from dynamic_kd.training._objective import Distillation  # noqa: E402
 from dynamic_kd.training._weights_log import read_weights_log  # noqa: E402
 
 START = Place(1, 0, None, {})

@@ -11,33 +11,27 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("accelerate", reason="accelerate is not installed")
 
+from tiny_runs import saliency  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
 from dynamic_kd.data import synthetic_rgbd  # noqa: E402
 from dynamic_kd.losses import DynamicKDLoss  # noqa: E402
 from dynamic_kd.metrics import SODMetrics  # noqa: E402
 from dynamic_kd.models import FPNStudent, RFBTeacher  # noqa: E402
-from dynamic_kd.training import (  # noqa: E402
-    CrossEntropy,
-    Distillation,
-    Losses,
-    Tensors,
-    Training,
-    accelerator_of,
-    fit,
-    from_network,
-    saliency,
-    sgd,
-)
-from dynamic_kd.training._evaluation import scores  # noqa: E402
-from dynamic_kd.training._tensors import epoch_plan  # noqa: E402
+from dynamic_kd.training import Training  # noqa: E402
+from dynamic_kd.training._augmentation import epoch_steps  # noqa: E402
+from dynamic_kd.training._image_set import ImageSet  # noqa: E402
+from dynamic_kd.training._loop import fit, sgd  # noqa: E402
+from dynamic_kd.training._objective import CrossEntropy, Distillation, Losses, from_network  # noqa: E402
+from dynamic_kd.training._processes import accelerator_of  # noqa: E402
+from dynamic_kd.training._scoring import scores  # noqa: E402
 
 STILL = {"flip": False, "rotation": 0.0}
 
 
 @pytest.fixture(scope="module")
 def data():
-    return Tensors.of(synthetic_rgbd(10, size=32, seed=4))
+    return ImageSet.from_samples(synthetic_rgbd(10, size=32, seed=4))
 
 
 @pytest.fixture
@@ -74,8 +68,8 @@ def plans(draw):
 @given(plans())
 def test_an_epoch_takes_every_sample_once_whoever_takes_it(settings):
     count, batch, rounds, ranks, seed = settings
-    whole = epoch_plan(count, batch, 1, 20.0, True, seed, 0, 1)
-    parts = [epoch_plan(count, batch, rounds, 20.0, True, seed, rank, ranks) for rank in range(ranks)]
+    whole = epoch_steps(count, batch, 1, 20.0, True, seed, 0, 1)
+    parts = [epoch_steps(count, batch, rounds, 20.0, True, seed, rank, ranks) for rank in range(ranks)]
     steps = math.ceil(count / batch)
     for column, shards in zip(whole, zip(*parts, strict=True), strict=True):
         assert shards[0].shape == (steps, rounds, batch // (rounds * ranks))
@@ -91,7 +85,7 @@ def test_an_epoch_takes_every_sample_once_whoever_takes_it(settings):
 
 def test_a_plan_depends_on_its_seed_and_epoch_alone():
     def plan(*seed, batch=5):
-        return epoch_plan(40, batch, 1, 20.0, True, seed, 0, 1)
+        return epoch_steps(40, batch, 1, 20.0, True, seed, 0, 1)
 
     first = plan(3, 1, 1)
     torch.manual_seed(5)
@@ -101,18 +95,18 @@ def test_a_plan_depends_on_its_seed_and_epoch_alone():
         assert not any(torch.equal(a, b) for a, b in zip(first[:3], plan(*other)[:3], strict=True))
     # Another batch size takes the same images in the same order, moved in the same way.
     assert torch.equal(first.position.flatten(), plan(3, 1, 1, batch=8).position.flatten())
-    assert torch.equal(first.turn.flatten(), plan(3, 1, 1, batch=8).turn.flatten())
+    assert torch.equal(first.angle.flatten(), plan(3, 1, 1, batch=8).angle.flatten())
 
 
 def test_how_images_move_keeps_to_the_settings():
-    plan = epoch_plan(2000, 4, 1, 20.0, True, (0,), 0, 1)
+    plan = epoch_steps(2000, 4, 1, 20.0, True, (0,), 0, 1)
     assert set(plan.mirror.flatten().tolist()) == {-1.0, 1.0}
     assert abs(plan.mirror.mean()) < 0.1
-    assert -20 <= plan.turn.min() < -19
-    assert 19 < plan.turn.max() <= 20
-    still = epoch_plan(2000, 4, 1, 0.0, False, (0,), 0, 1)
+    assert -20 <= plan.angle.min() < -19
+    assert 19 < plan.angle.max() <= 20
+    still = epoch_steps(2000, 4, 1, 0.0, False, (0,), 0, 1)
     assert set(still.mirror.flatten().tolist()) == {1.0}
-    assert not still.turn.any()
+    assert not still.angle.any()
 
 
 def by_hand(model, data, training, seed):
@@ -122,7 +116,7 @@ def by_hand(model, data, training, seed):
     steps = math.ceil(len(data) / training.batch_size)
     done, total = 0, steps * training.epochs
     for epoch in range(1, training.epochs + 1):
-        order = epoch_plan(len(data), len(data), 1, 0.0, False, (*seed, epoch), 0, 1).position.flatten().long()
+        order = epoch_steps(len(data), len(data), 1, 0.0, False, (*seed, epoch), 0, 1).position.flatten().long()
         for index in order.split(training.batch_size):
             done += 1
             batch = data.batch(index)
@@ -154,7 +148,7 @@ def test_rounds_of_accumulation_change_nothing(trained, student, rounds):
     model, epochs = trained(student, accumulation=rounds)
     expected, others = trained(student)
     for found, wanted in zip(model.parameters(), expected.parameters(), strict=True):
-        torch.testing.assert_close(found, wanted, rtol=0, atol=1e-6)
+        torch.testing.assert_close(found, wanted, rtol=0, atol=2e-6)
     torch.testing.assert_close(epochs[-1].kept, others[-1].kept)
 
 
@@ -234,13 +228,15 @@ def test_a_weight_of_zero_is_training_alone(trained, student):
 
 
 def test_a_network_of_colour_alone(trained):
-    colours = Tensors.of(synthetic_rgbd(6, size=32), depth=False)
+    colours = ImageSet.from_samples(synthetic_rgbd(6, size=32), depth=False)
     model, _ = trained(FPNStudent("tiny", in_channels=3), data=colours, epochs=1)
     assert saliency(model, colours).shape == (6, 1, 32, 32)
 
 
 def test_a_loss_that_is_no_number_ends_the_training(trained, student):
-    with pytest.raises(ValueError, match=r"the loss of epoch \d is (nan|inf); lower the learning rate \(1e\+30\) or"):
+    with pytest.raises(
+        ValueError, match=r"the loss of epoch \d is (nan|inf); lower training.learning_rate \(1e\+30\) or"
+    ):
         trained(student, learning_rate=1e30)
 
     class Failing(CrossEntropy):
@@ -248,14 +244,16 @@ def test_a_loss_that_is_no_number_ends_the_training(trained, student):
             loss = super().__call__(logits, batch).loss * math.nan
             return Losses(loss, loss.detach()[:, None])
 
-    with pytest.raises(ValueError, match=r"the loss of epoch 1 is nan; .*\(0\.05\) or the norm .* or train in fp32"):
+    with pytest.raises(
+        ValueError, match=r"the loss of epoch 1 is nan; .*\(0\.05\) or training\.clip_norm, or set precision=fp32"
+    ):
         trained(student, objective=Failing())
 
 
 def test_a_batch_that_cannot_be_shared_out(data, student):
     training = Training(batch_size=6, accumulation=3)
     other = type("", (), {"num_processes": 4})()
-    message = r"batch_size: expected a multiple of 4 processes times 3 rounds of accumulation, got 6"
+    message = r"batch_size: must be a multiple of 4 processes times 3 rounds of accumulation, got 6"
     with pytest.raises(ValueError, match=message):
         next(fit(student, sgd(student, training), data, CrossEntropy(), training, accelerator=other, seed=(0,)))
 

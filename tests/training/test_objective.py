@@ -9,7 +9,8 @@ from loss_reference import batch_terms, binary_cross_entropy, random_batch  # no
 
 from dynamic_kd.losses import DynamicKDLoss, logits_from_probabilities  # noqa: E402
 from dynamic_kd.models import FPNStudent  # noqa: E402
-from dynamic_kd.training import Batch, CrossEntropy, Distillation, from_maps, from_network  # noqa: E402
+from dynamic_kd.training._image_set import TrainingBatch  # noqa: E402
+from dynamic_kd.training._objective import CrossEntropy, Distillation, from_maps, from_network  # noqa: E402
 
 TERMS = ("teacher_iou", "student_error", "weight", "reliable", "kl", "ce", "loss")
 
@@ -20,7 +21,7 @@ def case():
     student, teacher, target, valid = random_batch()
     target, valid = (torch.from_numpy(each)[:, None] for each in (target, valid))
     student, teacher = (torch.from_numpy(each)[:, None].float() for each in (student, teacher))
-    return student.requires_grad_(), teacher, Batch(torch.zeros(3, 4, 4, 5), target.float(), None, valid)
+    return student.requires_grad_(), teacher, TrainingBatch(torch.zeros(3, 4, 4, 5), target.float(), None, valid)
 
 
 def numbers(*tensors):
@@ -114,7 +115,7 @@ def test_a_function_as_the_weighting_is_not_replayed():
 
 def test_a_teachers_maps_become_logits_with_the_recipes_clip():
     maps = torch.tensor([0.0, 0.25, 1.0]).reshape(1, 1, 1, 3)
-    batch = Batch(torch.zeros(1, 4, 1, 3), maps, maps)
+    batch = TrainingBatch(torch.zeros(1, 4, 1, 3), maps, maps)
     for clip in (1e-3, 0.1):
         expected = [np.log(p / (1 - p)) for p in np.clip([0.0, 0.25, 1.0], clip, 1 - clip)]
         np.testing.assert_allclose(from_maps(clip)(batch).flatten(), expected, rtol=1e-4)
@@ -126,7 +127,7 @@ def test_a_teachers_maps_become_logits_with_the_recipes_clip():
 def test_a_network_as_teacher_sees_the_students_images_and_learns_nothing():
     network = FPNStudent("tiny").train()
     inputs = torch.rand(2, 4, 32, 32)
-    batch = Batch(inputs, torch.zeros(2, 1, 32, 32))
+    batch = TrainingBatch(inputs, torch.zeros(2, 1, 32, 32))
     teacher = from_network(network)
     assert not network.training
     assert not any(parameter.requires_grad for parameter in network.parameters())
@@ -145,7 +146,7 @@ def test_a_network_as_teacher_sees_the_students_images_and_learns_nothing():
 def test_a_teacher_whose_answer_does_not_fit(answer, got):
     network = torch.nn.Identity()
     network.forward = lambda inputs: answer
-    batch = Batch(torch.zeros(2, 4, 32, 32), torch.zeros(2, 1, 32, 32))
+    batch = TrainingBatch(torch.zeros(2, 4, 32, 32), torch.zeros(2, 1, 32, 32))
     message = rf"teacher: expected logits of the images' size, \(2, 1, 32, 32\), got {got}; wrap the module in one"
     with pytest.raises(ValueError, match=message):
         from_network(network)(batch)

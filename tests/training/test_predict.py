@@ -192,27 +192,31 @@ class TestResume:
             if done == 2:
                 raise KeyboardInterrupt
 
+        for number in range(5, 20):  # more than are read, predicted and written at a time
+            for folder, suffix in (("RGB", ".jpg"), ("depth", ".png"), ("GT", ".png")):
+                shutil.copy(data / folder / f"00000{suffix}", data / folder / f"{number:05}{suffix}")
         before = threading.active_count()
         with pytest.raises(KeyboardInterrupt):
             predict_folder(weights, data, tmp_path / "maps", batch_size=1, workers=1, progress=interrupt)
         assert threading.active_count() == before
         there = sorted((tmp_path / "maps").glob("*.png"))
-        assert 2 <= len(there) < 5
-        assert all(read(path).shape == SIZES[path.stem] for path in there)
+        assert 2 <= len(there) < 20
+        assert all(read(path).shape == SIZES.get(path.stem, SIZES["00000"]) for path in there)
         assert predict_folder(weights, data, tmp_path / "maps").kept == len(there)
-        assert {path.name for path in (tmp_path / "maps").iterdir()} == {*(f"{s}.png" for s in SIZES), "predict.json"}
+        names = {path.name for path in (tmp_path / "maps").iterdir()}
+        assert names == {*(f"{number:05}.png" for number in range(20)), "predict.json"}
 
     @pytest.mark.parametrize(
         ("change", "message"),
         [
-            ({"size": 64}, "expected size 48, of which the maps there are, got 64"),
-            ({"near": "dark"}, "expected near bright (set), of which the maps there are, got dark (set)"),
+            ({"size": 64}, "its maps are of size 48, not 64"),
+            ({"near": "dark"}, "its maps are of near bright (set), not dark (set)"),
         ],
     )
     def test_other_settings_are_refused(self, data, weights, tmp_path, change, message):
         predict_folder(weights, data, tmp_path / "maps", near="bright")
-        mend = "; name another folder, or replace them by overwrite=True (--overwrite)"
-        with pytest.raises(ValueError, match=re.escape(f"{tmp_path / 'maps'}: {message}{mend}")):
+        fix = "; name another folder, or replace the maps by overwrite=True (--overwrite)"
+        with pytest.raises(ValueError, match=re.escape(f"{tmp_path / 'maps'}: {message}{fix}")):
             predict_folder(weights, data, tmp_path / "maps", **{"near": "bright"} | change)
 
     def test_other_weights_are_refused(self, data, weights, tmp_path):
@@ -220,7 +224,7 @@ class TestResume:
         before = hashlib.sha256(weights.read_bytes()).hexdigest()
         save_model(FPNStudent("tiny"), weights, recipe={"data": {"size": 48}})
         now = hashlib.sha256(weights.read_bytes()).hexdigest()
-        message = f"expected weights {before[:12]}…, of which the maps there are, got {now[:12]}…;"
+        message = f"its maps are of weights {before[:12]}…, not {now[:12]}…;"
         with pytest.raises(ValueError, match=re.escape(message)):
             predict_folder(weights, data, tmp_path / "maps")
         first = read(tmp_path / "maps" / "00000.png")
@@ -231,50 +235,32 @@ class TestResume:
     def test_a_modules_weights_are_known_again_by_their_values(self, data, tmp_path):
         predict_folder(Pick(0, 3), data, tmp_path / "maps", size=32)
         assert predict_folder(Pick(0, 3), data, tmp_path / "maps", size=32).kept == 5
-        with pytest.raises(ValueError, match="expected weights"):
+        with pytest.raises(ValueError, match="its maps are of weights"):
             predict_folder(Pick(1, 3), data, tmp_path / "maps", size=32)
 
     def test_images_of_another_folder_are_refused(self, data, tmp_path):
         predict_folder(Pick(0, 3), data / "RGB", tmp_path / "maps", size=32)
         shutil.copytree(data / "RGB", tmp_path / "other" / "RGB")
-        with pytest.raises(ValueError, match="expected images"):
+        with pytest.raises(ValueError, match="its maps are of images"):
             predict_folder(Pick(0, 3), tmp_path / "other" / "RGB", tmp_path / "maps", size=32)
 
     def test_depth_maps_of_another_folder_are_refused(self, data, tmp_path):
         shutil.copytree(data / "depth", tmp_path / "other")
         maps, first, second = tmp_path / "maps", data / "depth", tmp_path / "other"
         predict_folder(Pick(3, 4), data / "RGB", maps, depth=first, size=32)
-        message = f"{maps}: expected depth {first.resolve()}, of which the maps there are, got {second.resolve()}; name"
+        message = f"{maps}: its maps are of depth {first.resolve()}, not {second.resolve()}; name"
         with pytest.raises(ValueError, match=re.escape(message)):
             predict_folder(Pick(3, 4), data / "RGB", maps, depth=second, size=32)
         assert predict_folder(Pick(3, 4), data / "RGB", maps, depth=first, size=32).kept == 5
 
-    def test_maps_of_a_version_that_noted_no_depth_are_kept_where_it_lies_in_the_data_set(self, data, tmp_path):
-        plain = {"depth": data / "depth", "size": 32}
-        predict_folder(Pick(3, 4), data, tmp_path / "set_maps", size=32)
-        predict_folder(Pick(3, 4), data / "RGB", tmp_path / "maps", **plain)
-        for folder in ("set_maps", "maps"):
-            path = tmp_path / folder / "predict.json"
-            noted = json.loads(path.read_text())
-            noted.pop("depth", None)
-            path.write_text(json.dumps(noted))
-        assert predict_folder(Pick(3, 4), data, tmp_path / "set_maps", size=32).kept == 5
-        message = f"maps: expected depth unknown, of which the maps there are, got {(data / 'depth').resolve()}; name"
-        with pytest.raises(ValueError, match=re.escape(message)):
-            predict_folder(Pick(3, 4), data / "RGB", tmp_path / "maps", **plain)
-
     def test_maps_of_unknown_origin_are_refused(self, data, tmp_path):
         (tmp_path / "maps").mkdir()
         (tmp_path / "maps" / "00000.png").touch()
-        with pytest.raises(
-            ValueError, match=r"maps: expected no maps, or those of predict with its predict\.json; name"
-        ):
+        with pytest.raises(ValueError, match=r"maps: has maps, but no predict\.json that tells their network; name"):
             predict_folder(Pick(0, 3), data, tmp_path / "maps")
         for damaged in ("{", "[]"):
             (tmp_path / "maps" / "predict.json").write_text(damaged)
-            with pytest.raises(
-                ValueError, match=r"predict\.json: expected what predict wrote, got a damaged file; name"
-            ):
+            with pytest.raises(ValueError, match=r"predict\.json: is damaged; name"):
                 predict_folder(Pick(0, 3), data, tmp_path / "maps")
         assert predict_folder(Pick(0, 3), data, tmp_path / "maps", overwrite=True).written == 5
 
@@ -301,9 +287,7 @@ def test_sets_that_are_left_out_are_noted(data, tmp_path):
 class TestMistakes:
     @pytest.mark.parametrize("name", ["RGB", "depth", "GT"])
     def test_maps_among_the_data(self, data, tmp_path, name):
-        with pytest.raises(
-            ValueError, match=f"{name}: expected a folder of their own for the maps, got one of the data"
-        ):
+        with pytest.raises(ValueError, match=f"{name}: is a folder of the data; name another folder for the maps"):
             predict_folder(Pick(0, 4), data, data / name, overwrite=True)
         assert len(list((data / name).iterdir())) == 5
 
@@ -311,13 +295,13 @@ class TestMistakes:
         for name in ("A", "B"):
             shutil.copytree(data, tmp_path / "all" / name)
         images = tmp_path / "all" / "A" / "RGB"
-        with pytest.raises(ValueError, match="RGB: expected a folder of their own for the maps, got one of the data"):
+        with pytest.raises(ValueError, match="RGB: is a folder of the data; name another folder for the maps"):
             predict_folder(Pick(0, 4), tmp_path / "all", images)
         assert len(list(images.iterdir())) == 5
 
     def test_a_file_in_place_of_the_folder(self, data, tmp_path):
         (tmp_path / "maps").touch()
-        with pytest.raises(ValueError, match="maps: expected a folder for the maps, got a file"):
+        with pytest.raises(ValueError, match="maps: is a file; name a folder for the maps"):
             predict_folder(Pick(0, 3), data, tmp_path / "maps")
 
     @pytest.mark.parametrize(
@@ -329,8 +313,8 @@ class TestMistakes:
             ({"workers": 0}, ValueError, "workers: expected a whole number of at least 1, got 0"),
             ({"near": "left"}, ValueError, "near: expected one of 'auto', 'bright', 'dark', got 'left'"),
             ({"device": "tpu"}, ValueError, "device: expected one of 'auto', 'cpu', 'cuda', got 'tpu'"),
-            ({"device": "cuda:99"}, ValueError, "device: expected one that is there, got 'cuda:99' and"),
-            ({"in_channels": 3}, ValueError, "in_channels: expected 4 for this network, got 3"),
+            ({"device": "cuda:99"}, ValueError, "device: there is no 'cuda:99', this computer has"),
+            ({"in_channels": 3}, ValueError, "in_channels: this network has 4, got 3"),
         ],
     )
     def test_settings(self, data, tmp_path, settings, error, message):
@@ -339,38 +323,36 @@ class TestMistakes:
         assert not (tmp_path / "maps").exists()
 
     def test_channels_that_no_network_has(self, data, tmp_path):
-        with pytest.raises(ValueError, match="in_channels: expected 3 or 4 for this network, got 5"):
+        with pytest.raises(ValueError, match="in_channels: this network has 3 or 4, got 5"):
             predict_folder(torch.nn.Conv2d(5, 1, 1), data, tmp_path / "maps", in_channels=5)
 
     def test_depth_that_is_missing(self, data, tmp_path):
         with pytest.raises(
-            ValueError, match=r"RGB: this network takes depth too, .* name it: depth=DIR \(--depth DIR\)"
+            ValueError, match=r"RGB: this network takes depth, .* name their folder by depth=DIR \(--depth DIR\)"
         ):
             predict_folder(Pick(0, 4), data / "RGB", tmp_path / "maps")
         (data / "depth" / "00003.png").unlink()
         with pytest.raises(
-            ValueError, match=r"depth: expected a depth map for each image of .*RGB, got none for 1: 00003"
+            ValueError, match=r"depth: has no depth map for 1 of the images in .*RGB, the first is 00003"
         ):
             predict_folder(Pick(0, 4), data / "RGB", tmp_path / "maps", depth=data / "depth")
         with pytest.raises(ValueError, match="1 missing in depth: 00003"):
             predict_folder(Pick(0, 4), data, tmp_path / "maps")
 
     def test_depth_that_is_too_much(self, data, tmp_path):
-        with pytest.raises(
-            ValueError, match=r"this network takes colour alone \(in_channels=3\); leave the depth maps"
-        ):
+        with pytest.raises(ValueError, match=r"this network takes colour alone \(in_channels=3\); leave depth out"):
             predict_folder(Pick(0, 3), data / "RGB", tmp_path / "maps", depth=data / "depth")
 
     def test_no_images(self, data, tmp_path):
         (tmp_path / "empty").mkdir()
-        with pytest.raises(ValueError, match="empty: expected images, got none"):
+        with pytest.raises(ValueError, match="empty: has no images"):
             predict_folder(Pick(0, 4), tmp_path / "empty", tmp_path / "maps", depth=data / "depth")
 
     def test_no_masks_to_evaluate_against(self, data, tmp_path):
         for path in (data / "GT").iterdir():
             path.unlink()
         (data / "GT").rmdir()
-        message = "masks to evaluate against: .*set: expected sub-folders of .*; or predict without evaluating"
+        message = "set: expected sub-folders of .*; or predict without evaluate"
         with pytest.raises(ValueError, match=message):
             predict_folder(Pick(0, 4), data, tmp_path / "maps", evaluate=True)
         assert not (tmp_path / "maps").exists()
@@ -379,9 +361,7 @@ class TestMistakes:
         for name in ("A", "B"):
             shutil.copytree(data, tmp_path / "all" / name)
         (tmp_path / "all" / "B" / "GT").rename(tmp_path / "elsewhere")
-        with pytest.raises(
-            ValueError, match="B: expected masks beside the images, got none; predict without evaluating"
-        ):
+        with pytest.raises(ValueError, match="B: has no masks beside the images; predict without evaluate"):
             predict_folder(Pick(0, 4), tmp_path / "all", tmp_path / "maps", evaluate=True)
 
     @pytest.mark.parametrize(
@@ -393,16 +373,16 @@ class TestMistakes:
         ],
     )
     def test_outputs_that_are_no_logits(self, data, tmp_path, network, got):
-        with pytest.raises(ValueError, match=rf"model: expected one logit per pixel, \(5, 1, H, W\), got {got}; wrap"):
+        with pytest.raises(
+            ValueError, match=rf"model: must return one logit per pixel, .*5, 1, H, W\), got {got}; wrap"
+        ):
             predict_folder(network, data, tmp_path / "maps", size=32, in_channels=3)
         assert not (tmp_path / "maps").exists()
 
     def test_not_a_number(self, data, tmp_path):
         network = torch.nn.Conv2d(3, 1, 1)
         torch.nn.init.constant_(network.weight, float("nan"))
-        with pytest.raises(
-            ValueError, match=r"00000\.png: expected a saliency map, got NaN or infinities from the network"
-        ):
+        with pytest.raises(ValueError, match=r"00000\.png: the network returned NaN or infinities; check its weights"):
             predict_folder(network, data, tmp_path / "maps", size=32, in_channels=3)
         assert not (tmp_path / "maps").exists()
 
@@ -430,3 +410,16 @@ def test_a_gpu_gives_the_same_maps(data, weights, tmp_path):
     for stem in SIZES:
         first, second = (read(tmp_path / device / f"{stem}.png").astype(int) for device in ("cpu", "cuda"))
         assert abs(first - second).max() <= 1
+
+
+@pytest.mark.parametrize("text", ["CUDA out of memory.", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED"])
+def test_a_gpu_whose_memory_is_too_small(data, tmp_path, text):
+    class Large(torch.nn.Module):
+        def forward(self, images):
+            raise RuntimeError(text)
+
+    with pytest.raises(MemoryError, match=r"^the GPU's memory is too small; lower batch_size \(--batch\) or size"):
+        predict_folder(Large(), data, tmp_path / "maps")
+    text = "CUDA error: unspecified launch failure"
+    with pytest.raises(RuntimeError, match=text):
+        predict_folder(Large(), data, tmp_path / "maps")

@@ -30,16 +30,16 @@ import json
 import sys
 
 from dynamic_kd.cli import main
-from dynamic_kd.training import _results, _stage
+from dynamic_kd.training import _train
 
 def interrupted(run, model, epoch, epochs):
     if (epoch, epochs) == (3, 3):
         raise KeyboardInterrupt
 
-_results.write_insight = lambda *arguments, **limit: None  # figures take longer than the training
-report = _stage._report
+_train.write_insight = lambda *arguments, **limit: None  # figures take longer than the training
+report = _train._report
 for expected, words in json.loads(sys.argv[1]):
-    _stage._report = interrupted if expected else report
+    _train._report = interrupted if expected else report
     assert main(words) == expected, words
 """
 
@@ -133,12 +133,13 @@ import torch
 
 from dynamic_kd.data import synthetic_rgbd
 from dynamic_kd.models import FPNStudent
-from dynamic_kd.training import Tensors, accelerator_of
-from dynamic_kd.training._evaluation import scores
+from dynamic_kd.training._image_set import ImageSet
+from dynamic_kd.training._processes import accelerator_of
+from dynamic_kd.training._scoring import scores
 
 torch.manual_seed(0)
 accelerator = accelerator_of(cpu=True)
-report = scores(FPNStudent("tiny"), Tensors.of(synthetic_rgbd(int(sys.argv[1]), size=32)), accelerator)
+report = scores(FPNStudent("tiny"), ImageSet.from_samples(synthetic_rgbd(int(sys.argv[1]), size=32)), accelerator)
 if accelerator.is_main_process:
     print(json.dumps([[row["name"], row["MAE"]] for row in report.per_image]))
 """
@@ -167,7 +168,7 @@ from dynamic_kd.training import _checkpoint, _train
 failing = sys.argv[2]  # the process in which something goes wrong
 for words in json.loads(sys.argv[1]):
     assert main(words) == 2, words
-for module, name in ((_train, "recipe_samples"), (_checkpoint, "save_checkpoint")):
+for module, name in ((_train, "read_recipe_data"), (_checkpoint, "save_checkpoint")):
     work = getattr(module, name)
 
     def full(*arguments):
@@ -176,7 +177,7 @@ for module, name in ((_train, "recipe_samples"), (_checkpoint, "save_checkpoint"
         return work(*arguments)
 
     setattr(module, name, full)
-    if name == "recipe_samples" or failing == "0":  # the first process alone saves
+    if name == "read_recipe_data" or failing == "0":  # the first process alone saves
         assert main(["train", "cpu", "--cpu", "--out", sys.argv[3] + "/" + name, *json.loads(sys.argv[4])]) == 2
     setattr(module, name, work)
 """
@@ -201,11 +202,11 @@ def test_a_mistake_is_told_once_and_ends_all_processes(tmp_path, rank):
     ]
     expected = [
         "did you mean training?",
-        'expected "fp32" or "bf16" without a GPU',
-        "got one with other files",
-        "batch_size: expected a multiple of 2 processes",
-        "is nan; lower the learning rate (1e+30)",
-        "recipe_samples: No space left on device",
+        '"fp16" requires a GPU; choose "fp32" or "bf16"',
+        "holds files that are not of a run",
+        "batch_size: must be a multiple of 2 processes",
+        "is nan; lower training.learning_rate (1e+30)",
+        "read_recipe_data: No space left on device",
         *(["save_checkpoint: No space left on device"] if rank == 0 else []),
     ]
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -222,7 +223,7 @@ def test_a_mistake_is_told_once_and_ends_all_processes(tmp_path, rank):
     [session] = json.loads((tmp_path / "diverging" / "environment.json").read_text())["sessions"]
     assert (session["processes"], session["diverged"]["stage"]) == (2, 2)
     assert "Traceback" not in done.stderr
-    assert not (tmp_path / "recipe_samples").exists()
+    assert not (tmp_path / "read_recipe_data").exists()
 
 
 def test_one_process_of_the_two_prints(runs):

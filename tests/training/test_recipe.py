@@ -34,7 +34,7 @@ def test_colour_alone_has_three_channels():
         (Training, {"epochs": True}, TypeError, r"epochs: expected a whole number, got True"),
         (Training, {"batch_size": 0}, ValueError, r"batch_size: expected a whole number of at least 1, got 0"),
         (Training, {"accumulation": 0}, ValueError, r"accumulation: expected a whole number of at least 1, got 0"),
-        (Training, {"accumulation": 3}, ValueError, "accumulation: expected a divisor of the batch of 4, got 3"),
+        (Training, {"accumulation": 3}, ValueError, "accumulation: must divide the batch size 4, got 3"),
         (Training, {"learning_rate": 0}, ValueError, r"learning_rate: expected a number in \(0, inf\), got 0"),
         (Training, {"learning_rate": math.inf}, ValueError, "learning_rate: expected .*got inf"),
         (Training, {"clip_norm": 0}, ValueError, r"clip_norm: expected a number in \(0, inf\), got 0"),
@@ -45,7 +45,7 @@ def test_colour_alone_has_three_channels():
         (Training, {"flip": 1}, TypeError, "flip: expected True or False, got 1"),
         (Training, {"schedule": "step"}, ValueError, "schedule: expected one of 'constant', 'cosine', .*got 'step'"),
         (Data, {"source": "web"}, ValueError, "source: expected one of 'synthetic', 'folders', got 'web'"),
-        (Data, {"source": "folders"}, ValueError, r"train: expected folders to train on, got none; write train = \["),
+        (Data, {"source": "folders"}, ValueError, r"train: names no folders to train on; write train = \["),
         (Data, {"near": "far"}, ValueError, "near: expected one of 'auto', 'bright', 'dark', got 'far'"),
         (Data, {"depth": "yes"}, TypeError, "depth: expected True or False, got 'yes'"),
         (Data, {"root": 5}, TypeError, "root: expected text, got 5"),
@@ -53,8 +53,8 @@ def test_colour_alone_has_three_channels():
         (Data, {"train_count": 0}, ValueError, r"train_count: expected a whole number of at least 1, got 0"),
         (Data, {"validation_count": -1}, ValueError, r"validation_count: expected a whole number of .*0, got -1"),
         (Data, {"spoilt_share": 1.1}, ValueError, r"spoilt_share: expected a number in \[0, 1\], got 1\.1"),
-        (Data, {"train": "NJUD/train"}, ValueError, r"train: expected a list, as \[\"NJUD/train\", .*got 'NJUD/train'"),
-        (Data, {"train": 5}, ValueError, "train: expected a list, .*got 5"),
+        (Data, {"train": "NJUD/train"}, ValueError, r"train: expected a list such as \[\"NJUD/train\", .*'NJUD/train'"),
+        (Data, {"train": 5}, ValueError, "train: expected a list such as .*got 5"),
         (Data, {"train": [5]}, ValueError, "train: expected folders, or tables like .*got 5"),
         (Data, {"validation": [{"list": "a"}]}, ValueError, "validation: expected folders, or tables like"),
         (Data, {"validation": [{"folder": "a", "lst": "b"}]}, ValueError, "validation: expected folders, or tables"),
@@ -64,9 +64,9 @@ def test_colour_alone_has_three_channels():
         (Teacher, {"backbone": "vgg11"}, ValueError, "backbone: expected one of 'vgg16', 'vgg19', 'tiny', got 'vgg11'"),
         (Teacher, {"weights": 5}, TypeError, "weights: expected text, got 5"),
         (Teacher, {"checkpoint": 5}, TypeError, "checkpoint: expected text, got 5"),
-        (Teacher, {"model": "maps"}, ValueError, "maps: expected the folder of maps with model = \"maps\".*got None"),
-        (Teacher, {"maps": "DANet"}, ValueError, "maps: expected .*only then, got 'DANet' with model = \"rfb\""),
-        (Teacher, {"model": "a:b", "checkpoint": "c"}, ValueError, "checkpoint: expected none with model = \"a:b\""),
+        (Teacher, {"model": "maps"}, ValueError, "maps: model = \"maps\" requires the folder of maps.*got None"),
+        (Teacher, {"maps": "DANet"}, ValueError, "maps: .*no other model takes it; got 'DANet' with model = \"rfb\""),
+        (Teacher, {"model": "a:b", "checkpoint": "c"}, ValueError, "checkpoint: only \"rfb\" and \"fpn\" take"),
         (Teacher, {"clip": 0}, ValueError, r"clip: expected a number in \(0, 0\.5\), got 0"),
         (Teacher, {"clip": 0.5}, ValueError, r"clip: expected a number in \(0, 0\.5\), got 0\.5"),
         (Student, {"backbone": "vgg11"}, ValueError, "backbone: expected one of 'vgg16', 'vgg19', 'tiny', got 'vgg11'"),
@@ -79,12 +79,12 @@ def test_colour_alone_has_three_channels():
         (Recipe, {"precision": "fp8"}, ValueError, "precision: expected one of 'fp32', 'bf16', 'fp16', got 'fp8'"),
         (Recipe, {"deterministic": 1}, TypeError, "deterministic: expected True or False, got 1"),
         (Recipe, {"compile": 1}, TypeError, "compile: expected True or False, got 1"),
-        (Recipe, {"loss": DynamicKDLoss(reduction="sum")}, ValueError, "loss.reduction: expected no .*got 'sum'"),
+        (Recipe, {"loss": DynamicKDLoss(reduction="sum")}, ValueError, "loss.reduction: training averages .*got 'sum'"),
         (
             Recipe,
             {"teacher": Teacher(model="maps", maps="DANet")},
             ValueError,
-            'teacher.model: expected a network for the synthetic set, got "maps"',
+            'teacher.model: the synthetic set has no teacher maps; name a network',
         ),
     ],
 )  # fmt: skip
@@ -107,7 +107,7 @@ def test_who_teaches():
     assert not Teacher(model="maps", maps="DANet").trained_here
     assert not Teacher(model="package.module:network").trained_here
     assert Recipe().needs_teacher
-    assert not Recipe().with_weighting("none").needs_teacher
+    assert not Recipe(loss=DynamicKDLoss(weighting="none")).needs_teacher
 
 
 def test_stage_1_trains_as_stage_2_unless_it_says_otherwise():
@@ -116,19 +116,13 @@ def test_stage_1_trains_as_stage_2_unless_it_says_otherwise():
     assert Recipe(teacher=Teacher(training=own)).teacher_training is own
 
 
-def test_the_teachers_epochs_follow_in_proportion():
-    recipe = Recipe(training=Training(epochs=12), teacher=Teacher(training=Training(epochs=20)))
-    shorter = recipe.with_epochs(6)
-    assert (shorter.training.epochs, shorter.teacher_training.epochs) == (6, 10)
-    assert recipe.with_epochs(1).with_epochs(1).teacher_training.epochs == 2
-    assert Recipe().with_epochs(5).teacher_training.epochs == 5
-    with pytest.raises(ValueError, match=r"epochs: expected a whole number of at least 1, got 0"):
-        recipe.with_epochs(0)
-
-
-def test_another_weighting_changes_nothing_else():
-    recipe = Recipe(seed=3)
-    assert recipe.with_weighting(0.5) == replace(recipe, loss=DynamicKDLoss(weighting=0.5))
+def test_the_stages_and_their_settings():
+    own = Training(epochs=7)
+    recipe = Recipe(teacher=Teacher(training=own))
+    assert (recipe.stages, recipe.training_of(1), recipe.training_of(2)) == ((1, 2), own, recipe.training)
+    assert replace(recipe, teacher_only=True).stages == (1,)
+    assert replace(recipe, loss=DynamicKDLoss(weighting="none")).stages == (2,)
+    assert Recipe(teacher=Teacher(checkpoint="teacher.safetensors")).stages == (2,)
 
 
 def test_as_plain_values():

@@ -7,6 +7,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("tomli_w", reason="tomli_w is not installed")
 
+from dynamic_kd.losses import DynamicKDLoss  # noqa: E402
 from dynamic_kd.models import FPNStudent  # noqa: E402
 from dynamic_kd.training import Data, Recipe, Teacher, Training, bundled_recipes, read_recipe, recipe_toml  # noqa: E402
 
@@ -51,7 +52,8 @@ def test_every_setting_survives_being_written_down(written):
         teacher=Teacher(model="maps", maps="DANet", clip=1e-3, training=Training(epochs=2, clip_norm=3.0)),
         precision="bf16",
         best_by="MAE",
-    ).with_weighting(0.3)
+        loss=DynamicKDLoss(weighting=0.3),
+    )
     assert read_recipe(written(recipe_toml(recipe))) == recipe
 
 
@@ -122,7 +124,7 @@ def test_the_teachers_stage_inherits_what_it_does_not_say(written):
     assert (own.epochs, own.learning_rate) == (9, 0.1)
     own = read_recipe(path, ["training.learning_rate=0.2", "teacher.training.batch_size=8"]).teacher_training
     assert (own.epochs, own.learning_rate, own.batch_size) == (9, 0.2, 8)
-    with pytest.raises(ValueError, match=r"teacher\.training: expected a section \[teacher\.training\], got 5"):
+    with pytest.raises(ValueError, match=r"teacher\.training: must be a section \[teacher\.training\], got 5"):
         read_recipe(written("[teacher]\ntraining = 5"))
 
 
@@ -167,20 +169,20 @@ def test_single_settings_are_toml_or_plain_text_or_back_to_the_default():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("seed = ", r"mine\.toml: expected a recipe in TOML, got: Invalid value"),
-        ("sed = 1", r"mine\.toml: sed: expected a setting, got an unknown one; did you mean seed\?"),
+        ("seed = ", r"mine\.toml: not valid TOML: Invalid value"),
+        ("sed = 1", r"mine\.toml: sed: unknown setting; did you mean seed\?"),
         (
             "[training]\nepoch = 1",
-            r"training\.epoch: expected a setting, got an unknown one; did you mean training\.ep",
+            r"training\.epoch: unknown setting; did you mean training\.ep",
         ),
         (
             "[teacher.training]\nx = 1",
-            r"teacher\.training\.x: .* unknown one; there are epochs, batch_size, .*rotation",
+            r"teacher\.training\.x: unknown setting; the settings are epochs, batch_size, .*rotation",
         ),
         ("[teacher]\nmodle = 1", r"did you mean teacher\.model\?"),
         ("[loss]\ntemprature = 1", r"did you mean loss\.temperature\?"),
-        ("[los]\np = 1", r"los: expected a setting, got an unknown one; did you mean loss\?"),
-        ("training = 5", r"training: expected a section \[training\], got 5"),
+        ("[los]\np = 1", r"los: unknown setting; did you mean loss\?"),
+        ("training = 5", r"training: must be a section \[training\], got 5"),
         ("[training]\nepochs = 0", r"mine\.toml: training\.epochs: expected a whole number of at least 1, got 0"),
         ("[training]\nepochs = 1.5", r"training\.epochs: expected a whole number, got 1\.5"),
         ("[loss]\np = 2", r"loss\.p: expected a number in \[0, 1\], got 2"),
@@ -188,8 +190,8 @@ def test_single_settings_are_toml_or_plain_text_or_back_to_the_default():
         ("[student]\nbackbone = 'x'", r"student\.backbone: expected one of"),
         ("[data]\ntrain = 'x'", r"data\.train: expected a list"),
         ('extends = "none"', r"none: no such recipe; name a TOML file, a run folder, or one of the recipes cpu, "),
-        ('extends = "mine.toml"', r"mine\.toml: expected recipes that extend each other in a line, got a circle"),
-        ('extends = "other.toml"', r"mine\.toml: expected recipes that extend each other in a line, got a circle"),
+        ('extends = "mine.toml"', r"mine\.toml: extends itself, through other recipes or directly"),
+        ('extends = "other.toml"', r"mine\.toml: extends itself, through other recipes or directly"),
     ],
 )
 def test_a_wrong_recipe_is_named_with_its_setting(written, text, message):
@@ -208,12 +210,12 @@ def test_a_wrong_recipe_is_named_with_its_setting(written, text, message):
         ("training.epoch=3", r"^--set: training\.epoch: .*did you mean training\.epochs\?"),
         ("training={epochs=0}", r"^--set: training\.epochs: expected a whole number of at least 1, got 0"),
         ("loss.weighting=5", r"^--set: loss\.weighting .*: expected a number in \[0, 1\], got 5"),
-        ("training.accumulation=3", r"^--set: training\.accumulation: expected a divisor of the batch"),
-        ("data.root=a", r"^cpu: data\.root: expected none for the synthetic set, got 'a'"),
-        ("name.first=x", r"name\.first=x: expected a setting, got a part of name, which has none"),
-        ("data.train=NJUD", r"data\.train: expected a list, .*got 'NJUD'"),
-        ("training=5", r"training: expected a section"),
-        ("extends=cpu", r"extends: expected a setting, got an unknown one"),
+        ("training.accumulation=3", r"^--set: training\.accumulation: must divide the batch size"),
+        ("data.root=a", r"^cpu: data\.root: the synthetic set takes no folders, got 'a'"),
+        ("name.first=x", r"name\.first=x: name is not a section"),
+        ("data.train=NJUD", r"data\.train: expected a list such as .*got 'NJUD'"),
+        ("training=5", r"training: must be a section"),
+        ("extends=cpu", r"extends: unknown setting"),
     ],
 )
 def test_a_wrong_setting_on_top(override, message):
@@ -241,7 +243,7 @@ def test_files_as_editors_of_windows_write_them(tmp_path, start, end):
 
 @pytest.mark.parametrize("name", ["../../evil", "/evil", "a/b", "a\\\\b", ".", "..", ".hidden"])
 def test_a_name_is_no_path(written, name):
-    message = r"mine\.toml: name: expected one that can name a folder, without / and \\ and no dot first, got '"
+    message = r"mine\.toml: name: '.*' cannot name a folder"
     with pytest.raises(ValueError, match=message):
         read_recipe(written(f'name = "{name}"'))
 
@@ -257,13 +259,13 @@ def test_no_recipe_of_this_name(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"gpu: no such recipe; name a TOML file, a run folder, or one of "):
         read_recipe("gpu")
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe")
-    with pytest.raises(ValueError, match=r"binary\.toml: expected a recipe in TOML, got"):
+    with pytest.raises(ValueError, match=r"binary\.toml: not valid TOML"):
         read_recipe("binary.toml")
 
 
 def test_what_only_python_can_hold_cannot_be_written_down():
-    with pytest.raises(ValueError, match=r"loss\.weighting: expected .*that a file can hold, got <function"):
-        recipe_toml(Recipe().with_weighting(lambda *arguments: arguments[0]))
+    with pytest.raises(ValueError, match=r"loss\.weighting: a file cannot hold the function <function"):
+        recipe_toml(Recipe(loss=DynamicKDLoss(weighting=lambda *arguments: arguments[0])))
 
 
 def test_a_weight_is_named_by_where_it_is_imported_from(tmp_path, monkeypatch):

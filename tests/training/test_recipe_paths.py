@@ -8,7 +8,6 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("tomli_w", reason="tomli_w is not installed")
 
 from dynamic_kd.training import Data, Recipe, Student, Teacher, read_recipe  # noqa: E402
-from dynamic_kd.training._recipe_paths import with_whole_paths  # noqa: E402
 
 RECIPE = """\
 [data]
@@ -49,7 +48,7 @@ def test_a_files_paths_are_relative_to_it(elsewhere):
     assert recipe.teacher.weights == str(recipes / "weights" / "vgg16.pth")
     assert recipe.teacher.checkpoint == str(recipes / "teacher.safetensors")
     assert recipe.student.weights == "/weights/vgg16.pth"
-    assert with_whole_paths(recipe) == recipe
+    assert recipe.with_whole_paths() == recipe
 
 
 def test_of_recipes_that_extend_others_each_has_its_own_place(elsewhere):
@@ -65,8 +64,8 @@ def test_what_is_no_path_stays(elsewhere):
     recipe = read_recipe(written(elsewhere, text), ["student.weights=torchvision"])
     assert recipe.data.root == str(elsewhere / "home" / "sets")
     assert (recipe.teacher.weights, recipe.student.weights) == ("torchvision", "torchvision")
-    assert with_whole_paths(recipe) == recipe
-    for wrong, message in (("data.root = 5", r"data\.root: expected text, got 5"), ("data = 5", "expected a section")):
+    assert recipe.with_whole_paths() == recipe
+    for wrong, message in (("data.root = 5", r"data\.root: expected text, got 5"), ("data = 5", "must be a section")):
         with pytest.raises(ValueError, match=message):
             read_recipe(written(elsewhere, wrong))
 
@@ -95,19 +94,19 @@ def test_on_the_command_line_and_in_python_paths_are_seen_from_where_it_runs(els
     recipe = read_recipe(written(elsewhere, RECIPE), settings)
     assert (recipe.data.root, recipe.teacher.weights) == ("sets", "w.pth")
     here = elsewhere / "work"
-    made = with_whole_paths(recipe)
+    made = recipe.with_whole_paths()
     assert (made.data.root, made.teacher.weights) == (str(here / "sets"), str(here / "w.pth"))
     recipe = Recipe(
         data=Data(source="folders", train=["a"]),
         teacher=Teacher(model="maps", maps="./maps"),
         student=Student(weights="w.pth"),
     )
-    made = with_whole_paths(recipe)
+    made = recipe.with_whole_paths()
     assert (made.data.root, made.teacher.maps, made.student.weights) == (
         str(here), str(here / "maps"), str(here / "w.pth")
     )  # fmt: skip
     assert made.data.train == ("a",)
-    made = with_whole_paths(Recipe(teacher=Teacher(checkpoint="../t.safetensors")))
+    made = Recipe(teacher=Teacher(checkpoint="../t.safetensors")).with_whole_paths()
     assert made.teacher.checkpoint == str(elsewhere / "t.safetensors")
     assert made.data == Data()
 
@@ -115,4 +114,4 @@ def test_on_the_command_line_and_in_python_paths_are_seen_from_where_it_runs(els
 def test_a_bundled_recipes_data_lies_where_the_command_runs(elsewhere):
     recipe = read_recipe("paper-vgg16")
     assert recipe.data.root is None
-    assert Path(with_whole_paths(recipe).data.root) == elsewhere / "work"
+    assert Path(recipe.with_whole_paths().data.root) == elsewhere / "work"

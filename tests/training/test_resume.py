@@ -16,7 +16,7 @@ for package in ("accelerate", "matplotlib", "safetensors", "tensorboard", "tomli
 from tiny_runs import killed_when, place, recipe_file, rows, same_run, started  # noqa: E402
 
 from dynamic_kd.models import RFBTeacher, save_model  # noqa: E402
-from dynamic_kd.training import _checkpoint, _loop, _train, recipe_toml, resumable, train  # noqa: E402
+from dynamic_kd.training import _checkpoint, _loop, _train, read_recipe, recipe_toml, train  # noqa: E402
 
 BOUNDARIES = [(1, 1), (1, 2), (2, 1), (2, 2), (2, 3)]
 
@@ -60,7 +60,7 @@ def test_a_run_that_was_killed_ends_with_the_same_bits(whole, tiny, tmp_path, no
     killed_when(process, lambda: place(folder / "checkpoint.safetensors") >= (2, 1))
     assert process.returncode == -9
     assert not (folder / "results.json").exists()
-    train(resumable(folder), folder, resume=True)
+    train(read_recipe(folder), folder, resume=True)
     same_run(folder, whole)
 
 
@@ -160,7 +160,7 @@ def test_a_run_killed_with_logs_beyond_its_checkpoint_ends_with_the_same_bits_an
     assert place(folder / "checkpoint.safetensors") == kept
     assert [(row["stage"], row["epoch"]) for row in rows(folder / "epochs.csv")][-1] >= (str(stage), str(count))
     time.sleep(1)  # TensorBoard orders what it reads by the second, and a new process takes longer than one to begin
-    train(resumable(folder), folder, resume=True)
+    train(read_recipe(folder), folder, resume=True)
     same_run(folder, long)
     assert curve(folder) == list(range(1, 17))
 
@@ -177,7 +177,7 @@ def test_a_run_that_is_asked_to_end_keeps_every_epoch_it_finished(long, tmp_path
     # One less if it was asked while the epoch's rows were written.
     assert int(last["epoch"]) - place(folder / "checkpoint.safetensors")[1] in (0, 1)
     assert place(folder / "checkpoint.safetensors")[0] == 2
-    train(resumable(folder), folder, resume=True)
+    train(read_recipe(folder), folder, resume=True)
     same_run(folder, long)
 
 
@@ -216,7 +216,7 @@ def test_every_session_is_recorded_and_the_seconds_of_all_count(tiny, tmp_path, 
         start = clock()
         monkeypatch.setattr(time, "perf_counter", lambda: start + seconds + clock() - start)
 
-    read = _train.recipe_samples
+    read = _train.read_recipe_data
 
     def slowly(*arguments):
         later(slowly.seconds)
@@ -224,7 +224,7 @@ def test_every_session_is_recorded_and_the_seconds_of_all_count(tiny, tmp_path, 
         return read(*arguments)
 
     slowly.seconds = 1000
-    monkeypatch.setattr(_train, "recipe_samples", slowly)
+    monkeypatch.setattr(_train, "read_recipe_data", slowly)
     stop(monkeypatch, tiny(), folder, (1, 2))
     stop(monkeypatch, tiny(), folder, (2, 1), resume=True)
     results = train(tiny(), folder, resume=True)
@@ -263,8 +263,8 @@ def test_a_run_goes_on_from_another_folder(tiny, tmp_path, monkeypatch, no_figur
     recipe = tiny("teacher.checkpoint=teacher.safetensors")
     stop(monkeypatch, recipe, "run", (2, 1))
     monkeypatch.chdir(tmp_path / "there")
-    assert resumable("../here/run").teacher.checkpoint == str((tmp_path / "here" / "teacher.safetensors").resolve())
-    train(resumable("../here/run"), "../here/run", resume=True)
+    assert read_recipe("../here/run").teacher.checkpoint == str((tmp_path / "here" / "teacher.safetensors").resolve())
+    train(read_recipe("../here/run"), "../here/run", resume=True)
     monkeypatch.chdir(tmp_path / "here")
     train(recipe, "run", resume=True)
     train(recipe, "whole")
@@ -274,11 +274,11 @@ def test_a_run_goes_on_from_another_folder(tiny, tmp_path, monkeypatch, no_figur
 @pytest.mark.parametrize(
     ("before", "settings", "message"),
     [
-        ((1, 2), ["teacher.training.epochs=1"], "got one after epoch 2 of the teacher; was recipe.toml changed? put"),
-        ((2, 2), ["training.epochs=1"], "run: expected a run that its recipe can make, got one after epoch 2 of the"),
-        ((1, 1), ["loss.weighting=none"], "got one after epoch 1 of the teacher; was recipe.toml changed? put it back"),
-        ((2, 1), ["data.train_count=9"], "run: expected the training images that the run began with, got others, 9 no"),
-        ((1, 1), ["data.depth=false"], "expected a checkpoint of the recipe's network, got another (wrong: "),
+        ((1, 2), ["teacher.training.epochs=1"], "its checkpoint is after epoch 2 of the teacher, which its recipe do"),
+        ((2, 2), ["training.epochs=1"], "run: its checkpoint is after epoch 2 of the student"),
+        ((1, 1), ["loss.weighting=none"], "its checkpoint is after epoch 1 of the teacher, which its recipe do"),
+        ((2, 1), ["data.train_count=9"], "run: the run began with other training images, now there are 9"),
+        ((1, 1), ["data.depth=false"], "not a checkpoint of the recipe's network ("),
         ((2, 1), ["data.depth=false"], "teacher-last.safetensors: expected a network for 3 channels (data.depth = Fal"),
     ],
 )  # fmt: skip
@@ -288,11 +288,15 @@ def test_a_run_whose_recipe_was_changed(tiny, tmp_path, monkeypatch, before, set
     logs = (folder / "epochs.csv").read_bytes()
     (folder / "recipe.toml").write_text(recipe_toml(tiny(*settings)))
     with pytest.raises(ValueError, match=re.escape(message)):
-        train(resumable(folder), folder, resume=True)
+        train(read_recipe(folder), folder, resume=True)
     assert (folder / "epochs.csv").read_bytes() == logs
     (folder / "recipe.toml").write_text(recipe_toml(tiny()))
     stop(
-        monkeypatch, resumable(folder), folder, (before[0], before[1] + 1) if before != (1, 2) else (2, 1), resume=True
+        monkeypatch,
+        read_recipe(folder),
+        folder,
+        (before[0], before[1] + 1) if before != (1, 2) else (2, 1),
+        resume=True,
     )
 
 
@@ -305,12 +309,12 @@ def test_two_processes_do_not_share_a_run_folder(tiny, tmp_path):
             assert process.poll() is None
         whole = tiny("training.epochs=5000")
         for recipe, settings in ((tiny(), {}), (tiny(), {"overwrite": True}), (whole, {"resume": True})):
-            message = "run: expected no other process that trains there, got one; wait for it, or stop it"
+            message = "run: another process trains in this folder; wait for it, or stop it"
             with pytest.raises(ValueError, match=message):
                 train(recipe, folder, **settings)
     finally:
         process.kill()
         process.wait()
-    with pytest.raises(ValueError, match=r"go on with it \(--resume\), replace it \(--overwrite\), or name another"):
+    with pytest.raises(ValueError, match=r"resume it \(--resume\), replace it \(--overwrite\), or name another"):
         train(tiny(), folder)
     assert (folder / "recipe.toml").is_file()

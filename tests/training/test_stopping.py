@@ -7,7 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from dynamic_kd.training._stopping import stoppable, undisturbed  # noqa: E402
+from dynamic_kd.training._processes import sigterm_interrupts, uninterrupted  # noqa: E402
 
 BOTH = [signal.SIGINT, signal.SIGTERM]
 
@@ -22,7 +22,7 @@ def on_term():
 
 def test_being_asked_to_end_is_like_ctrl_c_inside_and_what_it_was_outside(on_term):
     on_term(signal.SIG_DFL)
-    with pytest.raises(KeyboardInterrupt), stoppable():
+    with pytest.raises(KeyboardInterrupt), sigterm_interrupts():
         signal.raise_signal(signal.SIGTERM)
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
@@ -30,10 +30,10 @@ def test_being_asked_to_end_is_like_ctrl_c_inside_and_what_it_was_outside(on_ter
 def test_a_program_with_its_own_way_to_end_keeps_it(on_term):
     told = []
     on_term(lambda number, frame: told.append(number))
-    with stoppable():
+    with sigterm_interrupts():
         signal.raise_signal(signal.SIGTERM)
     on_term(signal.SIG_IGN)
-    with stoppable():
+    with sigterm_interrupts():
         signal.raise_signal(signal.SIGTERM)
     assert told == [signal.SIGTERM]
 
@@ -41,8 +41,8 @@ def test_a_program_with_its_own_way_to_end_keeps_it(on_term):
 @pytest.mark.parametrize("number", BOTH)
 def test_what_must_not_be_disturbed_is_not_and_what_comes_after_is(on_term, number):
     on_term(signal.SIG_DFL)
-    with stoppable():
-        with undisturbed():
+    with sigterm_interrupts():
+        with uninterrupted():
             signal.raise_signal(number)
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(number)
@@ -52,7 +52,7 @@ def test_in_another_thread_nothing_changes():
     before, seen = [signal.getsignal(number) for number in BOTH], []
 
     def work():
-        with stoppable(), undisturbed():
+        with sigterm_interrupts(), uninterrupted():
             seen.extend(signal.getsignal(number) for number in BOTH)
 
     thread = threading.Thread(target=work)

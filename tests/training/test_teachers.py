@@ -11,7 +11,7 @@ for package in ("accelerate", "matplotlib", "safetensors", "tensorboard", "tomli
 from tiny_runs import recipe_file, rows  # noqa: E402
 
 from dynamic_kd.models import FPNStudent, RFBTeacher, save_model  # noqa: E402
-from dynamic_kd.training import _results, _train, read_recipe, train  # noqa: E402
+from dynamic_kd.training import _train, read_recipe, train  # noqa: E402
 
 MODULE = """\
 import torch
@@ -80,7 +80,7 @@ def tiny(tmp_path, monkeypatch):
     """Return a function that makes the recipe of a tiny run whose teacher is one of this file's."""
     (tmp_path / "modules_of_others.py").write_text(MODULE)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(_results, "write_insight", lambda *arguments, **limit: None)
+    monkeypatch.setattr(_train, "write_insight", lambda *arguments, **limit: None)
     importlib.invalidate_caches()
     path = recipe_file(tmp_path)
     return lambda name, *settings: read_recipe(path, [f"teacher.model=modules_of_others:{name}", *settings])
@@ -149,7 +149,7 @@ def test_answers_that_fit_train_and_probabilities_are_noted(tiny, tmp_path, name
 def test_a_weight_that_does_not_fit_is_one_error_before_anything_is_read(
     tiny, tmp_path, monkeypatch, name, settings, message
 ):
-    monkeypatch.setattr(_train, "recipe_samples", lambda *arguments: pytest.fail("read"))
+    monkeypatch.setattr(_train, "read_recipe_data", lambda *arguments: pytest.fail("read"))
     start = rf"loss\.weighting: expected modules_of_others:{name} to return one weight for "
     recipe = tiny("two", f"loss.weighting=modules_of_others:{name}", *settings)
     with pytest.raises(ValueError, match=f"^{start}{message}"):
@@ -189,13 +189,13 @@ def test_a_checkpoint_of_another_network_than_the_recipe_names(tmp_path, network
 
 
 def test_a_checkpoint_of_the_fpn_that_is_named_teaches(tmp_path, monkeypatch):
-    monkeypatch.setattr(_results, "write_insight", lambda *arguments, **limit: None)
+    monkeypatch.setattr(_train, "write_insight", lambda *arguments, **limit: None)
     save_model(FPNStudent("tiny"), tmp_path / "teacher.safetensors")
     words = ["teacher.model=fpn", f"teacher.checkpoint={tmp_path}/teacher.safetensors", "training.epochs=1"]
     assert list(train(read_recipe(recipe_file(tmp_path), words), tmp_path / "run", cpu=True)["results"]) == ["student"]
 
 
 def test_the_fused_loss_needs_a_gpu(tmp_path, monkeypatch, tiny):
-    monkeypatch.setattr(_train, "recipe_samples", lambda *arguments: pytest.fail("read"))
+    monkeypatch.setattr(_train, "read_recipe_data", lambda *arguments: pytest.fail("read"))
     with pytest.raises(ValueError, match=r'loss\.impl: expected "auto" or "eager" without a GPU, got "fused"'):
         train(tiny("two", "loss.impl=fused"), tmp_path / "run", cpu=True)

@@ -19,7 +19,7 @@ from tiny_runs import rows, same_run, tensors  # noqa: E402
 
 from dynamic_kd.data import _polarity, synthetic_rgbd  # noqa: E402
 from dynamic_kd.models import FPNStudent, RFBTeacher, load_model, model_metadata, save_model  # noqa: E402
-from dynamic_kd.training import _loop, _memory, _sources, _stage, _train, resumable, train  # noqa: E402
+from dynamic_kd.training import _loop, _memory, _recipe_data, _train, read_recipe, train  # noqa: E402
 
 SCORES = ("MAE", "maxF", "meanF", "adpF", "wF", "Sm", "maxE", "meanE", "adpE")
 
@@ -62,7 +62,7 @@ def test_a_run_leaves_all_that_was_promised(whole, tiny):
     records = {"teacher-validation.npz", "student-validation.npz"}
     others = {"recipe.toml", "environment.json", "results.json", "checkpoint.safetensors"}
     assert names == weights | logs | records | others
-    assert resumable(whole) == tiny()
+    assert read_recipe(whole) == tiny()
     epochs = rows(whole / "epochs.csv")
     assert [(int(row["stage"]), int(row["epoch"])) for row in epochs] == [(1, 1), (1, 2), (2, 1), (2, 2), (2, 3)]
     assert [bool(row["maxF"]) for row in epochs] == [False, True, False, True, True]
@@ -120,7 +120,7 @@ def test_each_stage_keeps_its_own_best_even_if_it_was_stopped(tiny, tmp_path, mo
             raise KeyboardInterrupt
         return Report(number)
 
-    monkeypatch.setattr(_stage, "scores", scores)
+    monkeypatch.setattr(_train, "scores", scores)
     recipe = tiny("evaluate_every=1")
     if stopped is not None:
         with pytest.raises(KeyboardInterrupt):
@@ -137,7 +137,7 @@ def test_each_stage_draws_from_the_recipes_seed(tiny, tmp_path, monkeypatch, no_
         seeds.append(settings["seed"])
         return _loop.fit(*arguments, **settings)
 
-    monkeypatch.setattr(_stage, "fit", fit)
+    monkeypatch.setattr(_train, "fit", fit)
     train(tiny("seed=7"), tmp_path / "run")
     assert seeds == [(7, 1), (7, 2)]
 
@@ -157,39 +157,39 @@ def test_folders_that_a_run_does_not_take(tiny, tmp_path, no_figures):
     (other / "notes.txt").touch()
     file.touch()
     for folder in (other, file, tmp_path / "none"):
-        with pytest.raises(ValueError, match=r"expected a run folder, with a recipe\.toml, got none; name the folder"):
-            resumable(folder)
-        with pytest.raises(ValueError, match=r"expected a run folder|expected a folder, got a file"):
+        with pytest.raises(ValueError, match=r"no such recipe"):
+            read_recipe(folder)
+        with pytest.raises(ValueError, match=r"holds no run|is a file"):
             train(recipe, folder, resume=True)
     assert not (tmp_path / "none").exists()
-    with pytest.raises(ValueError, match="file: expected a folder, got a file; name another"):
+    with pytest.raises(ValueError, match="file: is a file; name a folder for the run"):
         train(recipe, file)
     for overwrite in (False, True):
-        with pytest.raises(ValueError, match="other: expected a new or empty folder, got one with other files; name"):
+        with pytest.raises(ValueError, match="other: holds files that are not of a run; name a new"):
             train(recipe, other, overwrite=overwrite)
     run.mkdir()
     train(recipe, run)
     (run / "mine.txt").touch()
-    message = r"run: expected a new or empty folder, got one that holds a run; go on with it \(--resume\), replace it"
+    message = r"run: holds a run; resume it \(--resume\), replace it"
     with pytest.raises(ValueError, match=message):
         train(recipe, run)
-    with pytest.raises(ValueError, match="run: expected the recipe of the run in it, got another; resume it without"):
+    with pytest.raises(ValueError, match="run: holds a run of another recipe; resume it without"):
         train(replace(recipe, seed=2), run, resume=True)
     train(replace(recipe, seed=2), run, overwrite=True)
-    assert resumable(run).seed == 2
+    assert read_recipe(run).seed == 2
     assert not (run / "mine.txt").exists()
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (["data.root=nowhere"], "nowhere/set: expected a folder, got nothing there"),
+        (["data.root=nowhere"], "nowhere/set: expected a folder, got no such folder"),
         (["data.train=[{folder='set', list='none.txt'}]"], r"none\.txt: expected a list file, got no such file"),
-        (["data.validation=['set']"], "data: expected other images for validation than for training, got 9 in both"),
+        (["data.validation=['set']"], "data: 9 images are in both data.train and data.validation"),
         (["data.train=['set/RGB']"], "set/RGB: expected sub-folders of images"),
         (
             ["data.train=['set', {folder='.'}]", "data.validation="],
-            "data.train: expected each image once, got 12 more than once, the first .*RGB/00000.png; leave out",
+            "data.train: 12 images occur more than once, the first is .*RGB/00000.png; leave out",
         ),
         (["student.backbone=vgg16", "student.weights=none.pth"], r"none\.pth: expected a file of weights, got no file"),
         (["student.weights=none.pth"], "weights: there are none for 'tiny', which is trained from random ones"),
@@ -200,9 +200,9 @@ def test_folders_that_a_run_does_not_take(tiny, tmp_path, no_figures):
         (["teacher.model=json:__doc__"], "teacher.model: .*got json:__doc__: 'str' object is not callable"),
         (["teacher.model=builtins:dict"], r"expected builtins:dict\(\) to return an nn\.Module, got dict"),
         (["teacher.model=maps", "teacher.maps=none"], "teacher none: expected a sub-folder of each data set"),
-        (["training.batch_size=3", "training.accumulation=2"], "accumulation: expected a divisor of the batch of 3"),
-        (["compile=true"], "compile: expected false without a GPU, got true; leave it out"),
-        (["precision=fp16"], 'precision: expected "fp32" or "bf16" without a GPU, got "fp16"'),
+        (["training.batch_size=3", "training.accumulation=2"], "accumulation: must divide the batch size 3"),
+        (["compile=true"], "compile: requires a GPU; leave it out"),
+        (["precision=fp16"], 'precision: "fp16" requires a GPU; choose "fp32" or "bf16"'),
     ],
 )
 def test_nothing_is_written_or_removed_for_a_recipe_that_cannot_be_followed(
@@ -223,9 +223,9 @@ def test_nothing_is_written_or_removed_for_a_recipe_that_cannot_be_followed(
 @pytest.mark.parametrize("part", ["train", "validation", "report"])
 def test_folders_are_looked_for_before_any_weights_are_downloaded(from_folders, folders, monkeypatch, part):
     monkeypatch.setattr(_train, "_network", lambda *arguments: pytest.fail("made"))
-    with pytest.raises(ValueError, match="nowhere: expected a folder, got nothing there"):
+    with pytest.raises(ValueError, match="nowhere: expected a folder, got no such folder"):
         train(from_folders(f"data.{part}=['nowhere']"), folders / "run", cpu=True)
-    with pytest.raises(ValueError, match="data: expected other images for reporting than for training, got 9 in both"):
+    with pytest.raises(ValueError, match=r"data: 9 images are in both data\.train and data\.report"):
         train(from_folders("data.report=['set']"), folders / "run", cpu=True)
 
 
@@ -250,8 +250,8 @@ def test_what_is_near_is_noted_of_the_sets_for_reporting_too(from_folders, folde
 
 def test_the_folders_of_each_part_are_looked_through_once(from_folders, folders, monkeypatch, no_figures):
     shutil.copytree(folders / "set", folders / "other")
-    find, decide, found, decided = _sources.find_data, _polarity.polarity_of_files, [], []
-    monkeypatch.setattr(_sources, "find_data", lambda root, **rest: found.append(root.name) or find(root, **rest))
+    find, decide, found, decided = _recipe_data.find_data, _polarity.polarity_of_files, [], []
+    monkeypatch.setattr(_recipe_data, "find_data", lambda root, **rest: found.append(root.name) or find(root, **rest))
     monkeypatch.setattr(_polarity, "polarity_of_files", lambda paths: decided.append(paths[0]) or decide(paths))
     train(from_folders("data.report=['other']", "training.epochs=1", "loss.weighting=none"), folders / "run", cpu=True)
     assert found == ["set", "set", "other"]

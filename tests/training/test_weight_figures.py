@@ -59,12 +59,12 @@ class TestScatter:
         [axes, _] = teacher_student_scatter({"a": make_log()}, threshold=0.4).axes
         assert axes.lines[1].get_xydata().tolist() == [[0.4, 0], [0.4, 1]]
         assert "noise" in [text.get_text() for text in axes.texts]
-        [axes, _] = teacher_student_scatter({"a": make_log()}, threshold=0.4, ratio=0.75).axes
+        [axes, _] = teacher_student_scatter({"a": make_log()}, threshold=0.75, relative=True).axes
         assert axes.lines[1].get_xydata().tolist() == [[0, 0], [0.75, 1]]
         assert len(teacher_student_scatter({"a": make_log()}).axes[0].lines) == 1
 
     def test_mistakes(self, make_log):
-        with pytest.raises(ValueError, match="logs: expected a log for each panel, got none"):
+        with pytest.raises(ValueError, match="logs: is empty; pass a log for each panel"):
             teacher_student_scatter({})
         with pytest.raises(ValueError, match=r"last: expected a number in \[1, inf\), got 0"):
             teacher_student_scatter({"a": make_log()}, last=0)
@@ -106,9 +106,9 @@ class TestOverTime:
         log = make_log()
         _, below = weight_over_time(log, threshold=0.5).axes
         np.testing.assert_allclose(below.lines[0].get_ydata(), 1 / 21)
-        assert below.get_title(loc="left") == "Samples under the noise threshold (α ≤ 0.5)"
-        _, below = weight_over_time(log, threshold=0.5, ratio=0.75).axes
-        assert below.get_title(loc="left") == "Samples under the noise threshold (α ≤ 0.75 of the student's IoU)"
+        assert below.get_title(loc="left") == "Samples below the noise threshold (α ≤ 0.5)"
+        _, below = weight_over_time(log, threshold=0.75, relative=True).axes
+        assert below.get_title(loc="left") == "Samples below the noise threshold (α ≤ 0.75 of the student's IoU)"
 
     def test_an_epoch_that_has_just_begun_is_left_out_unless_it_is_the_first(self, tmp_path):
         rows = [(epoch, name, 0.9, 0.5, 0.5) for epoch in (1, 2) for name in "abcd"]

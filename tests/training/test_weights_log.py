@@ -98,14 +98,14 @@ def test_columns_are_found_by_name_and_others_left_alone(tmp_path):
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ([], "expected a row for each sample and epoch, got none yet; wait for the first of them"),
-        (["1,a"], "weights.csv, line 2: expected 9 values, got 2; remove the line"),
-        (["0,a,0,0,0,0,0,0,0"], "line 2: expected an epoch from 1, got '0'"),
-        (["x,a,0,0,0,0,0,0,0"], "line 2: expected an epoch from 1, got 'x'"),
-        ([TWO_EPOCHS[0], "1,a,0,0,0,2,0,0,0"], "line 3: expected reliable as 0 or 1, got '2'"),
-        (["1,a,1.5,0,0,0,0,0,0"], "line 2: expected teacher_iou as a number in [0, 1], got '1.5'"),
-        (["1,a,0,nan,0,0,0,0,0"], "line 2: expected student_error as a number in [0, 1], got 'nan'"),
-        (["1,a,0,0,-,0,0,0,0"], "line 2: expected weight as a number in [0, 1], got '-'"),
+        ([], "has no row yet; wait for the first epoch of stage 2"),
+        (["1,a"], "weights.csv, line 2: has 2 values instead of 9; remove the line"),
+        (["0,a,0,0,0,0,0,0,0"], "line 2: epoch must be a whole number from 1, got '0'"),
+        (["x,a,0,0,0,0,0,0,0"], "line 2: epoch must be a whole number from 1, got 'x'"),
+        ([TWO_EPOCHS[0], "1,a,0,0,0,2,0,0,0"], "line 3: reliable must be 0 or 1, got '2'"),
+        (["1,a,1.5,0,0,0,0,0,0"], "line 2: teacher_iou must be a number in [0, 1], got '1.5'"),
+        (["1,a,0,nan,0,0,0,0,0"], "line 2: student_error must be a number in [0, 1], got 'nan'"),
+        (["1,a,0,0,-,0,0,0,0"], "line 2: weight must be a number in [0, 1], got '-'"),
     ],
 )
 def test_what_cannot_be_understood_is_named(tmp_path, lines, message):
@@ -117,15 +117,13 @@ def test_what_cannot_be_understood_is_named(tmp_path, lines, message):
 def test_a_file_without_a_whole_line_has_no_rows_yet(tmp_path):
     for content in ("", ",".join(COLUMNS)[:20]):
         (tmp_path / "weights.csv").write_text(content)
-        with pytest.raises(ValueError, match="got none yet"):
+        with pytest.raises(ValueError, match="has no row yet"):
             read_weights_log(tmp_path / "weights.csv")
 
 
 def test_no_file_and_other_files(tmp_path):
-    with pytest.raises(
-        ValueError, match=r"weights\.csv: expected the file that stage 2 of training writes, got no such"
-    ):
+    with pytest.raises(ValueError, match=r"weights\.csv: no such file; stage 2 of training writes it"):
         read_weights_log(tmp_path / "weights.csv")
     (tmp_path / "metrics.csv").write_text("epoch,sample,loss\n1,a,2\n")
-    with pytest.raises(ValueError, match=r"got none named teacher_iou, student_error, weight, reliable"):
+    with pytest.raises(ValueError, match=r"has no column teacher_iou, student_error, weight, reliable"):
         read_weights_log(tmp_path / "metrics.csv")

@@ -11,13 +11,19 @@ pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("matplotlib", reason="matplotlib is not installed")
 
 from dynamic_kd.data import read_gray, synthetic_rgbd
-from dynamic_kd.training._insight import inspect_runs, write_insight
-from dynamic_kd.training._weights_log import read_weights_log
+from dynamic_kd.training import inspect_runs, read_weights_log
+from dynamic_kd.training._image_set import ImageSet
+from dynamic_kd.training._inspect import NoiseLimit, write_insight
 
 
 @pytest.fixture
 def samples():
     return synthetic_rgbd(6, size=32, seed=2, spoilt_share=0.5)
+
+
+@pytest.fixture
+def data(samples):
+    return ImageSet.from_samples(samples)
 
 
 @pytest.fixture
@@ -34,9 +40,9 @@ def make_run(tmp_path, samples):
     return make
 
 
-def test_four_files(make_run, samples, tmp_path):
+def test_four_files(make_run, samples, data, tmp_path):
     log = read_weights_log(make_run("run") / "weights.csv")
-    written = write_insight(tmp_path / "new" / "folder", log, samples, 0.4)
+    written = write_insight(tmp_path / "new" / "folder", log, data, NoiseLimit(0.4))
     assert [path.name for path in written] == ["noise.csv", "noise.png", "scatter.png", "weight.png"]
     assert all(read_gray(path).std() > 10 for path in written[1:])
     rows = list(csv.DictReader(written[0].read_text().splitlines()))
@@ -54,8 +60,8 @@ def test_without_samples_there_is_no_contact_sheet(make_run):
 
 def test_samples_of_another_set_leave_nothing_behind(make_run, samples, tmp_path):
     log = read_weights_log(make_run("run") / "weights.csv")
-    with pytest.raises(ValueError, match="samples: expected those of the log, got none named"):
-        write_insight(tmp_path / "new", log, samples[1:])
+    with pytest.raises(ValueError, match="samples: 1 samples of the log are missing"):
+        write_insight(tmp_path / "new", log, ImageSet.from_samples(samples[1:]))
     assert not (tmp_path / "new").exists()
 
 
@@ -67,12 +73,12 @@ def test_several_runs_share_one_scatter_in_the_folder_that_holds_them(make_run, 
 
 
 def test_the_shared_scatter_goes_where_it_should_and_runs_of_one_name_stay_apart(make_run, tmp_path, monkeypatch):
-    from dynamic_kd.training import _insight
+    from dynamic_kd.training import _inspect
 
     titles = []
-    drawn = _insight.teacher_student_scatter
+    drawn = _inspect.teacher_student_scatter
     monkeypatch.setattr(
-        _insight, "teacher_student_scatter", lambda logs, **how: titles.append(list(logs)) or drawn(logs, **how)
+        _inspect, "teacher_student_scatter", lambda logs, **how: titles.append(list(logs)) or drawn(logs, **how)
     )
     runs = [make_run("a/run", 1), make_run("b/run", 2)]
     assert inspect_runs(runs, scatter=tmp_path / "both.png")[-1] == tmp_path / "both.png"
@@ -80,15 +86,15 @@ def test_the_shared_scatter_goes_where_it_should_and_runs_of_one_name_stay_apart
 
 
 def test_the_threshold_and_the_last_samples_reach_the_figures(make_run, monkeypatch):
-    from dynamic_kd.training import _insight
+    from dynamic_kd.training import _inspect
 
     calls = []
-    drawn = _insight.teacher_student_scatter
+    drawn = _inspect.teacher_student_scatter
     monkeypatch.setattr(
-        _insight, "teacher_student_scatter", lambda logs, **how: calls.append(how) or drawn(logs, **how)
+        _inspect, "teacher_student_scatter", lambda logs, **how: calls.append(how) or drawn(logs, **how)
     )
     inspect_runs([make_run("a"), make_run("b", 1)], threshold=0.3, last=5)
-    assert calls == [{"last": 5, "threshold": 0.3, "ratio": None}] * 3
+    assert calls == [{"last": 5, "threshold": 0.3, "relative": False}] * 3
 
 
 class TestRecipe:
@@ -130,17 +136,17 @@ class TestRecipe:
         assert "kind" not in inspect_runs([folder])[0].read_text()  # of other samples
 
     def test_another_threshold_is_drawn_by_that(self, folder, monkeypatch):
-        from dynamic_kd.training import _insight
+        from dynamic_kd.training import _inspect
 
-        drawn, logs = _insight.weight_over_time, []
-        monkeypatch.setattr(_insight, "weight_over_time", lambda log, **how: logs.append(log) or drawn(log, **how))
+        drawn, logs = _inspect.weight_over_time, []
+        monkeypatch.setattr(_inspect, "weight_over_time", lambda log, **how: logs.append(log) or drawn(log, **how))
         for threshold in (None, 0.6):
             inspect_runs([folder], threshold=threshold)
         own, other = logs
         np.testing.assert_array_equal(own.reliable, own.teacher_iou > 0.5)  # as the log has it
         np.testing.assert_array_equal(other.reliable, own.teacher_iou > 0.6)
         limits = 0.9 * (1 - own.student_error)
-        np.testing.assert_array_equal(own.judged(0.6, ratio=0.9).reliable, own.teacher_iou > limits)
+        np.testing.assert_array_equal(own.with_threshold(0.9, relative=True).reliable, own.teacher_iou > limits)
 
     def test_another_threshold_leaves_the_runs_own_files_alone(self, folder):
         own = {path: path.read_bytes() for path in inspect_runs([folder], threshold=0.25, samples=True)}
@@ -163,20 +169,18 @@ class TestRecipe:
         assert {row["sample"]: row["kind"] for row in rows} == {sample.name: sample.spoilt or "" for sample in samples}
 
     def test_thresholds_that_differ_are_not_drawn_into_the_shared_scatter(self, folder, make_run, monkeypatch):
-        from dynamic_kd.training import _insight
+        from dynamic_kd.training import _inspect
 
         calls = []
-        drawn = _insight.teacher_student_scatter
+        drawn = _inspect.teacher_student_scatter
         monkeypatch.setattr(
-            _insight, "teacher_student_scatter", lambda logs, **how: calls.append(how) or drawn(logs, **how)
+            _inspect, "teacher_student_scatter", lambda logs, **how: calls.append(how) or drawn(logs, **how)
         )
         inspect_runs([folder, make_run("other")])
         assert [how.get("threshold") for how in calls] == [0.25, 0.5, None]
 
     def test_samples_without_a_recipe(self, make_run):
-        with pytest.raises(
-            ValueError, match=r"recipe\.toml: expected the recipe, which names the training set, got no"
-        ):
+        with pytest.raises(ValueError, match=r"run: has no recipe\.toml, which names the training set"):
             inspect_runs([make_run("run")], samples=True)
 
 
@@ -185,8 +189,6 @@ def test_thresholds_that_no_iou_can_have(make_run, threshold):
     folder = make_run("run")
     with pytest.raises(ValueError, match=rf"threshold: expected a number in \[0, 1\], got {threshold}"):
         inspect_runs([folder], threshold=threshold)
-    with pytest.raises(ValueError, match=rf"threshold: expected a number in \[0, 1\], got {threshold}"):
-        write_insight(folder, read_weights_log(folder / "weights.csv"), threshold=threshold)
     assert [path.name for path in folder.iterdir()] == ["weights.csv"]
 
 
@@ -211,5 +213,5 @@ def _fill_the_disk(figure, file, **how):
 
 
 def test_a_folder_that_is_no_run(tmp_path):
-    with pytest.raises(ValueError, match="expected the file that stage 2 of training writes, got no such file"):
+    with pytest.raises(ValueError, match="no such file; stage 2 of training writes it"):
         inspect_runs([tmp_path])

@@ -12,8 +12,8 @@ from torch import nn
 from dynamic_kd.models import FPNStudent, RFBTeacher, load_model, read_weights
 from dynamic_kd.training._imported import ImportedWeight, attribute_named
 from dynamic_kd.training._objective import CrossEntropy, Distillation, from_maps, from_network
-from dynamic_kd.training._stage import weights_file
-from dynamic_kd.training._surroundings import seeded
+from dynamic_kd.training._processes import seeded
+from dynamic_kd.training._run_folder import weights_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,12 +21,22 @@ if TYPE_CHECKING:
 
     from accelerate import Accelerator
 
+    from dynamic_kd.training._image_set import ImageSet
     from dynamic_kd.training._objective import Objective
     from dynamic_kd.training._recipe import Recipe
     from dynamic_kd.training._sections import Teacher
-    from dynamic_kd.training._tensors import Tensors
 
-NETWORKS: dict[str, type[FPNStudent | RFBTeacher]] = {"rfb": RFBTeacher, "fpn": FPNStudent}
+_KINDS: dict[str, type[FPNStudent | RFBTeacher]] = {"rfb": RFBTeacher, "fpn": FPNStudent}
+
+
+def new_networks(recipe: Recipe) -> dict[int, FPNStudent | RFBTeacher]:
+    """Return the untrained network of each stage; weights may be downloaded."""
+    networks = {}
+    for stage in recipe.stages:
+        part, kind = (recipe.teacher, _KINDS[recipe.teacher.model]) if stage == 1 else (recipe.student, FPNStudent)
+        with seeded(recipe.seed):
+            networks[stage] = kind(part.backbone, recipe.data.channels, weights=part.weights)
+    return networks
 
 
 def student_objective(recipe: Recipe, accelerator: Accelerator, folder: Path) -> Objective:
@@ -79,9 +89,9 @@ def _network(recipe: Recipe, trained: Path) -> nn.Module:
 def _check_named(source: str, network: FPNStudent | RFBTeacher, teacher: Teacher) -> None:
     """Raise unless a network is the one that the recipe names, for the recipe tells what a run was."""
     backbone = network.settings["backbone"]
-    if type(network) is NETWORKS[teacher.model] and backbone == teacher.backbone:
+    if type(network) is _KINDS[teacher.model] and backbone == teacher.backbone:
         return
-    model = next(name for name, kind in NETWORKS.items() if type(network) is kind)
+    model = next(name for name, kind in _KINDS.items() if type(network) is kind)
     raise ValueError(
         f'{source}: expected a network of model = "{teacher.model}" and backbone = "{teacher.backbone}", '
         f'got one of "{model}" and "{backbone}"; write these into the recipe, or name another file'
@@ -89,7 +99,7 @@ def _check_named(source: str, network: FPNStudent | RFBTeacher, teacher: Teacher
 
 
 def check_teacher(
-    recipe: Recipe, objective: Objective | None, data: Tensors, accelerator: Accelerator, note: Callable[[str], None]
+    recipe: Recipe, objective: Objective | None, data: ImageSet, accelerator: Accelerator, note: Callable[[str], None]
 ) -> None:
     """Raise unless a teacher from elsewhere answers to a batch of the data as the student's loss needs it.
 
@@ -99,7 +109,7 @@ def check_teacher(
     if not isinstance(objective, Distillation) or ":" not in name:
         return
     images = training.batch_size // (training.accumulation * accelerator.num_processes)
-    batch = data.batch(torch.arange(min(images, len(data)), device=data.images.device))
+    batch = data.batch(torch.arange(min(images, len(data))))
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "teacher_logits: all values lie in")  # what the note says

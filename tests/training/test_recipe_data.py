@@ -1,4 +1,4 @@
-"""What experiments need of a run: images for reporting, weights of early epochs, a teacher alone, spoilt maps."""
+"""The images of a recipe: for training, validation and reporting; spoilt maps; teachers alone and early weights."""
 
 import cv2
 import numpy as np
@@ -8,19 +8,24 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 for package in ("accelerate", "matplotlib", "safetensors", "tensorboard", "tomli_w"):
     pytest.importorskip(package, reason=f"{package} is not installed")
 
-from tiny_runs import finished, recipe_file, same_run, tensors  # noqa: E402
+from tiny_runs import finished, recipe_file, saliency, same_run, tensors  # noqa: E402
 
 from dynamic_kd.data import synthetic_rgbd  # noqa: E402
 from dynamic_kd.models import RFBTeacher, load_model, model_metadata  # noqa: E402
-from dynamic_kd.training import _results, read_recipe, read_records, saliency, train  # noqa: E402
-from dynamic_kd.training._sources import recipe_samples, report_samples  # noqa: E402
-from dynamic_kd.training._tensors import Tensors  # noqa: E402
+from dynamic_kd.training import _train, read_recipe, read_records, train  # noqa: E402
+from dynamic_kd.training._recipe_data import read_part  # noqa: E402
+
+
+def part(recipe, name="train"):
+    """Return the samples of a part of a recipe's data."""
+    data = read_part(recipe, name, lambda step, done, total: None)
+    return [data.sample(position) for position in range(len(data))]
 
 
 @pytest.fixture
 def tiny(tmp_path, monkeypatch):
     """Return a function that makes the recipe of a tiny run, with some settings changed; no figures are drawn."""
-    monkeypatch.setattr(_results, "write_insight", lambda *arguments, **limit: None)
+    monkeypatch.setattr(_train, "write_insight", lambda *arguments, **limit: None)
     path = recipe_file(tmp_path)
     return lambda *settings: read_recipe(path, settings)
 
@@ -61,7 +66,7 @@ def test_images_for_reporting_are_scored_at_the_end_and_change_nothing_else(tiny
         assert not (tmp_path / "without" / f"{name}-report.npz").exists()
     same_run(tmp_path / "with", tmp_path / "without")
     recipe = tiny("data.report_count=4")
-    data = Tensors.of(report_samples(recipe), depth=True)
+    data = read_part(recipe, "report", lambda step, done, total: None)
     maps = saliency(load_model(tmp_path / "with" / "student-last.safetensors"), data)[:, 0]
     levels = np.rint(255 * maps).astype(np.float64)
     stretched = (levels - levels.min((1, 2), keepdims=True)) / np.ptp(levels, axis=(1, 2))[:, None, None]
@@ -84,32 +89,31 @@ def test_two_processes_leave_the_records_of_one(tmp_path):
 
 def test_images_have_one_purpose(of_maps):
     recipe = of_maps()
-    assert [len(each) for each in (*recipe_samples(recipe), report_samples(recipe))] == [8, 2, 2]
+    assert [len(part(recipe, name)) for name in ("train", "validation", "report")] == [8, 2, 2]
     for lists, words in (
-        ({"report": "train"}, "for reporting than for training, got 8 in both"),
-        ({"report": "choose"}, "for reporting than for validation, got 2 in both"),
-        ({"validation": "train"}, "for validation than for training, got 8 in both"),
+        ({"report": "train"}, "8 images are in both data.train and data.report"),
+        ({"report": "choose"}, "2 images are in both data.validation and data.report"),
+        ({"validation": "train"}, "8 images are in both data.train and data.validation"),
     ):
-        with pytest.raises(ValueError, match=f"data: expected other images {words}, the first "):
-            recipe_samples(of_maps(**lists))
+        with pytest.raises(ValueError, match=f"data: {words}, the first is "):
+            part(of_maps(**lists))
 
 
 def test_spoilt_maps_are_for_training_alone_and_known_to_the_results_alone(of_maps, tmp_path):
     recipe = of_maps("teacher.spoil=inverted", "teacher.spoil_share=0.5")
-    samples, held_out = recipe_samples(recipe)
-    right, _ = recipe_samples(of_maps())
+    samples, held_out, right = part(recipe), part(recipe, "validation"), part(of_maps())
     assert [sample.spoilt for sample in samples].count("inverted") == 4
     assert all(sample.spoilt is None and sample.teacher is None for sample in held_out)
     for wrong, sample in zip(samples, right, strict=True):
         expected = sample.teacher if wrong.spoilt is None else 1 - sample.teacher
         np.testing.assert_array_equal(wrong.teacher, expected)
-    others = recipe_samples(of_maps("teacher.spoil=inverted", "teacher.spoil_share=0.5", "seed=9"))[0]
+    others = part(of_maps("teacher.spoil=inverted", "teacher.spoil_share=0.5", "seed=9"))
     assert {each.name for each in samples if each.spoilt} != {each.name for each in others if each.spoilt}
     noise = train(recipe, tmp_path / "run")["noise"]
     assert (noise["samples"], noise["flagged"], noise["spoilt"]) == (8, 4, 4)
     assert (noise["precision"], noise["recall"], noise["auc"]) == (1, 1, 1)
     alone = of_maps("teacher.spoil=inverted", "loss.weighting=none")
-    assert not any(sample.spoilt for sample in recipe_samples(alone)[0])
+    assert not any(sample.spoilt for sample in part(alone))
     assert "noise" not in train(alone, tmp_path / "alone")
 
 
@@ -150,43 +154,36 @@ def test_the_command_says_which_weights_a_teacher_alone_has_left(tiny, tmp_path,
 
 def test_the_synthetic_sets_seed_and_shares(tiny):
     def images(*settings):
-        return [sample.image for sample in recipe_samples(tiny(*settings))[0]]
+        return [sample.image for sample in part(tiny(*settings))]
 
     for one, other in zip(images("seed=1", "data.seed=7"), images("seed=2", "data.seed=7"), strict=True):
         np.testing.assert_array_equal(one, other)
     assert not np.array_equal(images("seed=1")[0], images("seed=2")[0])
     np.testing.assert_array_equal(images("seed=1")[0], images("data.seed=1")[0])
     recipe = tiny("data.spoilt_share=0.0", "data.test_spoilt_share=1.0", "data.report_count=3")
-    train_samples, validation = recipe_samples(recipe)
-    assert not any(sample.spoilt for sample in train_samples)
-    assert all(sample.spoilt for sample in (*validation, *report_samples(recipe)))
+    assert not any(sample.spoilt for sample in part(recipe))
+    assert all(sample.spoilt for sample in (*part(recipe, "validation"), *part(recipe, "report")))
 
 
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("training.keep_epochs=2", r"training.keep_epochs: expected a list, as \[2, 5\], got 2"),
+        ("training.keep_epochs=2", r"training.keep_epochs: expected a list such as \[2, 5\], got 2"),
         ("training.keep_epochs=[0]", r"training.keep_epochs: expected a whole number of at least 1, got 0"),
         ("training.keep_epochs=[1.5]", "training.keep_epochs: expected a whole number, got 1.5"),
-        ("training.keep_epochs=[4]", "training.keep_epochs: expected some of the 3 epochs, got 4; leave it out"),
+        ("training.keep_epochs=[4]", "training.keep_epochs: epoch 4 does not exist, the training has 3; leave it out"),
         ("data.report_count=-1", r"data.report_count: expected a whole number of at least 0, got -1"),
-        ("data.report=a", r'data.report: expected a list, as \["NJUD/train", "NLPR/train"\], got'),
+        ("data.report=a", r'data.report: expected a list such as \["NJUD/train", "NLPR/train"\], got'),
         ("data.seed=-1", r"data.seed: expected a whole number of at least 0, got -1"),
         ("data.test_spoilt_share=2", r"data.test_spoilt_share: expected a number in \[0, 1\], got 2"),
         ("teacher_only=1", "teacher_only: expected True or False, got 1"),
-        ("loss.weighting=none teacher_only=true", "teacher_only: expected False where no teacher is trained, got True"),
-        ("teacher.checkpoint=a.st teacher_only=true", "teacher_only: expected False where no teacher is trained, got"),
+        ("loss.weighting=none teacher_only=true", "teacher_only: this recipe trains no teacher; leave it out"),
+        ("teacher.checkpoint=a.st teacher_only=true", "teacher_only: this recipe trains no teacher"),
     ],
 )
 def test_what_is_wrong_with_such_settings(tiny, setting, message):
     with pytest.raises((TypeError, ValueError), match=message):
         tiny(*setting.split())
-
-
-def test_a_shorter_run_leaves_out_the_epochs_it_never_comes_to(tiny):
-    recipe = tiny("training.keep_epochs=[1, 3]", "teacher.training.epochs=6", "teacher.training.keep_epochs=[2, 6]")
-    shorter = recipe.with_epochs(1)
-    assert (shorter.training.keep_epochs, shorter.teacher_training.keep_epochs) == ((1,), (2,))
 
 
 def test_results_are_written_when_all_else_is_there(tiny, tmp_path, monkeypatch):
@@ -195,10 +192,10 @@ def test_results_are_written_when_all_else_is_there(tiny, tmp_path, monkeypatch)
     def fail(*arguments, **limit):
         raise OSError("disk full")
 
-    monkeypatch.setattr(_results, "write_insight", fail)
+    monkeypatch.setattr(_train, "write_insight", fail)
     with pytest.raises(OSError, match="disk full"):
         train(tiny(), tmp_path / "run")
     assert not (tmp_path / "run" / "results.json").exists()
-    monkeypatch.setattr(_results, "write_insight", lambda *arguments, **limit: None)
+    monkeypatch.setattr(_train, "write_insight", lambda *arguments, **limit: None)
     assert (tmp_path / "run" / "epochs.csv").read_text().count("\n") == 6
     assert train(tiny(), tmp_path / "run", resume=True)["results"]["student"]["last"]["epoch"] == 3
