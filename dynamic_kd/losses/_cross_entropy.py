@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dynamic_kd._array import Array, Namespace, accumulation_dtype, array_namespace
 from dynamic_kd._support import array_support
-from dynamic_kd.losses._inputs import check_floating, check_maps, check_plane, margin, unit_map
-from dynamic_kd.losses._stable import softplus
+from dynamic_kd.losses._arguments import check_floating, check_maps, check_plane, margin, unit_map
+from dynamic_kd.losses._sigmoid import softplus
 
 
 @array_support(gradient=True, traced=True, gpu="operations")
@@ -39,7 +39,7 @@ def cross_entropy(logits: Array, target: Array, *, xp: Namespace | None = None) 
 
     Notes
     -----
-    The gradient by the logit is P - G. NaN logits are not refused: they propagate.
+    The gradient by the logit is P - G. NaN logits propagate.
 
     Examples
     --------
@@ -58,7 +58,7 @@ def cross_entropy(logits: Array, target: Array, *, xp: Namespace | None = None) 
 def bernoulli_cross_entropy(logits: Array, target: Array, xp: Namespace) -> Array:
     """Return the cross-entropy for margins and targets (B, H, W), accurate where a right answer is saturated.
 
-    With G ≥ 1/2 (else logit and target are mirrored, which changes nothing) it is (1 - G) z + softplus(-z).
+    For G ≥ 1/2 it is (1 - G) z + softplus(-z). Otherwise logit and target are mirrored first.
     """
     mirrored = target < 0.5
     z = xp.where(mirrored, -logits, logits)

@@ -8,9 +8,8 @@ from typing import ClassVar, Literal
 from dynamic_kd._array import Array, Namespace, array_namespace, is_torch, stop_gradient
 from dynamic_kd._checks import check_choice, check_flag, check_number
 from dynamic_kd._support import array_support
+from dynamic_kd.losses._arguments import check_batch, pixels
 from dynamic_kd.losses._dynamic_kd_terms import DynamicKDTerms, terms_of
-from dynamic_kd.losses._inputs import pixels
-from dynamic_kd.losses._kernel_settings import encoded
 from dynamic_kd.losses._soft_iou import GRANULARITIES, Granularity
 from dynamic_kd.losses._weighting import (
     THRESHOLDS,
@@ -115,8 +114,8 @@ class DynamicKDLoss:
     reduction: Literal["mean", "sum", "none"] = "mean"
     impl: Literal["auto", "eager", "fused"] = "auto"
 
-    # Of each object, and no setting: what the kernels take, worked out when the object is made.
-    _kernel_settings: ClassVar[str]
+    # Not a setting: the settings as the kernels take them. Set on every object.
+    _json: ClassVar[str]
 
     def __post_init__(self) -> None:
         """Check the settings."""
@@ -130,7 +129,7 @@ class DynamicKDLoss:
         check_flag("detach_weight", self.detach_weight)
         check_choice("reduction", self.reduction, REDUCTIONS)
         check_choice("impl", self.impl, IMPLEMENTATIONS)
-        object.__setattr__(self, "_kernel_settings", encoded(self))
+        object.__setattr__(self, "_json", as_json(self))
 
     @property
     def threshold(self) -> float:
@@ -221,10 +220,10 @@ class DynamicKDLoss:
         """
         fused = self._fused(student_logits, teacher_logits, target, valid)
         if fused is not None:
-            from dynamic_kd.torch._fused import unpacked_terms
+            from dynamic_kd.torch import _fused
 
             loss, packed = fused
-            return loss, unpacked_terms(packed, student_logits.shape[0])
+            return loss, _fused.unpacked_terms(packed, student_logits.shape[0])
         loss, terms = self._eager(student_logits, teacher_logits, target, valid, xp)
         return loss, DynamicKDTerms(*[stop_gradient(term) for term in terms])
 
@@ -245,9 +244,10 @@ class DynamicKDLoss:
         if not required and (self.impl == "eager" or not (is_torch(student_logits) and student_logits.is_cuda)):
             return None
         if is_torch(student_logits):
-            from dynamic_kd.torch._fused import loss_and_packed_terms
+            from dynamic_kd.torch import _fused
 
-            result = loss_and_packed_terms(student_logits, teacher_logits, target, valid, self)
+            inputs = (student_logits, teacher_logits, target, valid)
+            result = _fused.loss_and_packed_terms(inputs, self, self._json, check_batch)
         else:
             result = "the kernels take torch tensors"
         if not isinstance(result, str):
@@ -255,6 +255,28 @@ class DynamicKDLoss:
         if required:
             raise ValueError(f"impl: 'fused' is not available: {result}; use impl='auto'")
         return None
+
+
+def as_json(loss: DynamicKDLoss) -> str:
+    """Return the settings that the kernels know, as JSON; empty with a function as the weighting.
+
+    A compiled program keeps this text as a constant. It is put together by hand because ``torch.compile``, which traces
+    this where a loss is made inside of a compiled function, does not trace the module json.
+    """
+    if callable(loss.weighting):
+        return ""
+    weighting = f'"{loss.weighting}"' if isinstance(loss.weighting, str) else str(float(loss.weighting))
+    settings = {
+        "p": str(float(loss.p)),
+        "temperature": str(float(loss.temperature)),
+        "weighting": weighting,
+        "noise_elimination": f'"{loss.noise_elimination}"' if loss.noise_elimination else "null",
+        "noise_threshold": str(float(loss.threshold)),
+        "noise_weight": str(float(loss.noise_weight)),
+        "temperature_squared": "true" if loss.temperature_squared else "false",
+        "reduction": f'"{loss.reduction}"',
+    }
+    return "{" + ", ".join([f'"{name}": {value}' for name, value in settings.items()]) + "}"
 
 
 def reduced(loss: Array, valid: Array | None, reduction: str, xp: Namespace) -> Array:

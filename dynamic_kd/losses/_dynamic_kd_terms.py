@@ -6,27 +6,27 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dynamic_kd._array import Array, Namespace, stop_gradient
 from dynamic_kd.losses._cross_entropy import bernoulli_cross_entropy
+from dynamic_kd.losses._sigmoid import sigmoid
 from dynamic_kd.losses._soft_iou import disagreement, overlap
-from dynamic_kd.losses._stable import sigmoid
 from dynamic_kd.losses._temperature_kl import bernoulli_kl
 from dynamic_kd.losses._weighting import is_reliable, needs_teacher_cross_entropy, weight_of
 
 if TYPE_CHECKING:
+    from dynamic_kd.losses._arguments import Pixels
     from dynamic_kd.losses._dynamic_kd_loss import DynamicKDLoss
-    from dynamic_kd.losses._inputs import Pixels
 
 
 class DynamicKDTerms(NamedTuple):
-    """What the loss consists of, for logging; each (B,), the first four (B, H, W) at pixel granularity."""
+    """What the loss consists of, for logging. Each term is (B,); the first four are (B, H, W) at pixel granularity."""
 
     teacher_iou: Array
-    """Confidence of the teacher, α (equation 1)."""
+    """Soft IoU of the teacher, α (equation 1)."""
     student_error: Array
-    """What the student still lacks, β (equation 2)."""
+    """One minus the soft IoU of the student, β (equation 2)."""
     weight: Array
     """Weight of the teacher, θ."""
     reliable: Array
-    """Whether α exceeds the noise threshold or, if that is relative, this share of 1 - β; for any weighting."""
+    """Whether α exceeds the noise threshold, or that share of 1 - β if noise elimination is relative."""
     kl: Array
     """Mean divergence from the teacher over the valid pixels, with T² if that is on."""
     ce: Array

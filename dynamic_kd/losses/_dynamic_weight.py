@@ -5,14 +5,14 @@ from __future__ import annotations
 from dynamic_kd._array import Array, Namespace, array_namespace
 from dynamic_kd._checks import check_number
 from dynamic_kd._support import array_support
-from dynamic_kd.losses._inputs import check_unit_pair
+from dynamic_kd.losses._arguments import check_unit_pair
 
 
 @array_support(gradient=True, traced=True, gpu="operations")
 def dynamic_weight(teacher_iou: Array, student_error: Array, *, p: float = 0.7, xp: Namespace | None = None) -> Array:
-    r"""Weight of the teacher's knowledge, from its confidence and from what the student still lacks.
+    r"""Weight of the teacher, from its confidence and the student's error.
 
-    It is large where the teacher is right and the student is not (equations 3 and 4):
+    It is large where the teacher is right and the student is wrong (equations 3 and 4):
 
     .. math:: \theta = \tanh(\alpha^{p} \beta^{1 - p})
 
@@ -23,7 +23,7 @@ def dynamic_weight(teacher_iou: Array, student_error: Array, *, p: float = 0.7, 
     student_error : array, same shape
         One minus the student's soft IoU, β in [0, 1].
     p : float
-        Share of the teacher in [0, 1]: with 1 the student's error does not count, with 0 only it does.
+        Exponent of α in [0, 1]. With 1 the student's error does not count, with 0 only the student's error does.
     xp : module, optional
         Array namespace; inferred by default.
 
@@ -35,14 +35,14 @@ def dynamic_weight(teacher_iou: Array, student_error: Array, *, p: float = 0.7, 
     Raises
     ------
     TypeError
-        If the arrays are not floating point, or of different libraries.
+        If the arrays are not floating point or come from different libraries.
     ValueError
         If ``p`` lies outside [0, 1].
 
     Notes
     -----
-    The exponent is that of equation 3; the β^(-1-p) printed in the paper's Algorithm 1 grows without bound as β goes
-    to 0. There the root's slope is infinite: its derivative at 0 is taken as 0, so that no gradient becomes NaN.
+    The exponent of β is that of equation 3; the β^(-1-p) printed in the paper's Algorithm 1 grows without bound as β
+    goes to 0. At 0 the power has an infinite slope. Its derivative there is taken as 0, so no gradient becomes NaN.
 
     Examples
     --------
@@ -66,6 +66,6 @@ def _power(base: Array, exponent: float, xp: Namespace) -> Array:
     if exponent == 0:
         return xp.ones_like(base)
     positive = base > 0
-    # Two `where`: the root of the replaced base is finite in value and slope, so nothing leaks from the other branch.
+    # The inner `where` keeps value and slope finite in the branch that the outer one drops.
     root = xp.where(positive, base, xp.ones_like(base)) ** exponent
     return xp.where(positive, root, xp.zeros_like(base))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dynamic_kd._array import Array, Namespace, array_namespace
 from dynamic_kd._checks import check_number
 from dynamic_kd._support import array_support
-from dynamic_kd.losses._inputs import check_unit_pair
+from dynamic_kd.losses._arguments import check_unit_pair
 
 
 @array_support(gradient=True, traced=True, gpu="operations")
@@ -17,9 +17,9 @@ def eliminate_noise(
     noise_weight: float = 0.01,
     xp: Namespace | None = None,
 ) -> Array:
-    r"""Replace the weight by a small constant where the teacher is not to be trusted.
+    r"""Replace the weight of unreliable teachers by a small constant.
 
-    A sample whose depth map misleads the teacher has a low α, and its knowledge is all but dropped (equation 6):
+    On a sample whose depth map misleads the teacher, α is low, and the teacher is all but ignored (equation 6):
 
     .. math:: \theta = \begin{cases} \theta & \alpha > \text{threshold} \\ \varepsilon & \text{otherwise} \end{cases}
 
@@ -30,10 +30,10 @@ def eliminate_noise(
     teacher_iou : array, same shape
         Confidence α of the teacher in [0, 1].
     threshold : float or array, same shape
-        In [0, 1]; a teacher exactly at the threshold is not trusted. An array has a threshold for each weight, such as
-        a share of the student's own IoU.
+        In [0, 1]; a teacher exactly at the threshold is unreliable. An array has a threshold for each weight, such as
+        a share of the student's own soft IoU.
     noise_weight : float
-        Weight ε in [0, 1] of an untrusted teacher.
+        Weight ε in [0, 1] of an unreliable teacher.
     xp : module, optional
         Array namespace; inferred by default.
 

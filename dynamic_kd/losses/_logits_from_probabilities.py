@@ -5,12 +5,12 @@ from __future__ import annotations
 from dynamic_kd._array import Array, Namespace, accumulation_dtype, array_namespace
 from dynamic_kd._checks import check_number
 from dynamic_kd._support import array_support
-from dynamic_kd.losses._inputs import check_unit_range
+from dynamic_kd.losses._arguments import check_unit_range
 
 
 @array_support(gradient=True, traced=True, gpu="operations")
 def logits_from_probabilities(maps: Array, *, clip: float = 0.5 / 255, xp: Namespace | None = None) -> Array:
-    r"""Logits of saliency maps, so that saved maps can serve as a teacher.
+    r"""Logits of saliency maps, so that saved maps can be the teacher.
 
     .. math:: z = \log\frac{m}{1 - m}, \qquad m = \min(\max(P, c), 1 - c)
 
@@ -19,9 +19,9 @@ def logits_from_probabilities(maps: Array, *, clip: float = 0.5 / 255, xp: Names
     maps : array, any shape
         Saliency P: floating point in [0, 1], or unsigned 8-bit integers 0 to 255 (divided by 255).
     clip : float
-        Distance c from 0 and 1, in (0, 0.5). It matters: most pixels of a good teacher are exactly 0 or 255, and what
-        they teach is set by it. At T = 5 a 255 becomes .78 at the default, .80 at 1e-3 and .94 at 1e-6. Report it with
-        every result. The default is half a grey level.
+        Smallest distance c from 0 and 1, in (0, 0.5); half a grey level by default. Report it with every result: most
+        pixels of a good teacher are exactly 0 or 255, and the clip sets what they teach. At T = 5 a 255 becomes .78
+        with the default, .80 with 1e-3 and .94 with 1e-6.
     xp : module, optional
         Array namespace; inferred by default.
 
@@ -59,6 +59,6 @@ def logits_from_probabilities(maps: Array, *, clip: float = 0.5 / 255, xp: Names
     least = float(xp.finfo(probabilities.dtype).smallest_normal)
     if clip < least:
         raise ValueError(f"clip: expected at least {least:.3g} for {probabilities.dtype} maps, got {clip!r}")
-    # The complement is clipped by itself: for a tiny clip 1 - c rounds to 1, whose own complement would be 0.
+    # The complement is clipped separately: for a tiny clip 1 - c rounds to 1, whose complement would be 0.
     salient, background = (xp.clip(m, clip, 1 - clip) for m in (probabilities, 1 - probabilities))
     return xp.log(salient) - xp.log(background)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dynamic_kd._array import Array, Namespace, array_namespace
 from dynamic_kd._support import array_support
-from dynamic_kd.losses._inputs import check_floating, check_maps, check_plane, plane
+from dynamic_kd.losses._arguments import check_floating, check_maps, check_plane, plane
 
 
 @array_support(gradient=True, traced=True, gpu="operations")

@@ -7,8 +7,8 @@ from typing import Literal
 from dynamic_kd._array import Array, Namespace, accumulation_dtype, array_namespace
 from dynamic_kd._checks import check_choice
 from dynamic_kd._support import array_support
-from dynamic_kd.losses._inputs import check_floating, check_maps, check_plane, unit_map, validity
-from dynamic_kd.losses._stable import softplus
+from dynamic_kd.losses._arguments import check_floating, check_maps, check_plane, unit_map, validity
+from dynamic_kd.losses._sigmoid import softplus
 
 Granularity = Literal["image", "pixel"]
 GRANULARITIES = ("image", "pixel")
@@ -25,8 +25,8 @@ def soft_iou(
 ) -> Array:
     r"""Soft intersection over union of a saliency map and its target.
 
-    Of the teacher's map it is the confidence of its knowledge, α; one minus that of the student's map is what the
-    student still lacks, β (equations 1 and 2):
+    The teacher's soft IoU is its confidence α, and one minus the student's is the student's error β (equations 1 and
+    2):
 
     .. math:: \alpha = \frac{\sum P G}{\sum (P + G - P G)}
 
@@ -37,9 +37,10 @@ def soft_iou(
     target : array, shape (B, 1, H, W) or (B, H, W)
         Ground truth G in [0, 1]: booleans, integers 0 and 1, or soft values.
     valid : array, shape (B, 1, H, W) or (B, H, W), optional
-        1 where a pixel counts, 0 where it does not (whatever it holds, NaN included); by default all count.
+        1 where a pixel counts, 0 where it does not. An invalid pixel may hold anything, NaN included. By default all
+        pixels count.
     granularity : {"image", "pixel"}
-        Sum over each image, or read the equation pixel by pixel.
+        Sum over each image, or apply the equation to each pixel.
     xp : module, optional
         Array namespace; inferred by default.
 
@@ -57,8 +58,8 @@ def soft_iou(
 
     Notes
     -----
-    An empty target gives 0 whatever the prediction, an empty one included. This is the value of the equation for
-    every P > 0; as a *metric*, the IoU of two empty maps is commonly 1. Invalid pixels have the value 0 by pixel.
+    An empty target gives 0 for every prediction, an empty one included. This is the value of the equation for every
+    P > 0. As a *metric*, the IoU of two empty maps is commonly 1. At pixel granularity, invalid pixels are 0.
 
     Examples
     --------
@@ -91,9 +92,9 @@ def overlap(probabilities: Array, target: Array, valid: Array | None, granularit
 
 
 def disagreement(logits: Array, target: Array, valid: Array | None, granularity: Granularity, xp: Namespace) -> Array:
-    """Return equation 2 for canonical maps (B, H, W): one minus the overlap, summed by itself.
+    """Return equation 2 for canonical maps (B, H, W): one minus the overlap, from sums of its own.
 
-    Where a sure student is right, subtracting from 1 would leave rounding noise.
+    For a confident student that is right, subtracting the overlap from 1 would leave rounding noise.
     """
     salient, background = xp.exp(-softplus(-logits, xp)), xp.exp(-softplus(logits, xp))
     hits, errors = salient * target, salient * (1 - target) + background * target

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dynamic_kd._array import Array, Namespace, accumulation_dtype, array_namespace, stop_gradient
 from dynamic_kd._checks import check_flag, check_number
 from dynamic_kd._support import array_support
-from dynamic_kd.losses._inputs import check_floating, check_match, check_plane, margin
-from dynamic_kd.losses._stable import softplus
+from dynamic_kd.losses._arguments import check_floating, check_match, check_plane, margin
+from dynamic_kd.losses._sigmoid import softplus
 
 
 @array_support(gradient=True, traced=True, gpu="operations")
@@ -18,7 +18,7 @@ def temperature_kl(
     temperature_squared: bool = True,
     xp: Namespace | None = None,
 ) -> Array:
-    r"""Kullback-Leibler divergence of the student from the teacher, pixel by pixel, both softened.
+    r"""Kullback-Leibler divergence of the student from the teacher, pixel by pixel, both softened by a temperature.
 
     With the Bernoulli distributions of t = σ(z_t / T) and s = σ(z_s / T), as in equation 5:
 
@@ -30,7 +30,7 @@ def temperature_kl(
     student_logits, teacher_logits : array, shape (B, 1, H, W), (B, H, W) or (B, 2, H, W)
         Logits z, floating point; of two channels the second is the salient one, and z is its margin over the first.
     temperature : float
-        T > 0; the larger, the softer.
+        T > 0; a larger one gives softer distributions.
     temperature_squared : bool
         Whether to multiply by T², which keeps the gradient's scale independent of T to first order.
     xp : module, optional
@@ -39,7 +39,7 @@ def temperature_kl(
     Returns
     -------
     array, shape (B, H, W)
-        The divergence in nats (times T² if asked); float32 for half inputs, else the inputs' dtype.
+        The divergence in nats (times T² if that is on); float32 for half inputs, else the inputs' dtype.
 
     Raises
     ------
@@ -51,9 +51,9 @@ def temperature_kl(
     Notes
     -----
     A Bernoulli of σ(z / T) is exactly the softmax over [0, z] at T, so one and two channels share one definition; a
-    softmax over a single channel would be 0 everywhere. The teacher is a constant. The gradient by the student's
-    logit is (s - t) / T, times T² if asked. Values may round to a hair below 0 where student and teacher agree.
-    NaN logits are not refused (mixed-precision training meets them): they propagate.
+    softmax over a single channel would give a divergence of 0 everywhere. The teacher is a constant. The gradient by
+    the student's logit is (s - t) / T, times T² if that is on. Where student and teacher agree, rounding may give a
+    value slightly below 0. NaN logits propagate.
 
     References
     ----------
@@ -87,8 +87,8 @@ def temperature_kl(
 def bernoulli_kl(student: Array, teacher: Array, temperature: float, temperature_squared: bool, xp: Namespace) -> Array:
     """Return the divergence for margins (B, H, W), in the form whose terms stay small when both are saturated.
 
-    With a = z_t / T ≥ 0 (else both signs are flipped, which changes nothing) and b = z_s / T, it is
-    σ(-a) (b - a) + softplus(-b) - softplus(-a).
+    With a = z_t / T ≥ 0 and b = z_s / T it is σ(-a) (b - a) + softplus(-b) - softplus(-a). For a negative a, both signs
+    are flipped first, which leaves it unchanged.
     """
     a = xp.abs(teacher) / temperature
     b = xp.where(teacher < 0, -student, student) / temperature

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Literal
 
 from dynamic_kd._array import Array, Namespace
 from dynamic_kd._checks import check_choice, check_number
+from dynamic_kd.losses._arguments import check_unit_range
 from dynamic_kd.losses._dynamic_weight import tanh_of_powers
-from dynamic_kd.losses._inputs import check_unit_range
 
 if TYPE_CHECKING:
     from dynamic_kd.losses._dynamic_kd_loss import DynamicKDLoss

@@ -16,7 +16,7 @@ def align_teacher(teacher_logits: Tensor, size: tuple[int, int]) -> Tensor:
 
     .. math:: z' = \log R(\sigma(z)) - \log R(\sigma(-z))
 
-    Averaged as logits, one very sure pixel would outvote its neighbours.
+    If logits were averaged instead, one very confident pixel would outweigh its neighbours.
 
     Parameters
     ----------
@@ -28,20 +28,20 @@ def align_teacher(teacher_logits: Tensor, size: tuple[int, int]) -> Tensor:
     Returns
     -------
     Tensor, shape (B, 1, H, W), (B, 2, H, W) or (B, H, W)
-        Logits of the same number of channels and dtype. If the size is already right, the same object.
+        Logits with the same number of channels and dtype. If they already have the size, the same object.
 
     Raises
     ------
     TypeError
         If the logits are not floating point, or the size is not a pair of integers.
     ValueError
-        If the shape is none of those above, or the size is not positive.
+        If the logits have another shape, or the size is not positive.
 
     Notes
     -----
-    Interpolating the complement as well keeps the logits of sure pixels, which a probability rounded to 1 would lose:
-    a constant map stays what it is. Logits beyond ±87 (float32) come back as ±87. There is no antialiasing, as in
-    torch's ``interpolate(mode="bilinear", align_corners=False)``.
+    The complement is interpolated too because a probability that rounds to 1 would lose its logit; a constant map is
+    left unchanged. Logits beyond ±87 (float32) are returned as ±87. There is no antialiasing, as in torch's
+    ``interpolate(mode="bilinear", align_corners=False)``.
 
     Examples
     --------

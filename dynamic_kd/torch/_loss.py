@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 class DynamicKDLoss(nn.Module):
     """Dynamic knowledge distillation loss with noise elimination, as a module.
 
-    It holds one `dynamic_kd.losses.DynamicKDLoss`, the attribute ``settings``, and adds nothing to it. There are no
-    parameters and no buffers, so moving the module or saving its state does nothing. Automatic mixed precision
-    (the sums are taken in float32) and ``torch.compile(fullgraph=True)`` work.
+    The attribute ``settings`` is a `dynamic_kd.losses.DynamicKDLoss`, which computes the loss. The module has no
+    parameters and no buffers, so moving it or saving its state does nothing. It works under automatic mixed precision,
+    where sums are taken in float32, and in ``torch.compile(fullgraph=True)``.
 
     Parameters
     ----------

@@ -84,7 +84,7 @@ def test_half_precision_sums_do_not_overflow():
         ((np.ones((2, 2)), np.ones((2, 2))), ValueError, r"\(B, 1, H, W\), or \(B, H, W\), got \(2, 2\); add a batch"),
         ((4 * np.ones((1, 2, 2)), np.ones((1, 2, 2))), ValueError, "from 4 to 4; divide a 0-255 map by 255"),
         ((-4 * np.ones((1, 2, 2)), np.ones((1, 2, 2))), ValueError, "from -4 to -4; apply a sigmoid to logits"),
-        ((np.full((1, 2, 2), np.nan), np.ones((1, 2, 2))), ValueError, "nan; look for the NaN's origin"),
+        ((np.full((1, 2, 2), np.nan), np.ones((1, 2, 2))), ValueError, "nan; look for where the NaN comes from"),
         ((np.ones((1, 2, 2)), np.ones((1, 3, 3))), ValueError, "target: expected the resolution of probabilities"),
     ],
 )

@@ -422,7 +422,7 @@ def test_the_op_that_compilers_see(masked):
     student, teacher, target = batch(shape=(2, 1, 5, 7))
     valid = (target >= 0) if masked else None
     for settings in ({}, {"noise_elimination": "relative", "reduction": "none", "weighting": 0.3}):
-        given = (student.requires_grad_(), teacher, target, valid, DynamicKDLoss(**settings)._kernel_settings)
+        given = (student.requires_grad_(), teacher, target, valid, DynamicKDLoss(**settings)._json)
         torch.library.opcheck(torch.ops.dynamic_kd.fused_loss.default, given)
 
 

@@ -1,4 +1,4 @@
-"""Whether the fused op can compute a loss, and if not, why."""
+"""Why the fused kernels cannot compute a loss."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ def fused_unavailable_reason(
     settings: losses.DynamicKDLoss | None = None,
     **options: Any,
 ) -> str | None:
-    """Say in words why the fused op cannot compute a loss.
+    """Reason why the fused kernels cannot compute a loss.
 
     Parameters
     ----------
     student_logits, teacher_logits, target, valid
-        As in a call of `dynamic_kd.losses.DynamicKDLoss`; only their types, dtypes, shapes and devices are looked at.
+        As in a call of `dynamic_kd.losses.DynamicKDLoss`. Only types, dtypes, shapes and devices matter.
     settings
-        The loss; or give its settings as keywords.
+        The loss. Or pass its settings as keywords.
     **options
         Settings of `dynamic_kd.losses.DynamicKDLoss`.
 
     Returns
     -------
     str or None
-        The reason, or None if nothing is in the way.
+        The reason, or None if the kernels can compute it.
 
     Examples
     --------
@@ -59,7 +59,7 @@ def fused_unavailable_reason(
 
 
 def reason_of_settings(settings: losses.DynamicKDLoss) -> str | None:
-    """Why the kernels do not know these settings."""
+    """Return why the kernels do not support these settings."""
     if settings.granularity == "pixel":
         return "granularity='pixel' is computed by plain operations"
     if not settings.detach_weight:
@@ -70,7 +70,7 @@ def reason_of_settings(settings: losses.DynamicKDLoss) -> str | None:
 
 
 def reason_of_tensors(given: Iterable[Any]) -> str | None:
-    """Why inputs cannot be read; None among them is fine."""
+    """Return why the kernels cannot read the inputs, some of which may be None."""
     for each in given:
         if each is None:
             continue
@@ -95,14 +95,14 @@ def _reason_of_triton() -> str | None:
 
 @cache
 def _failure_of_triton() -> str | None:
-    """Why Triton cannot launch kernels (without a C compiler, say), found by letting it build what it launches with."""
+    """Return why Triton cannot launch kernels, for example without a C compiler; it builds its launcher to find out."""
     if not installed("triton"):
         return "Triton is not installed"
     from triton.runtime import driver
 
     try:
         driver.active.get_current_device()
-    except Exception as error:  # whatever it is, plain operations work
+    except Exception as error:  # array operations work whatever the reason
         return f"Triton does not work here: {error}"
     return None
 

@@ -16,7 +16,7 @@ from dynamic_kd.torch._fused._kernels._forward import forward
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from dynamic_kd.losses._kernel_settings import KernelSettings
+    from dynamic_kd.losses import DynamicKDLoss
 
 LOG2_E = 1.4426950408889634
 # Warps of a program. In each step a thread loads 16 bytes of the student's logits.
@@ -38,7 +38,7 @@ class Launches:
     """
 
     def __init__(
-        self, student: Tensor, teacher: Tensor, target: Tensor, valid: Tensor | None, settings: KernelSettings
+        self, student: Tensor, teacher: Tensor, target: Tensor, valid: Tensor | None, settings: DynamicKDLoss
     ) -> None:
         height, width = student.shape[-2:]
         images, pixels, self._device = student.shape[0], height * width, student.device
@@ -52,19 +52,17 @@ class Launches:
         self._loss_shape = (images,) if settings.reduction == "none" else ()
         self._sums = images * tiles * SUMS
         self._boolean = target.dtype == torch.bool, valid is not None and valid.dtype == torch.bool
-        rate, slope = LOG2_E / settings.temperature, settings.kl_scale / settings.temperature
+        kl_scale = settings.temperature**2 if settings.temperature_squared else 1.0
+        rate, slope = LOG2_E / settings.temperature, kl_scale / settings.temperature
+        weighting = settings.weighting
+        named = isinstance(weighting, str)
         sizes = (images, width, pixels, tiles, rate)
-        weights = (
-            settings.kl_scale,
-            settings.p,
-            settings.noise_threshold,
-            settings.noise_weight,
-            settings.fixed_weight,
-        )
+        fixed_weight = 0.0 if named else weighting
+        weights = (kl_scale, settings.p, settings.threshold, settings.noise_weight, fixed_weight)
         self._forward_numbers = (*strides, *sizes, 1 / settings.temperature, *weights)
         self._backward_strides, self._backward_numbers = strides, (*sizes, slope)
         self._common = _constants(planes, valid is not None) | {
-            "POWER": settings.power,
+            "POWER": _power(settings.temperature),
             "BLOCK": block,
             "STEPS": steps,
             "FAST": self._device.type == "cuda",
@@ -75,8 +73,8 @@ class Launches:
             forward,
             self._grid,
             **self._common,
-            WEIGHTING=settings.weighting,
-            NOISE_ELIMINATION=settings.noise_elimination,
+            WEIGHTING=weighting if named else "fixed",
+            NOISE_ELIMINATION=settings.noise_elimination or "none",
             REDUCTION=settings.reduction,
             WIDE=wide,
             TILES=min(_power_of_two(tiles), ADDED),
@@ -169,6 +167,11 @@ def _steps_and_tiles(images: int, blocks: int, most: int, device: torch.device) 
 
 def _multiprocessors(device: torch.device) -> int:
     return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 1
+
+
+def _power(temperature: float) -> int:
+    """Return the temperature if a product of that many exponentials is cheaper than another exponential, else 0."""
+    return int(temperature) if temperature.is_integer() and 1 <= temperature <= 8 else 0
 
 
 def _power_of_two(number: int) -> int:

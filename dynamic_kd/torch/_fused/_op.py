@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import array_api_compat.torch as xp
 import torch
 from torch import Tensor
 
-from dynamic_kd.losses import DynamicKDTerms
-from dynamic_kd.losses._inputs import check_batch
-from dynamic_kd.losses._kernel_settings import decoded
+from dynamic_kd.losses import DynamicKDLoss, DynamicKDTerms
 from dynamic_kd.torch._fused._available import fused_unavailable_reason, reason_of_settings, reason_of_tensors
 from dynamic_kd.torch._fused._kernels import TERMS
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Callable, Hashable
 
-    from dynamic_kd.losses import DynamicKDLoss
     from dynamic_kd.torch._fused._launches import Launches
 
     Inputs = tuple[Tensor, Tensor, Tensor, Tensor | None]
@@ -28,28 +27,35 @@ _launches: dict[Hashable, Launches] = {}
 
 
 def loss_and_packed_terms(
-    student_logits: Tensor, teacher_logits: Tensor, target: Tensor, valid: Tensor | None, settings: DynamicKDLoss
+    inputs: Inputs, settings: DynamicKDLoss, text: str, check: Callable[..., None]
 ) -> tuple[Tensor, Tensor] | str:
     """Return the loss and its packed terms, or the reason why the kernels cannot compute it.
 
     Each kernel reads every input once. The weights are finished on the device, so the call does not synchronize with
-    it, and sums are added in a fixed order, so every run gives the same bits. Inputs that are like earlier ones are not
-    checked again. Second derivatives raise.
+    it, and sums are added in a fixed order, so every run gives the same bits. Second derivatives raise.
+
+    Parameters
+    ----------
+    inputs
+        Both logits, target and ``valid``.
+    settings, text
+        The loss, and its settings as JSON.
+    check
+        Raises if no implementation can compute the loss. Inputs that are like earlier ones are not checked again.
     """
-    inputs = (student_logits, teacher_logits, target, valid)
     if torch.compiler.is_compiling():
-        reason = _refusal(inputs, settings)
-        return _compiled_loss(*inputs, settings._kernel_settings) if reason is None else reason
+        reason = _refusal(inputs, settings, check)
+        return _compiled_loss(*inputs, text) if reason is None else reason
     reason = reason_of_settings(settings) or reason_of_tensors(inputs)
     if reason is not None:
         return reason
-    key = _key(inputs, settings._kernel_settings)
+    key = _key(inputs, text)
     launches = _launches.get(key)
     if launches is None:
-        reason = _refusal(inputs, settings)
+        reason = _refusal(inputs, settings, check)
         if reason is not None:
             return reason
-        launches = _new_launches(key, inputs, settings._kernel_settings)
+        launches = _new_launches(key, inputs, text)
     loss, terms = _FusedLoss.apply(*inputs, launches)  # type: ignore[no-untyped-call]
     return loss, terms
 
@@ -60,17 +66,22 @@ def unpacked_terms(packed: Tensor, images: int) -> DynamicKDTerms:
     return DynamicKDTerms(teacher_iou, student_error, weight, reliable > 0, kl, ce, loss)
 
 
-def _refusal(inputs: Inputs, settings: DynamicKDLoss) -> str | None:
+def _refusal(inputs: Inputs, settings: DynamicKDLoss, check: Callable[..., None]) -> str | None:
     """Return why the kernels cannot compute the loss; raise where no implementation can."""
     reason = fused_unavailable_reason(*inputs, settings=settings)
     if reason is None:
-        check_batch(*inputs, xp)
+        check(*inputs, xp)
     return reason
 
 
-def _key(inputs: Inputs, settings: str) -> Hashable:
+@cache
+def _settings_of(text: str) -> DynamicKDLoss:
+    return DynamicKDLoss(**json.loads(text))
+
+
+def _key(inputs: Inputs, text: str) -> Hashable:
     """Return all that launches depend on, and all that inputs may be refused for."""
-    return settings, *[
+    return text, *[
         each
         if each is None
         else (each.shape, each.stride(), each.dtype, each.device, each.data_ptr() % 16, each.requires_grad)
@@ -78,12 +89,12 @@ def _key(inputs: Inputs, settings: str) -> Hashable:
     ]
 
 
-def _new_launches(key: Hashable, inputs: Inputs, settings: str) -> Launches:
+def _new_launches(key: Hashable, inputs: Inputs, text: str) -> Launches:
     from dynamic_kd.torch._fused._launches import Launches  # which needs Triton
 
     if len(_launches) >= MOST_LAUNCHES:
         _launches.clear()
-    launches = _launches[key] = Launches(*inputs, decoded(settings))
+    launches = _launches[key] = Launches(*inputs, _settings_of(text))
     return launches
 
 
@@ -125,9 +136,9 @@ class _FusedGradient(torch.autograd.Function):
 # What torch.compile sees. Inputs were checked when the program was compiled for them.
 
 
-def _compiled_launches(inputs: Inputs, settings: str) -> Launches:
-    key = _key(inputs, settings)
-    return _launches.get(key) or _new_launches(key, inputs, settings)
+def _compiled_launches(inputs: Inputs, text: str) -> Launches:
+    key = _key(inputs, text)
+    return _launches.get(key) or _new_launches(key, inputs, text)
 
 
 @torch.library.custom_op("dynamic_kd::fused_loss", mutates_args=())
@@ -141,7 +152,7 @@ def _compiled_loss(
 @_compiled_loss.register_fake
 def _(student: Tensor, teacher: Tensor, target: Tensor, valid: Tensor | None, settings: str) -> tuple[Tensor, Tensor]:
     images = student.shape[0]
-    loss = student.new_empty((images,) if decoded(settings).reduction == "none" else (), dtype=torch.float32)
+    loss = student.new_empty((images,) if _settings_of(settings).reduction == "none" else (), dtype=torch.float32)
     return loss, student.new_empty(images * TERMS + 1, dtype=torch.float32)
 
 

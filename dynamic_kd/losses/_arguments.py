@@ -1,4 +1,4 @@
-"""The loss's inputs on one footing: margins, targets and validity as (B, H, W) in one computing dtype."""
+"""The arguments of the losses: checked, and brought to shape (B, H, W) and one dtype."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dynamic_kd._array import (
     stop_gradient,
 )
 
-SMALLEST_MAP = 256  # pixels: of fewer, logits may well lie in [0, 1] by chance
+SMALLEST_MAP = 256  # with fewer pixels, all logits may lie in [0, 1] by chance
 
 
 class Pixels(NamedTuple):
@@ -31,7 +31,7 @@ class Pixels(NamedTuple):
 def check_batch(
     student_logits: Array, teacher_logits: Array, target: Array, valid: Array | None, xp: Namespace
 ) -> None:
-    """Check the four inputs against each other, all but their values."""
+    """Check the four inputs and that they match, without looking at values."""
     student, teacher = ("student_logits", student_logits), ("teacher_logits", teacher_logits)
     for name, logits in (student, teacher):
         check_floating(name, logits, xp)
@@ -47,7 +47,7 @@ def check_batch(
 
 
 def pixels(student_logits: Array, teacher_logits: Array, target: Array, valid: Array | None, xp: Namespace) -> Pixels:
-    """Check the four inputs and bring them to one shape and dtype."""
+    """Check the four inputs and convert them to one shape and dtype."""
     check_batch(student_logits, teacher_logits, target, valid, xp)
     dtype = accumulation_dtype(xp, student_logits, teacher_logits)
     mask = None if valid is None else validity(valid, dtype, xp)
@@ -63,7 +63,7 @@ def pixels(student_logits: Array, teacher_logits: Array, target: Array, valid: A
 
 
 def _check_teacher(margins: Array, xp: Namespace) -> None:
-    """Raise unless the teacher's values are finite, and warn where they look like a map instead of logits."""
+    """Raise unless the teacher's values are finite; warn if they look like a map instead of logits."""
     if not bool(xp.all(xp.isfinite(margins))):
         raise ValueError(
             "teacher_logits: expected finite values, got NaN or infinity; "
@@ -72,8 +72,8 @@ def _check_teacher(margins: Array, xp: Namespace) -> None:
     large = margins.shape[-2] * margins.shape[-1] >= SMALLEST_MAP
     if large and bool(xp.min(margins) >= 0) and 0.5 < float(xp.max(margins)) <= 1:
         warnings.warn(
-            "teacher_logits: all values lie in [0, 1], as those of saliency maps do, and no teacher is confident then; "
-            "pass logits, of saliency maps by logits_from_probabilities",
+            "teacher_logits: all values lie in [0, 1], like those of saliency maps, and as logits they teach next to "
+            "nothing; convert saliency maps with logits_from_probabilities",
             UserWarning,
             stacklevel=5,  # where the loss is called
         )
@@ -88,11 +88,11 @@ def check_floating(name: str, array: Array, xp: Namespace) -> None:
     """Raise unless the array holds real floating-point numbers."""
     _check_array(name, array)
     if not xp.isdtype(array.dtype, "real floating"):
-        raise TypeError(f"{name}: expected real floating-point values, got {array.dtype}; cast it, say to float32")
+        raise TypeError(f"{name}: expected real floating-point values, got {array.dtype}; cast them to float32")
 
 
 def check_plane(name: str, array: Array, *, channels: tuple[int, ...] = (1,)) -> None:
-    """Raise unless an array is (B, H, W) or (B, C, H, W), and not empty."""
+    """Raise unless an array has shape (B, H, W) or (B, C, H, W) without empty axes."""
     _check_array(name, array)
     shape = tuple(array.shape)
     if len(shape) not in (3, 4):
@@ -111,7 +111,10 @@ def check_plane(name: str, array: Array, *, channels: tuple[int, ...] = (1,)) ->
 
 
 def check_match(name: str, array: Array, other_name: str, other: Array, *, fix: str) -> None:
-    """Raise unless two arrays, of valid shapes, agree in batch, resolution (``fix`` says how) and device."""
+    """Raise unless two arrays of valid shapes have the same batch size, resolution and device.
+
+    ``fix`` tells how to get the same resolution.
+    """
     batch, other_batch = array.shape[0], other.shape[0]
     if batch != other_batch:
         raise ValueError(
@@ -125,7 +128,7 @@ def check_match(name: str, array: Array, other_name: str, other: Array, *, fix: 
 
 
 def check_maps(name: str, array: Array, *, target: Array, valid: Array | None) -> None:
-    """Raise unless target and valid are one-channel maps that match ``array``, which is called ``name``."""
+    """Raise unless target and ``valid`` are one-channel maps that match the array called ``name``."""
     check_plane("target", target)
     check_match("target", target, name, array, fix="resize the target (nearest neighbour keeps it binary)")
     if valid is not None:
@@ -134,7 +137,7 @@ def check_maps(name: str, array: Array, *, target: Array, valid: Array | None) -
 
 
 def margin(logits: Array, valid: Array | None, dtype: Any, xp: Namespace) -> Array:
-    """Return the salient logit minus the background's, (B, H, W), widened before anything is computed."""
+    """Return the salient logit minus the background's, (B, H, W), converted to ``dtype`` before subtracting."""
     wide = xp.astype(logits, dtype)
     if wide.ndim == 3:
         wide = wide[:, None, :, :]
@@ -149,7 +152,7 @@ def plane(array: Array, dtype: Any, xp: Namespace) -> Array:
 
 
 def validity(valid: Array, dtype: Any, xp: Namespace) -> Array:
-    """Return ``valid`` as booleans, (B, H, W); where values may be looked at, anything but 0 and 1 is refused."""
+    """Return ``valid`` as booleans, (B, H, W); on the CPU and outside tracing, raise unless it holds only 0 and 1."""
     values = plane(valid, dtype, xp)
     marked = values != 0
     if is_concrete(values) and not bool(xp.all(values == xp.astype(marked, dtype))):
@@ -158,7 +161,7 @@ def validity(valid: Array, dtype: Any, xp: Namespace) -> Array:
 
 
 def unit_map(name: str, array: Array, valid: Array | None, dtype: Any, xp: Namespace) -> Array:
-    """Return a map of values in [0, 1], (B, H, W), with 0 where invalid; values are checked where they may be."""
+    """Return a map of values in [0, 1], (B, H, W), with 0 where invalid; its range is checked."""
     values = plane(array, dtype, xp)
     if valid is not None:
         values = xp.where(valid, values, xp.zeros_like(values))
@@ -167,7 +170,7 @@ def unit_map(name: str, array: Array, valid: Array | None, dtype: Any, xp: Names
 
 
 def check_unit_range(name: str, values: Array, xp: Namespace, *, allow_nan: bool = False) -> None:
-    """Raise unless all values lie in [0, 1]; traced values and those on an accelerator are not looked at."""
+    """Raise unless all values lie in [0, 1]; values that are traced or on an accelerator are not checked."""
     if not is_concrete(values):
         return
     seen = stop_gradient(values)
@@ -181,7 +184,7 @@ def check_unit_range(name: str, values: Array, xp: Namespace, *, allow_nan: bool
 
 
 def check_unit_pair(first: tuple[str, Array], second: tuple[str, Array], xp: Namespace) -> None:
-    """Raise unless two named arrays are floating point, of one shape, and lie in [0, 1] or are NaN (of NaN logits)."""
+    """Raise unless two named floating-point arrays have one shape and values in [0, 1] or NaN (from NaN logits)."""
     for name, array in (first, second):
         check_floating(name, array, xp)
         check_unit_range(name, array, xp, allow_nan=True)
@@ -194,19 +197,21 @@ def check_unit_pair(first: tuple[str, Array], second: tuple[str, Array], xp: Nam
 
 
 def _digits(value: float) -> str:
-    """Return a number in words, with so many digits that what is just above 1 does not read as 1."""
+    """Return a number as text, with enough digits that a value just above 1 does not read as 1."""
     short = f"{value:g}"
     return short if short != "1" else f"{value:.9g}"
 
 
 def _range_hint(name: str, low: float, high: float) -> str:
-    """How to mend what has values outside [0, 1], going by its name and range."""
+    """Return how to fix an array with values outside [0, 1], guessed from its name and range."""
     if math.isnan(high):
-        return "mark unknown pixels with valid=0" if name == "target" else "look for the NaN's origin"
+        return "mark unknown pixels with valid=0" if name == "target" else "look for where the NaN comes from"
     if name not in ("target", "probabilities", "maps"):
         return "clip it to [0, 1]"
+    if low < 0 and name == "target":
+        return "check that it is the third argument, after both logits"
     if low < 0:
-        return "is it the third argument, after both logits?" if name == "target" else "apply a sigmoid to logits"
+        return "apply a sigmoid to logits"
     if high <= 2:
-        return "clip what resizing left outside"
+        return "clip values that resizing left outside"
     return "divide a 0-255 map by 255" if high <= 255 else "scale it to [0, 1]"
