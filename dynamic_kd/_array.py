@@ -132,7 +132,7 @@ def widest_float(xp: Namespace, array: Array) -> Any:
 
 def as_numpy(array: Array) -> np.ndarray[Any, Any] | None:
     """Return an array in CPU memory as NumPy's, without a copy if possible; None for any other array."""
-    if compat.is_numpy_array(array):
+    if isinstance(array, np.ndarray):
         return np.asarray(array)
     if compat.is_jax_array(array) and is_concrete(array):
         values = np.asarray(array)
@@ -154,7 +154,7 @@ def to_host(array: Array) -> np.ndarray[Any, Any]:
 
 def from_numpy(values: np.ndarray[Any, Any], like: Array) -> Array:
     """Return NumPy results in the library of ``like`` (the counterpart of `as_numpy`)."""
-    if compat.is_numpy_array(like):
+    if isinstance(like, np.ndarray):
         return values[()] if values.ndim == 0 else values
     if compat.is_jax_array(like):
         import jax

@@ -20,16 +20,17 @@ def check_number(
     exclusive_high: bool = False,
 ) -> None:
     """Raise unless ``value`` is a finite real number in the interval from ``low`` to ``high``."""
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    if is_number:
+        number = float(value)
+        above = low < number if exclusive_low else low <= number
+        below = number < high if exclusive_high else number <= high
+        if above and below and math.isfinite(number):
+            return
     left = "(" if exclusive_low or math.isinf(low) else "["
     right = ")" if exclusive_high or math.isinf(high) else "]"
-    interval = f"{left}{low:g}, {high:g}{right}"
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{name}: expected a number in {interval}, got {value!r} ({type(value).__name__})")
-    number = float(value)
-    above = low < number if exclusive_low else low <= number
-    below = number < high if exclusive_high else number <= high
-    if not (above and below and math.isfinite(number)):
-        raise ValueError(f"{name}: expected a number in {interval}, got {value!r}")
+    message = f"{name}: expected a number in {left}{low:g}, {high:g}{right}, got {value!r}"
+    raise ValueError(message) if is_number else TypeError(f"{message} ({type(value).__name__})")
 
 
 def check_whole(

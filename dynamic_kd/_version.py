@@ -4,5 +4,5 @@ from importlib.metadata import PackageNotFoundError, version
 
 try:
     __version__ = version("dynamic-kd")
-except PackageNotFoundError:  # a source tree on the path that nobody installed
+except PackageNotFoundError:  # a source tree that is not installed
     __version__ = "0.0.0+unknown"

@@ -51,7 +51,7 @@ class DataFolder:
     near : str
         What is near in the depth files: ``"bright"``, ``"dark"``, or ``"auto"`` until `decide_near` has decided.
     split : str or None
-        ``"train"``, ``"test"`` or ``"val"`` where a folder's name says so.
+        ``"train"``, ``"test"`` or ``"val"`` where a folder is named so.
     notes : tuple of str
         Remarks for the user, such as an unexpected count of images.
     depths : tuple of Path

@@ -172,7 +172,7 @@ def _tiff_entries(content: bytes, order: str) -> dict[int, int]:
 
 
 def _webp(content: bytes) -> Size | None:
-    """Read the first chunk; the container must be as long as it says."""
+    """Read the first chunk; the container must have the length that it states."""
     length, form, name = struct.unpack_from("<I4s4s", content, 4)
     if form != b"WEBP" or len(content) < 8 + length:
         return None

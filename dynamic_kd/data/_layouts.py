@@ -33,7 +33,7 @@ class Layout:
     name : str
         The canonical name of a known data set, else the folder's name.
     split : str or None
-        ``"train"``, ``"test"`` or ``"val"`` where a folder's name says so.
+        ``"train"``, ``"test"`` or ``"val"`` where a folder is named so.
     """
 
     folder: Path

@@ -23,7 +23,7 @@ class GroupNorm(nn.GroupNorm):
     """
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Normalise (B, C, H, W)."""
+        """Normalize (B, C, H, W)."""
         large = maps.is_cuda and maps.numel() >= LARGE
         if large and maps.is_contiguous(memory_format=torch.channels_last):
             with torch.autocast("cuda", enabled=False):

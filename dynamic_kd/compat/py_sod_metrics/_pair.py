@@ -40,7 +40,7 @@ class Pair:
     def equals(self, pred: NDArray, gt: NDArray, normalize: bool) -> bool:
         """Whether the arguments of a `step` have the same values and dtypes."""
         return self.normalize == normalize and all(
-            mine.dtype == other.dtype and np.array_equal(mine, other)
+            mine.dtype == other.dtype and mine.shape == other.shape and (mine == other).all()
             for mine, other in ((self.pred, pred), (self.gt, gt))
         )
 
