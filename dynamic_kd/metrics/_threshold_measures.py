@@ -8,7 +8,6 @@ denominator is 0 or at least 1.
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, Unpack
 
@@ -32,7 +31,7 @@ RATES: dict[str, Rate] = {}
 MEASURES: list[Measure] = []
 """What `SODMetrics` computes of them."""
 
-_PARAMETERS = """Parameters
+_SECTIONS = """Parameters
 ----------
 pred, target, normalize, quantize, check
     As for `mean_absolute_error`.
@@ -44,13 +43,20 @@ reduce
 Returns
 -------
 array
-    Values in [{}, {}]: shape (B, 256) for the curve, else (B,); without the batch axis for a single image.
+    Values in [{low:g}, {high:g}]: shape (B, 256) for the curve, else (B,); without the batch axis for a single image.
 
 Raises
 ------
 ValueError, TypeError
     As for `mean_absolute_error`, and for an unknown ``reduce``.
 
+{references}Examples
+--------
+>>> import numpy as np
+>>> pred = np.array([[0.0, 0.2], [0.8, 1.0]])
+>>> target = np.array([[False, True], [True, True]])
+>>> round(float({name}(pred, target, reduce="binary")), 4)
+{example}
 """
 
 
@@ -86,7 +92,13 @@ def rate_values(statistics: CutStatistics, rate: Rate, reduce: str) -> Array:
 
 
 def _declare(
-    rate: Rate, metric: str, symbol: str, *, higher_is_better: bool = True, bounds: Range = (0.0, 1.0)
+    rate: Rate,
+    metric: str,
+    symbol: str,
+    *,
+    example: float,
+    higher_is_better: bool = True,
+    bounds: Range = (0.0, 1.0),
 ) -> Callable[[Function], Function]:
     """Declare the rate that a function computes: list it, and complete the function's docstring."""
 
@@ -96,11 +108,12 @@ def _declare(
         suffix = metric[0].upper() + metric[1:]
         scores = threshold_scores(metric, suffix, symbol, name, higher_is_better=higher_is_better, bounds=bounds)
         MEASURES.append(_measure(rate, scores, name))
-        text = inspect.cleandoc(function.__doc__ or "")  # python -OO leaves none
-        parameters = _PARAMETERS.format(*(f"{bound:g}" for bound in bounds))
-        function.__doc__ = re.sub(
-            r"(?=^(References|Examples)$)", lambda _: parameters, text, count=1, flags=re.MULTILINE
+        text, heading, references = inspect.cleandoc(function.__doc__ or "").partition("References\n")
+        low, high = bounds
+        sections = _SECTIONS.format(
+            name=name, low=low, high=high, example=example, references=f"{heading}{references}\n\n" if heading else ""
         )
+        function.__doc__ = f"{text.rstrip()}\n\n{sections}"
         return array_support(gradient=False, traced=True, gpu="kernels")(function)
 
     return declared
@@ -128,21 +141,13 @@ def _precision(xp: Namespace, tp: Any, fp: Any, fn: Any, tn: Any) -> Any:
     return _share(xp, tp, tp + fp)
 
 
-@_declare(_precision, "precision", "P")
+@_declare(_precision, "precision", "P", example=1.0)
 def precision(pred: Array, target: Array, *, reduce: str = "curve", **settings: Unpack[InputSettings]) -> Array:
     r"""Share of the pixels predicted salient that are salient.
 
     .. math:: P = \frac{TP}{TP + FP}
 
     It is 0 where nothing is predicted.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> pred = np.array([[0.0, 0.2], [0.8, 1.0]])
-    >>> target = np.array([[False, True], [False, True]])
-    >>> float(precision(pred, target, reduce="binary")), float(precision(pred, target)[0])
-    (0.5, 0.5)
     """
     return _scored(_precision, pred, target, reduce, settings)
 
@@ -151,21 +156,13 @@ def _recall(xp: Namespace, tp: Any, fp: Any, fn: Any, tn: Any) -> Any:
     return _share(xp, tp, tp + fn)
 
 
-@_declare(_recall, "recall", "R")
+@_declare(_recall, "recall", "R", example=0.6667)
 def recall(pred: Array, target: Array, *, reduce: str = "curve", **settings: Unpack[InputSettings]) -> Array:
     r"""Share of the salient pixels that are predicted salient (sensitivity, true positive rate).
 
     .. math:: R = \frac{TP}{TP + FN}
 
     It is 0 for an empty target.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> pred = np.array([[0.0, 0.2], [0.8, 1.0]])
-    >>> target = np.array([[False, True], [True, True]])
-    >>> round(float(recall(pred, target, reduce="binary")), 4)
-    0.6667
     """
     return _scored(_recall, pred, target, reduce, settings)
 
@@ -174,21 +171,13 @@ def _specificity(xp: Namespace, tp: Any, fp: Any, fn: Any, tn: Any) -> Any:
     return _share(xp, tn, tn + fp)
 
 
-@_declare(_specificity, "specificity", r"\mathrm{Spec}")
+@_declare(_specificity, "specificity", r"\mathrm{Spec}", example=1.0)
 def specificity(pred: Array, target: Array, *, reduce: str = "curve", **settings: Unpack[InputSettings]) -> Array:
     r"""Share of the background that is not predicted salient (true negative rate).
 
     .. math:: \frac{TN}{TN + FP}
 
     It is 0 for a target without background.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> pred = np.array([[0.0, 0.2], [0.8, 1.0]])
-    >>> target = np.array([[False, True], [True, True]])
-    >>> round(float(specificity(pred, target, reduce="binary")), 4)
-    1.0
     """
     return _scored(_specificity, pred, target, reduce, settings)
 
@@ -197,7 +186,7 @@ def _false_positive_rate(xp: Namespace, tp: Any, fp: Any, fn: Any, tn: Any) -> A
     return _share(xp, fp, fp + tn)
 
 
-@_declare(_false_positive_rate, "FPR", r"\mathrm{FPR}", higher_is_better=False)
+@_declare(_false_positive_rate, "FPR", r"\mathrm{FPR}", higher_is_better=False, example=0.0)
 def false_positive_rate(
     pred: Array, target: Array, *, reduce: str = "curve", **settings: Unpack[InputSettings]
 ) -> Array:
@@ -206,14 +195,6 @@ def false_positive_rate(
     .. math:: \frac{FP}{FP + TN}
 
     Lower is better. It is 0 for a target without background.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> pred = np.array([[0.0, 0.2], [0.8, 1.0]])
-    >>> target = np.array([[False, True], [True, True]])
-    >>> round(float(false_positive_rate(pred, target, reduce="binary")), 4)
-    0.0
     """
     return _scored(_false_positive_rate, pred, target, reduce, settings)
 
@@ -222,7 +203,7 @@ def _intersection_over_union(xp: Namespace, tp: Any, fp: Any, fn: Any, tn: Any) 
     return _share(xp, tp, tp + fp + fn)
 
 
-@_declare(_intersection_over_union, "IoU", r"\mathrm{IoU}")
+@_declare(_intersection_over_union, "IoU", r"\mathrm{IoU}", example=0.6667)
 def intersection_over_union(
     pred: Array, target: Array, *, reduce: str = "curve", **settings: Unpack[InputSettings]
 ) -> Array:
@@ -231,14 +212,6 @@ def intersection_over_union(
     .. math:: \frac{TP}{TP + FP + FN}
 
     It is 0 where both are empty, as in PySODMetrics. The loss's `soft_iou` follows another rule.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> pred = np.array([[0.0, 0.2], [0.8, 1.0]])
-    >>> target = np.array([[False, True], [True, True]])
-    >>> round(float(intersection_over_union(pred, target, reduce="binary")), 4)
-    0.6667
     """
     return _scored(_intersection_over_union, pred, target, reduce, settings)
 
@@ -247,21 +220,13 @@ def _dice(xp: Namespace, tp: Any, fp: Any, fn: Any, tn: Any) -> Any:
     return _share(xp, 2 * tp, 2 * tp + fp + fn)
 
 
-@_declare(_dice, "Dice", r"\mathrm{Dice}")
+@_declare(_dice, "Dice", r"\mathrm{Dice}", example=0.8)
 def dice(pred: Array, target: Array, *, reduce: str = "curve", **settings: Unpack[InputSettings]) -> Array:
     r"""Dice coefficient of the cut map and its mask: the F-measure with equal weights.
 
     .. math:: \frac{2 TP}{2 TP + FP + FN}
 
     It is 0 where both are empty.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> pred = np.array([[0.0, 0.2], [0.8, 1.0]])
-    >>> target = np.array([[False, True], [True, True]])
-    >>> round(float(dice(pred, target, reduce="binary")), 4)
-    0.8
     """
     return _scored(_dice, pred, target, reduce, settings)
 
@@ -270,7 +235,7 @@ def _balanced_error_rate(xp: Namespace, tp: Any, fp: Any, fn: Any, tn: Any) -> A
     return 1 - (_recall(xp, tp, fp, fn, tn) + _specificity(xp, tp, fp, fn, tn)) / 2
 
 
-@_declare(_balanced_error_rate, "BER", r"\mathrm{BER}", higher_is_better=False)
+@_declare(_balanced_error_rate, "BER", r"\mathrm{BER}", higher_is_better=False, example=0.1667)
 def balanced_error_rate(
     pred: Array, target: Array, *, reduce: str = "curve", **settings: Unpack[InputSettings]
 ) -> Array:
@@ -281,14 +246,6 @@ def balanced_error_rate(
     Lower is better: the best threshold's value is ``reduce="min"``. A class that the target lacks counts as missed
     entirely, as in PySODMetrics, so the value is at least one half for an empty or a full target. Some papers print it
     in percent.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> pred = np.array([[0.0, 0.2], [0.8, 1.0]])
-    >>> target = np.array([[False, True], [True, True]])
-    >>> round(float(balanced_error_rate(pred, target, reduce="binary")), 4)
-    0.1667
     """
     return _scored(_balanced_error_rate, pred, target, reduce, settings)
 
@@ -297,19 +254,11 @@ def _overall_accuracy(xp: Namespace, tp: Any, fp: Any, fn: Any, tn: Any) -> Any:
     return (tp + tn) / (tp + fp + fn + tn)
 
 
-@_declare(_overall_accuracy, "OA", r"\mathrm{OA}")
+@_declare(_overall_accuracy, "OA", r"\mathrm{OA}", example=0.75)
 def overall_accuracy(pred: Array, target: Array, *, reduce: str = "curve", **settings: Unpack[InputSettings]) -> Array:
     r"""Share of all pixels on which the cut map and its mask agree.
 
     .. math:: \frac{TP + TN}{TP + FP + TN + FN}
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> pred = np.array([[0.0, 0.2], [0.8, 1.0]])
-    >>> target = np.array([[False, True], [True, True]])
-    >>> round(float(overall_accuracy(pred, target, reduce="binary")), 4)
-    0.75
     """
     return _scored(_overall_accuracy, pred, target, reduce, settings)
 
@@ -319,7 +268,7 @@ def _kappa(xp: Namespace, tp: Any, fp: Any, fn: Any, tn: Any) -> Any:
     return _share(xp, 2 * (tp * tn - fp * fn), (tp + fp) * (fp + tn) + (tp + fn) * (tn + fn))
 
 
-@_declare(_kappa, "kappa", r"\kappa", bounds=(-1.0, 1.0))
+@_declare(_kappa, "kappa", r"\kappa", bounds=(-1.0, 1.0), example=0.5)
 def kappa(pred: Array, target: Array, *, reduce: str = "curve", **settings: Unpack[InputSettings]) -> Array:
     r"""Cohen's kappa: agreement of the cut map and its mask beyond chance.
 
@@ -333,13 +282,5 @@ def kappa(pred: Array, target: Array, *, reduce: str = "curve", **settings: Unpa
     References
     ----------
     Cohen, A Coefficient of Agreement for Nominal Scales, Educational and Psychological Measurement 20, 1960.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> pred = np.array([[0.0, 0.2], [0.8, 1.0]])
-    >>> target = np.array([[False, True], [True, True]])
-    >>> round(float(kappa(pred, target, reduce="binary")), 4)
-    0.5
     """
     return _scored(_kappa, pred, target, reduce, settings)
