@@ -115,7 +115,7 @@ def as_pairs(
     on_kernels = runs_triton(pred) and max(height, width) <= LARGEST_SIDE and height * width <= MOST_PIXELS
     if not on_kernels:
         xp, pred, target = _in_memory(xp, pred, target)
-    given, target = (xp.reshape(each, (-1, height, width)) for each in (pred, target))
+    given, target = (xp.reshape(array, (-1, height, width)) for array in (pred, target))
     extremes = None
     if check == "auto" and not (on_kernels or is_traced(given) or is_traced(target)):
         extremes = check_values(given, target)
@@ -169,7 +169,7 @@ def batch_parts(pred: Array, target: Array, valid: Array | None, **settings: Unp
         pairs = as_pairs(pred, target, **settings)
         return [Part(pairs, range(len(pairs)))]
     array_namespace(pred, target, valid)
-    shapes = [tuple(each.shape) for each in (pred, target, valid)]
+    shapes = [tuple(array.shape) for array in (pred, target, valid)]
     check_shapes(*shapes[:2])
     if shapes[2] not in shapes[:2]:
         raise ValueError(f"valid: expected the shape of pred, {shapes[0]}, got {shapes[2]}")
@@ -181,7 +181,7 @@ def batch_parts(pred: Array, target: Array, valid: Array | None, **settings: Unp
     for (top, bottom, left, right), group in groupby(range(len(boxes)), key=boxes.__getitem__):
         images = list(group)
         here = slice(images[0], images[-1] + 1)
-        cut = [_batched(each)[here, None, top:bottom, left:right] for each in (pred, target)]
+        cut = [_batched(array)[here, None, top:bottom, left:right] for array in (pred, target)]
         parts.append(Part(as_pairs(*cut, **settings), images))
     return parts
 
@@ -212,7 +212,7 @@ def checked_names(names: Iterable[str] | None, size: int) -> list[str] | None:
         names = [names]
     if not isinstance(names, Iterable) or isinstance(names, (bytes, set, frozenset)):
         raise TypeError(f"names: expected a list of strings, one for each image, got {_described(names)}")
-    listed = [_name(each) for each in names]
+    listed = [_name(name) for name in names]
     if len(listed) != size:
         raise ValueError(f"names: expected one for each of {size} images, got {len(listed)}")
     return listed

@@ -66,7 +66,7 @@ class Records:
         """Return the records as bytes with a checksum: about 2.7 KB an image, 4.7 KB with strict cuts."""
         counts = self.values[:, COUNTS : SIZE if self.strict else STRICT_COUNTS].astype("<u4")
         scalars = (self.pixels, self.values[:, :COUNTS], self.pixel_curves, self.pixel_numbers)
-        parts = [*(each.astype("<f8").tobytes() for each in scalars), counts.tobytes()]
+        parts = [*(array.astype("<f8").tobytes() for array in scalars), counts.tobytes()]
         widths = [1, COUNTS, self.pixel_curves.shape[1], self.pixel_numbers.shape[1]]
         header = {"images": len(self), "widths": widths, "strict": self.strict}
         kind = {name: getattr(self, name) for name in _KIND}

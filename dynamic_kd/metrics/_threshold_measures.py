@@ -69,7 +69,7 @@ def reduced(statistics: Cuts, value: Callable[[Cuts, Counts], Array], reduce: st
     """Evaluate ``value`` at the fixed thresholds and reduce it over them, or at the adaptive one, or at one half."""
     if reduce in ("adaptive", "binary"):
         counts = statistics.binary_counts() if reduce == "binary" else statistics.adaptive_counts(strict=strict)
-        columns = Counts(*(each[:, None] for each in counts))
+        columns = Counts(*(count[:, None] for count in counts))
         return value(statistics, columns)[:, 0]
     curve = value(statistics, statistics.threshold_counts(strict=strict))
     return curve if reduce == "curve" else getattr(statistics.xp, reduce)(curve, axis=-1)

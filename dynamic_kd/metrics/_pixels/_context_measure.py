@@ -189,7 +189,7 @@ def context_kernel(target: Mask, alpha: float) -> Floats:
     variances, axes = np.linalg.eigh(covariance)
     # Foreground on a line has no spread across it: a variance of 0, or of rounding noise.
     variances = np.maximum(variances, alpha**2 * EPSILON)
-    steps = np.stack(np.meshgrid(*(np.arange(-each, each + 1) for each in reach), indexing="ij"), axis=-1)
+    steps = np.stack(np.meshgrid(*(np.arange(-length, length + 1) for length in reach), indexing="ij"), axis=-1)
     along = np.einsum("rci,ik->rck", steps, axes)
     kernel = np.exp(-(along**2 / variances).sum(axis=-1) / 2)
     return np.asarray(kernel / kernel.sum())

@@ -114,7 +114,7 @@ def multi_scale_curve(levels: npt.NDArray[np.uint8], target: Mask) -> Floats:
     cells = [edges(target)]
     while len(cells) < SCALES:
         cells.append(touched(cells[-1]))
-    marked = np.array([[_in_half_precision(int(np.count_nonzero(each)))] for each in cells])
+    marked = np.array([[_in_half_precision(int(np.count_nonzero(grid)))] for grid in cells])
     shares = (hits(levels, cells) + 1) / marked
     return np.asarray((shares[1:] + shares[:-1]).sum(axis=0) / (2 * (SCALES - 1)))
 

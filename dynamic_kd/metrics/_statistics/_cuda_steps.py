@@ -37,7 +37,7 @@ class Steps:
     """
 
     def __init__(self, inputs: Sequence[torch.Tensor], *, normalize: bool) -> None:
-        self.inputs = [each.contiguous().resolve_neg() for each in inputs]
+        self.inputs = [tensor.contiguous().resolve_neg() for tensor in inputs]
         self._pred, target = self.inputs[:2]
         self.size, self._height, self._width = (int(length) for length in self._pred.shape)
         self.pixels = self._height * self._width
@@ -49,7 +49,7 @@ class Steps:
         self._images = (self._pred, self._target)
         self._shape = (self._height, self._width)
         # What the kernels' arguments depend on: numbers follow from the shape, and tensors made here are aligned.
-        kinds = [(each.dtype, each.data_ptr() % 16 == 0) for each in self.inputs]
+        kinds = [(tensor.dtype, tensor.data_ptr() % 16 == 0) for tensor in self.inputs]
         self.like = (self.device, self._pred.shape, *kinds)
 
     @cached_property

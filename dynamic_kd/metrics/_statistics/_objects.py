@@ -62,7 +62,7 @@ class ObjectStatistics:
     def adaptive_counts(self, *, strict: bool = False) -> Counts:
         """Pixels at or above (strict: above) twice the mean of the image with one object, shape (T,)."""
         return self._cut(
-            [self._adaptive_threshold(*each) for each in zip(self._boxes, self._crops, strict=True)], strict
+            [self._adaptive_threshold(*part) for part in zip(self._boxes, self._crops, strict=True)], strict
         )
 
     def binary_counts(self) -> Counts:

@@ -23,10 +23,10 @@ def pairwise(
     """
     image = tl.program_id(0).to(tl.int64)
     ints = integers + image * INTEGERS
-    wanted = True
+    needed = True
     if LEVELS:
-        wanted = ties(ints, pixels, NORMALIZE)
-    if wanted:
+        needed = ties(ints, pixels, NORMALIZE)
+    if needed:
         leaves: tl.constexpr = 1 << LEAF_DEPTH
         low, span = bounds(ints, LEVELS, NORMALIZE)
         leaf = tl.program_id(1) * leaves + tl.arange(0, leaves)
