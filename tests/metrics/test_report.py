@@ -186,6 +186,6 @@ def test_reports_that_do_not_share_the_scores(report, random_pair):
         table({"ours": report.as_dict()})
     with pytest.raises(TypeError, match=r"scores: expected a sequence of names, got the string 'MAE'; pass \['MAE'\]"):
         table({"ours": report}, scores="MAE")
-    with pytest.raises(KeyError, match="'F' is none of this report's scores: MAE, maxF, "):
+    with pytest.raises(KeyError, match="'F' is not among this report's scores: MAE, maxF, "):
         report["F"]
     assert report.get("F") is None
