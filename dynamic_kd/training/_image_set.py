@@ -99,8 +99,11 @@ class ImageSet:
 
     def for_device(self, device: torch.device, *, move: bool) -> ImageSet:
         """Return the data set with its batches on a device; ``move`` copies the arrays there."""
-        moved = {name: each.to(device) for name, each in self._tensors().items()} if move else {}
-        return replace(self, device=device, **moved)  # type: ignore[arg-type]
+        if not move:
+            return replace(self, device=device)
+        moved = {name: each.to(device) for name, each in self._tensors().items()}
+        # "cuda" may stand for "cuda:0"; the arrays know.
+        return replace(self, device=moved["images"].device, **moved)  # type: ignore[arg-type]
 
     def batch(self, index: Tensor) -> TrainingBatch:
         """Return the samples at the given positions, without augmentation."""

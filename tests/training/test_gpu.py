@@ -14,6 +14,7 @@ from dynamic_kd.cli import main  # noqa: E402
 from dynamic_kd.data import synthetic_rgbd  # noqa: E402
 from dynamic_kd.models import FPNStudent, save_model  # noqa: E402
 from dynamic_kd.training import _loop, _train, read_recipe, train  # noqa: E402
+from dynamic_kd.training._image_set import ImageSet  # noqa: E402
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
@@ -75,6 +76,19 @@ def test_compiled_networks_learn_the_same_and_go_on_with_the_same_bits(tmp_path,
 
 def test_fp16_scales_its_gradients(tmp_path):
     assert all(tensor.isfinite().all() for tensor in trained(tmp_path / "run", "precision=fp16").values())
+
+
+def test_images_that_are_copied_to_the_gpu_need_no_copy_for_a_batch():
+    data = ImageSet.from_samples(synthetic_rgbd(3, size=32)).for_device(torch.device("cuda"), move=True)
+    assert data.is_on_device
+    assert data.batch(torch.tensor([1])).inputs.is_cuda
+
+
+def test_images_that_stay_on_the_computer_train_to_the_same_bits(tmp_path, monkeypatch):
+    whole = trained(tmp_path / "whole")
+    place = ImageSet.for_device
+    monkeypatch.setattr(ImageSet, "for_device", lambda data, device, *, move: place(data, device, move=False))
+    assert equal(whole, trained(tmp_path / "other"))
 
 
 def leave_memory(size):
