@@ -5,7 +5,6 @@ from dynamic_kd.data._contact_sheet import contact_sheet as contact_sheet
 from dynamic_kd.data._find_data import DataFolder as DataFolder
 from dynamic_kd.data._find_data import SampleFiles as SampleFiles
 from dynamic_kd.data._find_data import find_data as find_data
-from dynamic_kd.data._folders import read_folders as read_folders
 from dynamic_kd.data._images import is_colour as is_colour
 from dynamic_kd.data._images import read_depth as read_depth
 from dynamic_kd.data._images import read_gray as read_gray

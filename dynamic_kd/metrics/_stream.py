@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dynamic_kd._files import listing
 from dynamic_kd.metrics._inputs import checked_names
 from dynamic_kd.metrics._statistics import (
     Contribution,
@@ -195,9 +196,7 @@ class Stream:
 
 
 def _duplicates_message(names: Sequence[str]) -> str:
-    rest = len(names) - _LISTED
-    listed = ", ".join(names[:_LISTED]) + (f" and {rest} more" if rest > 0 else "")
     return (
-        f"names: expected each image once, got {listed} again; give every image its own name, "
+        f"names: expected each image once, got {listing(list(names), _LISTED)} again; give every image its own name, "
         f"or count repeated ones once with duplicates='once'"
     )
