@@ -1,4 +1,4 @@
-"""What other scripts do to one image's scores, written out for `conventions.py`."""
+"""Conventions of other scripts for the scores of one image, for `conventions.py`."""
 
 from unittest import mock
 
@@ -20,7 +20,7 @@ def with_greys(pred, mask):
 
 
 def squeezed(pred, mask):
-    """Map as of a network that is never sure."""
+    """Map of a network that is never certain."""
     return np.uint8(25 + np.round(0.8 * pred)), mask
 
 

@@ -1,8 +1,7 @@
 """`dynamic_kd.compat.py_sod_metrics` against PySODMetrics, as scripts use them: objects side by side, on one core.
 
-Run ``python benchmarks/compat.py``. Results of both are first checked to agree within 1e-9. Then the two are timed in
-turn on the same pair, another one in every repetition, so that nothing is remembered from the last; the ratio is taken
-pair by pair.
+Run ``python benchmarks/compat.py``. The two are timed in turn on the same pair. Every repetition takes another pair, so
+that none is remembered. The ratio is the median over pairs. Results must agree within 1e-9.
 """
 
 import argparse
@@ -48,7 +47,7 @@ def flat(results):
 
 
 def check(mine, peers):
-    """Largest difference of the results, which must be within 1e-9."""
+    """Return the largest difference of the results, which must be within 1e-9."""
     pairs = zip(mine, peers, strict=True)
     worst = max(np.abs(flat(a.get_results()) - flat(b.get_results())).max() for a, b in pairs)
     assert worst < 1e-9, worst

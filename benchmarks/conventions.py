@@ -1,9 +1,9 @@
 """How far each convention of the metrics moves each score, on folders of real maps and masks.
 
-Run ``python benchmarks/conventions.py NAME=MAPS,MASKS ...``. Every choice is measured against the convention of the
-library on the same images; rows say both scores, their difference, and how far single images move where each has a
-score of its own. PySODMetrics and torchmetrics are measured as choices, too; other scripts' habits are written out in
-`_other_conventions.py`, and the S there is first checked to be the library's where the centroid is.
+Run ``python benchmarks/conventions.py NAME=MAPS,MASKS ...``. Every choice is compared with the library's convention on
+the same images. A row holds both scores, their difference, and the differences of single images where a score exists for
+each image. PySODMetrics and torchmetrics are compared too. `_other_conventions.py` implements the conventions of other
+scripts. Its S is first checked against the library's for equal centroids.
 """
 
 import argparse

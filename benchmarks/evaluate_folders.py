@@ -1,7 +1,7 @@
-"""``dynamic-kd evaluate`` with two workers against a plain loop of OpenCV and PySODMetrics, each a process of its own.
+"""``dynamic-kd evaluate`` with two workers against a plain loop of OpenCV and PySODMetrics, each in a separate process.
 
-Run ``python benchmarks/evaluate_folders.py PRED TARGET``, folders of maps and masks of equal sizes. Both processes run
-in turn and print the same scores, which are compared first; a time is from the process's start to its end.
+Run ``python benchmarks/evaluate_folders.py PRED TARGET`` with folders of maps and masks of equal sizes. The processes
+take turns, and their scores are compared first. A time is from the start of a process to its end.
 """
 
 import argparse
