@@ -1,8 +1,8 @@
 """How far each convention of the metrics moves each score, on folders of real maps and masks.
 
 Run ``python benchmarks/conventions.py NAME=MAPS,MASKS ...``. Every choice is compared with the library's convention on
-the same images. A row holds both scores, their difference, and the differences of single images where a score exists for
-each image. PySODMetrics and torchmetrics are compared too. `_other_conventions.py` implements the conventions of other
+the same images. A row holds both scores, their difference, and the differences of single images where each image has
+a score. PySODMetrics and torchmetrics are compared too. `_other_conventions.py` implements the conventions of other
 scripts. Its S is first checked against the library's for equal centroids.
 """
 

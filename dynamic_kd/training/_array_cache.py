@@ -73,7 +73,7 @@ def cached_image_set(key: str, chunks: Iterable[Sequence[Sample]], count: int, *
             if not folder.is_dir():
                 _build(folder, chunks, count, depth=depth)
     facts = json.loads((folder / _SAMPLES).read_text(encoding="utf-8"))
-    arrays = {path.stem: np.load(path, mmap_mode="c") for path in folder.glob("*.npy")}
+    arrays = {path.stem: np.load(path, mmap_mode="c", allow_pickle=False) for path in folder.glob("*.npy")}
     return ImageSet.from_arrays(facts["names"], facts["spoilt"], arrays)
 
 
