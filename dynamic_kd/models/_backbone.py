@@ -13,12 +13,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-MEAN = (0.485, 0.456, 0.406, 0.5)
-"""Mean of red, green, blue and depth in [0, 1]. For colour it is ImageNet's, which VGG's published weights expect."""
-DEVIATION = (0.229, 0.224, 0.225, 0.25)
-"""Standard deviation of the same channels. Depth gets about the range of colour."""
-
-
 class Trunk(NamedTuple):
     """Widths of a trunk's convolutions by stage, and of the pyramids on top of it."""
 

@@ -16,8 +16,8 @@ from torch import nn
 from dynamic_kd._checks import check_choice, check_number, check_whole
 from dynamic_kd._extras import require
 from dynamic_kd._files import write_whole
-from dynamic_kd.models._backbone import DEVIATION, MEAN
 from dynamic_kd.models._files import RESERVED, checked, described
+from dynamic_kd.models._network_input import DEVIATION, MEAN
 
 if TYPE_CHECKING:
     import os

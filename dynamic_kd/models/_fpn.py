@@ -47,8 +47,8 @@ class _Pyramid(nn.Module):
         Parameters
         ----------
         images : Tensor
-            Shape (B, in_channels, H, W), floating, normalized by `MEAN` and `DEVIATION`. H and W are at least 16 (32
-            for ``"tiny"``).
+            Shape (B, in_channels, H, W), floating, normalized as by `network_input`. H and W are at least 16 (32 for
+            ``"tiny"``).
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""The networks' input: red, green, blue and depth, each normalised."""
+"""The networks' input: red, green, blue and depth, each normalized."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from dynamic_kd.models._backbone import DEVIATION, MEAN
+MEAN = (0.485, 0.456, 0.406, 0.5)
+"""Mean of red, green, blue and depth in [0, 1]. For colour it is ImageNet's, which VGG's published weights expect."""
+DEVIATION = (0.229, 0.224, 0.225, 0.25)
+"""Standard deviation of the same channels. Depth gets about the range of colour."""
 
 
 def network_input(images: Tensor, depths: Tensor | None) -> Tensor:
-    """Normalise images and depth maps for a network.
+    """Normalize images and depth maps for a network.
 
     Parameters
     ----------
