@@ -51,9 +51,9 @@ def weighted_f_measure(
     Notes
     -----
     An empty target scores 0, where the original code gives NaN. Of several nearest foreground pixels, the one in the
-    smallest column, then in the smallest row, is used, as in SciPy. MATLAB's choice changes scores by up to 2e-4, and
-    so does mirroring an image. Distances are exact. On devices other than the CPU and NVIDIA GPUs they are found by
-    brute force, in H · W · (H + W) steps.
+    smallest column, then in the smallest row, is used, as in SciPy. MATLAB's choice changes scores by up to 2e-4, and a
+    mirrored image may score differently by as much. Distances are exact. On devices other than the CPU and NVIDIA GPUs
+    they are found by brute force, in H · W · (H + W) steps.
 
     References
     ----------
