@@ -1,4 +1,4 @@
-"""What a recipe names by where it is imported from, as ``module:attribute``."""
+"""Objects that a recipe names by their import path, ``module:attribute``."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ if TYPE_CHECKING:
 
 
 def attribute_named(name: str) -> Any:
-    """Import what ``module:attribute`` names; whatever a module of others raises comes through."""
+    """Import the object that ``module:attribute`` names; errors of the module pass through."""
     module, _, attribute = name.partition(":")
     return getattr(importlib.import_module(module), attribute)
 
 
 class ImportedWeight:
-    """A function (α, β, teacher's cross-entropy) of a package, named ``module:function``; it can be written to a file.
+    """An imported weighting function of (α, β, teacher's cross-entropy), named ``module:function`` in files.
 
     Raises
     ------
@@ -28,11 +28,11 @@ class ImportedWeight:
         self.name = name
         try:
             self._function = attribute_named(name)
-        except Exception as error:  # whatever a module of others may raise
-            raise ValueError(f"loss.weighting: expected a function to import, got {name}: {error}") from error
+        except Exception as error:  # an imported module may raise anything
+            raise ValueError(f"loss.weighting: {name} cannot be imported: {error}") from error
         if not callable(self._function):
             raise ValueError(
-                f"loss.weighting: expected {name} to be a function of α, β and the teacher's cross-entropy, got "
+                f"loss.weighting: {name} must be a function of α, β and the teacher's cross-entropy, got "
                 f"{type(self._function).__name__}"
             )
 

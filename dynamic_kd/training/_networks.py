@@ -1,4 +1,4 @@
-"""The teachers that a recipe can name, as the student's objective."""
+"""The networks of a recipe: new ones to train, and the teacher in the student's objective."""
 
 from __future__ import annotations
 
@@ -40,26 +40,26 @@ def new_networks(recipe: Recipe) -> dict[int, FPNStudent | RFBTeacher]:
 
 
 def student_objective(recipe: Recipe, accelerator: Accelerator, folder: Path) -> Objective:
-    """Return what the student is trained for: to follow its teacher, or the masks alone.
+    """Return the student's objective: distillation from its teacher, or cross-entropy alone.
 
     Parameters
     ----------
     recipe : Recipe
         Names the teacher.
     accelerator : Accelerator
-        Whose device the teacher goes to.
+        Moves the teacher to its device.
     folder : Path
-        Of the run, where stage 1, if there is one, has left its weights.
+        The run folder, with the weights of stage 1 if there is one.
 
     Raises
     ------
     ValueError
-        If the teacher cannot be had, takes another input, or is another network than the recipe names.
+        If the teacher cannot be loaded, takes another input, or is another network than the recipe names.
     """
     if not recipe.needs_teacher:
         return CrossEntropy()
     if recipe.loss.impl == "fused" and accelerator.device.type != "cuda":
-        raise ValueError('loss.impl: expected "auto" or "eager" without a GPU, got "fused"')
+        raise ValueError('loss.impl: "fused" requires a GPU; choose "auto" or "eager"')
     shift = recipe.teacher.probability_shift
     if recipe.teacher.model == "maps":
         return Distillation(recipe.loss, from_maps(recipe.teacher.clip), shift=shift, replayable=True)
@@ -80,30 +80,30 @@ def _network(recipe: Recipe, trained: Path) -> nn.Module:
     _check_named(source, network, teacher)
     if network.settings["in_channels"] != channels:
         raise ValueError(
-            f"{source}: expected a network for {channels} channels (data.depth = {recipe.data.depth}), "
-            f"got one for {network.settings['in_channels']}"
+            f"{source}: takes {network.settings['in_channels']} channels, but the recipe's images have {channels} "
+            f"(data.depth = {recipe.data.depth})"
         )
     return network
 
 
 def _check_named(source: str, network: FPNStudent | RFBTeacher, teacher: Teacher) -> None:
-    """Raise unless a network is the one that the recipe names, for the recipe tells what a run was."""
+    """Raise unless a network is the one that the recipe names, because the recipe documents the run."""
     backbone = network.settings["backbone"]
     if type(network) is _KINDS[teacher.model] and backbone == teacher.backbone:
         return
     model = next(name for name, kind in _KINDS.items() if type(network) is kind)
     raise ValueError(
-        f'{source}: expected a network of model = "{teacher.model}" and backbone = "{teacher.backbone}", '
-        f'got one of "{model}" and "{backbone}"; write these into the recipe, or name another file'
+        f'{source}: is a network of model = "{model}" and backbone = "{backbone}", but the recipe names '
+        f'"{teacher.model}" and "{teacher.backbone}"; change the recipe, or name another file'
     )
 
 
 def check_teacher(
     recipe: Recipe, objective: Objective | None, data: ImageSet, accelerator: Accelerator, note: Callable[[str], None]
 ) -> None:
-    """Raise unless a teacher from elsewhere answers to a batch of the data as the student's loss needs it.
+    """Raise unless an imported teacher returns logits of a batch that fit the student's loss.
 
-    Its answers to a batch that all lie in [0, 1] are noted: they look like probabilities.
+    Outputs that all lie in [0, 1] are noted, because they look like probabilities.
     """
     name, training = recipe.teacher.model, recipe.training
     if not isinstance(objective, Distillation) or ":" not in name:
@@ -112,21 +112,21 @@ def check_teacher(
     batch = data.batch(torch.arange(min(images, len(data))))
     try:
         with torch.no_grad(), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "teacher_logits: all values lie in")  # what the note says
+            warnings.filterwarnings("ignore", "teacher_logits: all values lie in")  # the note below says this
             logits = objective.teacher_logits(batch)
             objective(torch.zeros_like(batch.targets), batch)
-    except Exception as error:  # whatever a module of others may raise
+    except Exception as error:  # an imported module may raise anything
         raise ValueError(
-            f"teacher.model: expected {name} to map inputs {tuple(batch.inputs.shape)} to logits "
+            f"teacher.model: {name} must map inputs {tuple(batch.inputs.shape)} to logits "
             f"{tuple(batch.targets.shape)}, got {type(error).__name__}: {error}; wrap it in a module that does "
             f"(data.depth = {str(recipe.data.depth).lower()}: inputs have {recipe.data.channels} channels)"
         ) from error
     if logits.amin() >= 0 and logits.amax() <= 1:
-        note(f"all that {name} answered to a batch lies in [0, 1]; it should be logits, before any sigmoid")
+        note(f"all outputs of {name} for a batch lie in [0, 1]; they should be logits, before any sigmoid")
 
 
 def check_weight(recipe: Recipe, device: torch.device) -> None:
-    """Raise unless a weight from elsewhere is what the student's loss needs, of a batch that is made up."""
+    """Raise unless an imported weighting returns valid weights, for a synthetic batch."""
     weight = recipe.loss.weighting
     if not isinstance(weight, ImportedWeight):
         return
@@ -135,23 +135,21 @@ def check_weight(recipe: Recipe, device: torch.device) -> None:
     target[..., :16] = 1  # so that neither α nor β is 0 or 1
     try:
         replace(recipe.loss, impl="eager")(logits, logits.detach(), target)
-    except Exception as error:  # whatever a function of others may raise
+    except Exception as error:  # an imported function may raise anything
         raise ValueError(
-            f"loss.weighting: expected {weight} to return one weight for each {recipe.loss.granularity} from "
-            f"(α, β, the teacher's cross-entropy), got {type(error).__name__}: {error}"
+            f"loss.weighting: {weight} must return one weight for each {recipe.loss.granularity} from (α, β, the "
+            f"teacher's cross-entropy), got {type(error).__name__}: {error}"
         ) from error
 
 
 def imported(name: str, weights: str | None) -> nn.Module:
-    """Return the module that a callable of a package makes, with its state dict, if there is one."""
+    """Return the module that an imported callable makes, with its state dict if there is one."""
     try:
         network = attribute_named(name)()
-    except Exception as error:  # whatever a module of others may raise
-        raise ValueError(
-            f"teacher.model: expected something to import and to call without arguments, got {name}: {error}"
-        ) from error
+    except Exception as error:  # an imported module may raise anything
+        raise ValueError(f"teacher.model: {name} cannot be imported and called without arguments: {error}") from error
     if not isinstance(network, nn.Module):
-        raise ValueError(f"teacher.model: expected {name}() to return an nn.Module, got {type(network).__name__}")
+        raise ValueError(f"teacher.model: {name}() must return an nn.Module, got {type(network).__name__}")
     if weights is not None:
         try:
             network.load_state_dict(read_weights(weights))

@@ -1,4 +1,4 @@
-"""What a network is trained for: the loss of each image, and what is kept of it."""
+"""Training objectives: the loss of each image and the values to log, for cross-entropy and for distillation."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Losses(NamedTuple):
-    """Loss of each image (B,), with its gradient, and what is kept for the logs (B, columns)."""
+    """Loss of each image (B,), with its gradient, and values for the logs (B, columns)."""
 
     loss: Tensor
     kept: Tensor
@@ -32,12 +32,12 @@ class Objective(Protocol):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """What is kept, by name; the last is the loss."""
+        """Names of the logged values; the last is the loss."""
         ...
 
     @property
     def replayable(self) -> bool:
-        """Whether it never waits for the device, so that it may be part of a CUDA graph."""
+        """Whether it never synchronizes with the device, so that a CUDA graph can hold it."""
         ...
 
     def __call__(self, logits: Tensor, batch: TrainingBatch) -> Losses:
@@ -46,7 +46,7 @@ class Objective(Protocol):
 
 
 class CrossEntropy:
-    """Train alone: the teacher in stage 1, or a student without a teacher."""
+    """Cross-entropy alone: for the teacher in stage 1, or a student without a teacher."""
 
     columns = ("loss",)
     replayable = True
@@ -63,7 +63,7 @@ class CrossEntropy:
 
 
 class Distillation:
-    """Learn from a teacher, by equations 5 and 6; on request from one whose wrong pixels are set right before."""
+    """Distillation by equations 5 and 6; with ``shift``, the teacher's wrong pixels are corrected before."""
 
     columns = DynamicKDTerms._fields
 
@@ -76,7 +76,7 @@ class Distillation:
         self.teacher_logits = teacher_logits
 
     def __call__(self, logits: Tensor, batch: TrainingBatch) -> Losses:
-        """Return the loss of each image and all that it consists of, at no extra pass over the pixels."""
+        """Return the loss of each image and all its terms, from one pass over the pixels."""
         with torch.no_grad():
             teacher = self.teacher_logits(batch)
             if self._shift:
@@ -86,13 +86,13 @@ class Distillation:
 
 
 def _of_image(term: Any) -> Tensor:
-    """Return one number for each image; at pixel granularity some terms are maps."""
+    """Return one number for each image: the mean where a term is a map, at pixel granularity."""
     value: Tensor = term.float()
     return value if value.ndim == 1 else value.flatten(1).mean(dim=1)
 
 
 def from_network(network: torch.nn.Module) -> TeacherLogits:
-    """A network's logits of the images that the student sees."""
+    """Return a function that computes a network's logits of the images that the student sees."""
     network.eval().requires_grad_(False)
 
     def logits(batch: TrainingBatch) -> Tensor:
@@ -100,8 +100,8 @@ def from_network(network: torch.nn.Module) -> TeacherLogits:
         if not isinstance(result, Tensor) or result.shape[-2:] != batch.targets.shape[-2:]:
             got = tuple(result.shape) if isinstance(result, Tensor) else type(result).__name__
             raise ValueError(
-                f"teacher: expected logits of the images' size, {tuple(batch.targets.shape)}, got {got}; wrap the "
-                "module in one that returns them (see dynamic_kd.torch.align_teacher)"
+                f"teacher: must return logits of the images' size, {tuple(batch.targets.shape)}, got {got}; wrap the "
+                "module in one that does (see dynamic_kd.torch.align_teacher)"
             )
         return result
 
@@ -109,11 +109,11 @@ def from_network(network: torch.nn.Module) -> TeacherLogits:
 
 
 def from_maps(clip: float) -> TeacherLogits:
-    """Logits of maps that moved with the images, as probabilities."""
+    """Return a function that computes the logits of teacher maps, transformed with the images as probabilities."""
 
     def logits(batch: TrainingBatch) -> Tensor:
         if batch.teacher_maps is None:
-            raise ValueError("teacher: expected a map for every image, got images without")
+            raise ValueError("teacher: the images have no teacher maps; name their folder in teacher.maps")
         maps: Tensor = logits_from_probabilities(batch.teacher_maps, clip=clip, xp=xp)
         return maps
 

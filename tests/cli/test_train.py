@@ -141,7 +141,7 @@ def test_from_folders_to_predicted_maps(here, capsys, quick):
         (["tiny.toml", "--data", "."], 'tiny.toml: data.root: the synthetic set takes no folders, got \''),
         (["tiny.toml", "--set", "data.train=['a']"], "data.train: the synthetic set takes no folders, got ('a',)"),
         (["tiny.toml", "--set", "loss.impl=fused", "teacher.model=fpn", "loss.weighting=0.5",
-          "teacher.checkpoint=none.pt"], 'loss.impl: expected "auto" or "eager" without a GPU, got "fused"'),
+          "teacher.checkpoint=none.pt"], 'loss.impl: "fused" requires a GPU; choose "auto" or "eager"'),
     ],
 )  # fmt: skip
 def test_mistakes_are_one_line_and_status_2(here, capsys, words, message):

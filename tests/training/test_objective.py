@@ -120,7 +120,7 @@ def test_a_teachers_maps_become_logits_with_the_recipes_clip():
         expected = [np.log(p / (1 - p)) for p in np.clip([0.0, 0.25, 1.0], clip, 1 - clip)]
         np.testing.assert_allclose(from_maps(clip)(batch).flatten(), expected, rtol=1e-4)
         assert torch.equal(from_maps(clip)(batch), logits_from_probabilities(maps, clip=clip))
-    with pytest.raises(ValueError, match="teacher: expected a map for every image, got images without"):
+    with pytest.raises(ValueError, match="teacher: the images have no teacher maps; name their folder"):
         from_maps(1e-3)(batch._replace(teacher_maps=None))
 
 
@@ -147,7 +147,7 @@ def test_a_teacher_whose_answer_does_not_fit(answer, got):
     network = torch.nn.Identity()
     network.forward = lambda inputs: answer
     batch = TrainingBatch(torch.zeros(2, 4, 32, 32), torch.zeros(2, 1, 32, 32))
-    message = rf"teacher: expected logits of the images' size, \(2, 1, 32, 32\), got {got}; wrap the module in one"
+    message = rf"teacher: must return logits of the images' size, \(2, 1, 32, 32\), got {got}; wrap the module in one"
     with pytest.raises(ValueError, match=message):
         from_network(network)(batch)
 

@@ -285,9 +285,9 @@ def test_a_weight_is_named_by_where_it_is_imported_from(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "got"),
     [
-        ("nowhere:weight", "expected a function to import, got nowhere:weight: No module named 'nowhere'"),
-        ("json:weight", "expected a function to import, got json:weight: module 'json' has no attribute 'weight'"),
-        ("json:__doc__", "expected json:__doc__ to be a function of α, β and the teacher's cross-entropy, got str"),
+        ("nowhere:weight", "nowhere:weight cannot be imported: No module named 'nowhere'"),
+        ("json:weight", "json:weight cannot be imported: module 'json' has no attribute 'weight'"),
+        ("json:__doc__", "json:__doc__ must be a function of α, β and the teacher's cross-entropy, got str"),
     ],
 )
 def test_weights_that_cannot_be_imported(name, got):

@@ -279,7 +279,7 @@ def test_a_run_goes_on_from_another_folder(tiny, tmp_path, monkeypatch, no_figur
         ((1, 1), ["loss.weighting=none"], "its checkpoint is after epoch 1 of the teacher, which its recipe do"),
         ((2, 1), ["data.train_count=9"], "run: the run began with other training images, now there are 9"),
         ((1, 1), ["data.depth=false"], "not a checkpoint of the recipe's network ("),
-        ((2, 1), ["data.depth=false"], "teacher-last.safetensors: expected a network for 3 channels (data.depth = Fal"),
+        ((2, 1), ["data.depth=false"], "teacher-last.safetensors: takes 4 channels, but"),
     ],
 )  # fmt: skip
 def test_a_run_whose_recipe_was_changed(tiny, tmp_path, monkeypatch, before, settings, message):

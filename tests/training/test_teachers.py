@@ -91,7 +91,7 @@ def tiny(tmp_path, monkeypatch):
     [
         ("colour", r"RuntimeError: .*to have 3 channels, but got 4 channels instead; wrap it in a module that does "),
         ("classes", r"ValueError: teacher_logits: 21 channels: expected 1 or 2"),
-        ("several", r"ValueError: teacher: expected logits of the images' size, \(4, 1, 32, 32\), got tuple; wrap"),
+        ("several", r"ValueError: teacher: must return logits of the images' size, \(4, 1, 32, 32\), got tuple; wrap"),
         ("boolean", r"TypeError: teacher_logits: expected real floating-point values, got torch\.bool"),
         ("nothing", r"ValueError: teacher_logits: expected finite values, got NaN or infinity"),
         ("key", r"KeyError: 'logits'; wrap it"),
@@ -99,7 +99,7 @@ def tiny(tmp_path, monkeypatch):
 )
 def test_an_answer_that_does_not_fit_is_one_error_before_anything_is_written(tiny, tmp_path, name, message):
     start = (
-        rf"teacher\.model: expected modules_of_others:{name} to map inputs \(4, 4, 32, 32\) to logits "
+        rf"teacher\.model: modules_of_others:{name} must map inputs \(4, 4, 32, 32\) to logits "
         r"\(4, 1, 32, 32\), got "
     )
     with pytest.raises(ValueError, match=start + message) as error:
@@ -114,14 +114,14 @@ def test_the_error_says_how_many_channels_there_are(tiny, tmp_path):
 
 
 def test_the_batch_is_that_of_a_round(tiny, tmp_path):
-    with pytest.raises(ValueError, match=r"to map inputs \(2, 4, 32, 32\)"):
+    with pytest.raises(ValueError, match=r"must map inputs \(2, 4, 32, 32\)"):
         train(tiny("classes", "training.accumulation=2"), tmp_path / "run", cpu=True)
-    with pytest.raises(ValueError, match=r"to map inputs \(3, 4, 32, 32\)"):
+    with pytest.raises(ValueError, match=r"must map inputs \(3, 4, 32, 32\)"):
         train(tiny("classes", "data.train_count=3"), tmp_path / "run", cpu=True)
 
 
 def test_a_module_that_cannot_be_made(tiny, tmp_path):
-    with pytest.raises(ValueError, match=r"expected something to import and to call .*:broken: no weights\nfound"):
+    with pytest.raises(ValueError, match=r":broken cannot be imported and called without arguments: no weights\nfound"):
         train(tiny("broken"), tmp_path / "run", cpu=True)
 
 
@@ -131,7 +131,7 @@ def test_answers_that_fit_train_and_probabilities_are_noted(tiny, tmp_path, name
     notes = []
     train(tiny(name, "training.epochs=1"), tmp_path / "run", cpu=True, note=notes.append)
     assert len(rows(tmp_path / "run" / "weights.csv")) == 10
-    said = f"all that modules_of_others:{name} answered to a batch lies in [0, 1]; it should be logits, before any sig"
+    said = f"all outputs of modules_of_others:{name} for a batch lie in [0, 1]; they should be logits, before any sig"
     assert any(note.startswith(said) for note in notes) == noted
 
 
@@ -150,7 +150,7 @@ def test_a_weight_that_does_not_fit_is_one_error_before_anything_is_read(
     tiny, tmp_path, monkeypatch, name, settings, message
 ):
     monkeypatch.setattr(_train, "read_recipe_data", lambda *arguments: pytest.fail("read"))
-    start = rf"loss\.weighting: expected modules_of_others:{name} to return one weight for "
+    start = rf"loss\.weighting: modules_of_others:{name} must return one weight for "
     recipe = tiny("two", f"loss.weighting=modules_of_others:{name}", *settings)
     with pytest.raises(ValueError, match=f"^{start}{message}"):
         train(recipe, tmp_path / "run", cpu=True)
@@ -168,22 +168,26 @@ def test_a_resumed_run_looks_again(tiny, tmp_path, monkeypatch):
     train(tiny("two", "training.epochs=1"), tmp_path / "run", cpu=True)
     module = importlib.import_module("modules_of_others")
     monkeypatch.setattr(module, "two", module.colour)
-    with pytest.raises(ValueError, match=r"teacher\.model: expected modules_of_others:two to map inputs"):
+    with pytest.raises(ValueError, match=r"teacher\.model: modules_of_others:two must map inputs"):
         train(tiny("two", "training.epochs=1"), tmp_path / "run", resume=True, cpu=True)
 
 
 @pytest.mark.parametrize(
     ("network", "settings", "message"),
     [
-        (FPNStudent("tiny"), [], 'model = "rfb" and backbone = "tiny", got one of "fpn" and "tiny"; write these into'),
-        (RFBTeacher("tiny"), ["teacher.model=fpn"], 'model = "fpn" and backbone = "tiny", got one of "rfb" and "tiny"'),
-        (RFBTeacher("tiny"), ["teacher.backbone=vgg16"], 'backbone = "vgg16", got one of "rfb" and "tiny"'),
+        (FPNStudent("tiny"), [], 'model = "fpn" and backbone = "tiny", but the recipe names "rfb" and "tiny"; change'),
+        (
+            RFBTeacher("tiny"),
+            ["teacher.model=fpn"],
+            'model = "rfb" and backbone = "tiny", but the recipe names "fpn" and "tiny"',
+        ),
+        (RFBTeacher("tiny"), ["teacher.backbone=vgg16"], 'backbone = "tiny", but the recipe names "rfb" and "vgg16"'),
     ],
 )
 def test_a_checkpoint_of_another_network_than_the_recipe_names(tmp_path, network, settings, message):
     save_model(network, tmp_path / "teacher.safetensors")
     recipe = read_recipe(recipe_file(tmp_path), [f"teacher.checkpoint={tmp_path}/teacher.safetensors", *settings])
-    with pytest.raises(ValueError, match=f"teacher.checkpoint: expected a network of .*{message}"):
+    with pytest.raises(ValueError, match=f"teacher.checkpoint: is a network of .*{message}"):
         train(recipe, tmp_path / "run", cpu=True)
     assert not (tmp_path / "run").exists()
 
@@ -197,5 +201,5 @@ def test_a_checkpoint_of_the_fpn_that_is_named_teaches(tmp_path, monkeypatch):
 
 def test_the_fused_loss_needs_a_gpu(tmp_path, monkeypatch, tiny):
     monkeypatch.setattr(_train, "read_recipe_data", lambda *arguments: pytest.fail("read"))
-    with pytest.raises(ValueError, match=r'loss\.impl: expected "auto" or "eager" without a GPU, got "fused"'):
+    with pytest.raises(ValueError, match=r'loss\.impl: "fused" requires a GPU; choose "auto" or "eager"'):
         train(tiny("two", "loss.impl=fused"), tmp_path / "run", cpu=True)
