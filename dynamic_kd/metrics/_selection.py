@@ -54,7 +54,10 @@ def _scores() -> dict[str, Score]:
 
 
 SCORES: Mapping[str, Score] = MappingProxyType(_scores())
-"""Every score of a report by its name: symbol, range, and whether a higher value is better."""
+"""Every score of a report by its name, in the order of reports, as a `Score`.
+
+:meta hide-value:
+"""
 
 
 @dataclass(frozen=True)
