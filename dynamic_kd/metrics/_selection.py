@@ -54,10 +54,7 @@ def _scores() -> dict[str, Score]:
 
 
 SCORES: Mapping[str, Score] = MappingProxyType(_scores())
-"""Every score of a report by its name, in the order of reports, as a `Score`.
-
-:meta hide-value:
-"""
+"""Every score of a report by its name, in the order of reports."""
 
 
 @dataclass(frozen=True)
