@@ -1,11 +1,11 @@
-"""Launches that skip Triton's look at every argument, where the same kernel was launched on alike arguments before."""
+"""Launches of Triton kernels, without its inspection of arguments where earlier ones were alike."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable
 from typing import Any
 
-# What a kernel's arguments are like -> (its function that launches, names of its constants, in order).
+# Kernel, likeness of its arguments and settings -> (the compiled kernel, names of its constants, in order).
 _compiled: dict[Hashable, tuple[Any, tuple[str, ...]]] = {}
 _MOST = 4096
 
@@ -13,8 +13,8 @@ _MOST = 4096
 class Launch:
     """A kernel with its grid and settings, to be launched many times.
 
-    The caller sees to it that in all of them everything else is alike that Triton would specialise the kernel for: the
-    current device, dtypes and alignment of tensors, and whole numbers.
+    The caller ensures that all launches agree in everything else that Triton specialises a kernel for: the current
+    device, dtypes and alignment of tensors, and whole numbers.
     """
 
     def __init__(self, kernel: Any, grid: tuple[int, int, int], **settings: Any) -> None:
@@ -36,8 +36,8 @@ class Launch:
 def launch(kernel: Any, grid: tuple[int, int, int], like: Hashable, *arguments: Any, **settings: Any) -> None:
     """Launch a kernel on the current device.
 
-    ``like`` stands for all that Triton would specialise the kernel for, besides the settings: the device, dtypes and
-    alignment of tensors, and numbers. Looking it up takes a few microseconds where Triton's own look takes tens.
+    ``like`` stands for everything except the settings that Triton specialises a kernel for: the device, dtypes and
+    alignment of tensors, and numbers. Looking it up takes a few microseconds; Triton's inspection takes tens.
     """
     key = (id(kernel), like, *settings.values())
     known = _compiled.get(key)

@@ -1,4 +1,4 @@
-"""What a public function does with the arrays of each library: declared beside it, tested, tabulated in the docs."""
+"""What public functions of arrays support, declared beside each function; tests and a table in the docs read it."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ Gpu = Literal["kernels", "operations", "copied"]
 
 @dataclass(frozen=True, kw_only=True)
 class ArraySupport:
-    """What holds of a function beyond giving its value on every Array API library, which holds of all.
+    """What a function supports beyond computing its value on every Array API library, which all functions do.
 
     Parameters
     ----------
     gradient
-        Whether torch's autograd and ``jax.grad`` give its gradient; otherwise its value is a constant.
+        Whether torch's autograd and ``jax.grad`` give a gradient. Otherwise the value is a constant.
     traced
-        Whether ``jax.jit`` and ``jax.vmap`` take it; otherwise traced arrays are an error.
+        Whether it works under ``jax.jit`` and ``jax.vmap``. Otherwise traced arrays are an error.
     gpu
-        Where values on a GPU are computed: by the library's own ``"kernels"`` for torch on an NVIDIA GPU (by operations
-        elsewhere), by the array library's ``"operations"`` on its device, or ``"copied"`` to the CPU's memory.
+        How values on a GPU are computed: by this package's ``"kernels"`` for torch tensors on an NVIDIA GPU (by array
+        operations otherwise), by array ``"operations"`` on the device, or ``"copied"`` to the CPU's memory.
     """
 
     gradient: bool

@@ -65,4 +65,9 @@ def eliminate_noise(
         check_unit_pair(("threshold", threshold), ("teacher_iou", teacher_iou), xp)
     else:
         check_number("threshold", threshold, low=0, high=1)
-    return xp.where(teacher_iou > threshold, weight, xp.full_like(weight, noise_weight))
+    return weight_if_reliable(weight, teacher_iou > threshold, noise_weight, xp)
+
+
+def weight_if_reliable(weight: Array, reliable: Array, noise_weight: float, xp: Namespace) -> Array:
+    """Return equation 6 for arrays that need no check."""
+    return xp.where(reliable, weight, xp.full_like(weight, noise_weight))

@@ -1,4 +1,4 @@
-"""A teacher's wrong pixels set right by the ground truth."""
+"""Correction of a teacher's wrong pixels by the ground truth."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from dynamic_kd.losses._arguments import check_floating, check_maps, check_plane
 
 @array_support(gradient=True, traced=True, gpu="operations")
 def probability_shift(teacher_logits: Array, target: Array, *, xp: Namespace | None = None) -> Array:
-    r"""Teacher's logits with the two classes' probabilities exchanged wherever the ground truth says the other class.
+    r"""Teacher's logits, with the probabilities of both classes swapped wherever the teacher is wrong.
 
-    The teacher keeps how sure it is, and the ground truth decides of what; of one-channel logits z that is a sign:
+    The teacher decides how confident it is, and the ground truth decides of which class. For one-channel logits z this
+    sets the sign:
 
     .. math:: z' = \begin{cases} |z| & g > \tfrac12 \\ -|z| & \text{otherwise} \end{cases}
 
-    Where noise elimination (equation 6) drops a teacher's map as a whole, this mends its wrong pixels. Give the result
-    to the loss in the teacher's place.
+    Noise elimination (equation 6) drops a whole map, while this corrects its wrong pixels. Pass the result to the loss
+    in place of the teacher's logits.
 
     Parameters
     ----------
@@ -30,7 +31,7 @@ def probability_shift(teacher_logits: Array, target: Array, *, xp: Namespace | N
     Returns
     -------
     array, shape of ``teacher_logits``
-        The logits, of the same dtype.
+        The logits, in the same dtype.
 
     Raises
     ------
@@ -41,8 +42,7 @@ def probability_shift(teacher_logits: Array, target: Array, *, xp: Namespace | N
 
     References
     ----------
-    Wen, Lai, Qian, *Preparing Lessons: Improve Knowledge Distillation with Better Supervision*, 2019, which shifts
-    probabilities so for classes.
+    Wen, Lai, Qian, *Preparing Lessons: Improve Knowledge Distillation with Better Supervision*, 2019, for classifiers.
 
     Examples
     --------
@@ -58,7 +58,7 @@ def probability_shift(teacher_logits: Array, target: Array, *, xp: Namespace | N
     if teacher_logits.ndim == 4:
         salient = salient[:, None, :, :]
     if teacher_logits.ndim == 3 or teacher_logits.shape[1] == 1:
-        sure = xp.abs(teacher_logits)
-        return xp.where(salient, sure, -sure)
+        confidence = xp.abs(teacher_logits)
+        return xp.where(salient, confidence, -confidence)
     wrong = (teacher_logits[:, 1:, :, :] > teacher_logits[:, :1, :, :]) != salient
     return xp.where(wrong, xp.flip(teacher_logits, axis=1), teacher_logits)

@@ -9,6 +9,7 @@ from dynamic_kd._array import Array, Namespace
 from dynamic_kd._checks import check_choice, check_number
 from dynamic_kd.losses._arguments import check_unit_range
 from dynamic_kd.losses._dynamic_weight import tanh_of_powers
+from dynamic_kd.losses._eliminate_noise import weight_if_reliable
 
 if TYPE_CHECKING:
     from dynamic_kd.losses._dynamic_kd_loss import DynamicKDLoss
@@ -50,7 +51,7 @@ def is_reliable(settings: DynamicKDLoss, teacher_iou: Array, student_error: Arra
 
 
 def needs_teacher_cross_entropy(settings: DynamicKDLoss) -> bool:
-    """Whether the weighting looks at the teacher's cross-entropy."""
+    """Whether the weighting depends on the teacher's cross-entropy."""
     return settings.weighting == "a2dele" or callable(settings.weighting)
 
 
@@ -77,7 +78,7 @@ def weight_of(
         weight = xp.full_like(teacher_iou, weighting)
     if settings.noise_elimination is None:
         return weight
-    return xp.where(reliable, weight, xp.full_like(weight, settings.noise_weight))
+    return weight_if_reliable(weight, reliable, settings.noise_weight, xp)
 
 
 def _check_function_result(weight: Array, teacher_iou: Array, xp: Namespace) -> None:

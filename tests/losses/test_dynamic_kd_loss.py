@@ -204,7 +204,7 @@ def test_an_empty_target_drops_the_teacher(prediction):
 
 
 @pytest.mark.parametrize("granularity", ["image", "pixel"])
-def test_a_teacher_exactly_at_the_threshold_is_not_trusted(granularity):
+def test_a_teacher_exactly_at_the_threshold_is_unreliable(granularity):
     zeros, target = np.zeros((1, 1, 1)), np.ones((1, 1, 1))
     terms = terms_of(zeros, zeros, target, noise_threshold=0.5, granularity=granularity)
     assert (terms.teacher_iou.item(), terms.reliable.item(), terms.weight.item()) == (0.5, False, 0.01)

@@ -225,7 +225,7 @@ def test_noise_elimination_replaces_by_the_threshold_alone(iou, low, high, noise
     weights = np.full_like(iou, 0.7)
     lax, strict = (eliminate_noise(weights, iou, threshold=t, noise_weight=noise_weight) for t in (low, high))
     np.testing.assert_array_equal(strict, np.where(iou > high, weights, noise_weight))
-    assert np.all((lax == noise_weight) <= (strict == noise_weight))  # who fails a low threshold fails a high one
+    assert np.all((lax == noise_weight) <= (strict == noise_weight))
     np.testing.assert_array_equal(eliminate_noise(strict, iou, threshold=high, noise_weight=noise_weight), strict)
 
 

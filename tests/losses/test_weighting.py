@@ -26,9 +26,9 @@ def test_dynamic_is_filtered_at_the_threshold():
     terms = terms_of(*random_batch()[:3])
     threshold = float(np.median(terms.teacher_iou))
     filtered = weight("dynamic", noise_threshold=threshold, noise_weight=0.05)
-    trusted = terms.teacher_iou > threshold
-    assert trusted.sum() == 1
-    np.testing.assert_array_equal(filtered, np.where(trusted, weight("dynamic", noise_elimination=None), 0.05))
+    reliable = terms.teacher_iou > threshold
+    assert reliable.sum() == 1
+    np.testing.assert_array_equal(filtered, np.where(reliable, weight("dynamic", noise_elimination=None), 0.05))
 
 
 def test_reliable_reports_the_threshold_under_any_weighting():
@@ -125,7 +125,7 @@ def test_a_teacher_may_be_noise_by_the_students_measure(weighting):
     settings = {"noise_elimination": "relative", "noise_threshold": 0.9, "noise_weight": 0.05}
     terms = terms_of(student, teacher, target, weighting=weighting, **settings)
     plain = terms_of(student, teacher, target, weighting=weighting, noise_elimination=None)
-    trusted = terms.teacher_iou > 0.9 * (1 - terms.student_error)
-    assert trusted.tolist() == [False, True, False]
-    np.testing.assert_array_equal(terms.reliable, trusted)
-    np.testing.assert_array_equal(terms.weight, np.where(trusted, plain.weight, 0.05))
+    reliable = terms.teacher_iou > 0.9 * (1 - terms.student_error)
+    assert reliable.tolist() == [False, True, False]
+    np.testing.assert_array_equal(terms.reliable, reliable)
+    np.testing.assert_array_equal(terms.weight, np.where(reliable, plain.weight, 0.05))

@@ -744,7 +744,7 @@ def test_streams_do_not_share_counters():
 
 @needs_gpu
 @pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype")
-def test_nobody_waits_for_the_device():
+def test_a_call_does_not_synchronize_with_the_device():
     student, teacher, target = batch()
     student.requires_grad_()
     DynamicKDLoss()(student, teacher, target).backward()

@@ -67,7 +67,7 @@ def forward(
     IMAGES: tl.constexpr,
     FAST: tl.constexpr,
 ):
-    """Sum a tile's pixels; the last tile of an image weighs it, the last image sums the losses.
+    """Sum a tile's pixels. The last tile of an image computes its weight and loss, the last image reduces the losses.
 
     Grid (images * tiles,).
     """

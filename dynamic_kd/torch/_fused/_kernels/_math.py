@@ -1,4 +1,4 @@
-"""Exponentials and logarithms of the loss at the hardware's pace, in float32."""
+"""Fast exponentials and logarithms in float32, by hardware instructions and a polynomial."""
 
 import triton
 import triton.language as tl
@@ -41,7 +41,7 @@ def reciprocal(x, FAST: tl.constexpr):
 
 @triton.jit
 def log1p(x):
-    """log(1 + x) for x in [0, 1], relatively exact down to 0, where log(1 + x) itself would lose x."""
+    """log(1 + x) for x in [0, 1], with full relative accuracy near 0, where log(1 + x) itself would lose x."""
     total = C8 * x + C7
     total = total * x + C6
     total = total * x + C5

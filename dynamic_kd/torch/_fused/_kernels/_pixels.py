@@ -1,4 +1,4 @@
-"""How both kernels read their inputs: any strides, any dtype, one value for each pixel."""
+"""How both kernels read their inputs, of any strides and dtype, as one value a pixel."""
 
 import triton
 import triton.language as tl
@@ -24,7 +24,7 @@ def logits(base, at, inside, channel_stride, CHANNELS: tl.constexpr):
 
 @triton.jit
 def signed(target):
-    """Target in float32; integers of 64 bits by way of 32."""
+    """Target in float32; 64-bit integers are converted to 32 bits first."""
     if target.dtype.is_int() and target.dtype.primitive_bitwidth > 32:
         target = target.to(tl.int32)
     return target.to(tl.float32)
