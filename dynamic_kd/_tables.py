@@ -23,13 +23,12 @@ Value = str | int | float | tuple[float, float] | None
 """What a cell holds. A tuple is a mean and its standard deviation; None is a missing value."""
 
 SCORE = "score"
-BEST, SECOND, THIRD = "best", "second", "third"
-_PLACES = (BEST, SECOND, THIRD)
+BEST, SECOND = "best", "second"
 _ARROWS = {"higher": "↑", "lower": "↓"}
 
-_ANSI = {BEST: "\x1b[1m{}\x1b[0m", SECOND: "\x1b[4m{}\x1b[0m", THIRD: "\x1b[3m{}\x1b[0m"}
-_MARKDOWN = {BEST: "**{}**", SECOND: "<u>{}</u>", THIRD: "*{}*"}
-_LATEX = {BEST: r"\textbf{{{}}}", SECOND: r"\underline{{{}}}", THIRD: r"\textit{{{}}}"}
+_ANSI = {BEST: "\x1b[1m{}\x1b[0m", SECOND: "\x1b[4m{}\x1b[0m"}
+_MARKDOWN = {BEST: "**{}**", SECOND: "<u>{}</u>"}
+_LATEX = {BEST: r"\textbf{{{}}}", SECOND: r"\underline{{{}}}"}
 
 _LATEX_ESCAPES = str.maketrans(
     {char: "\\" + char for char in "&%$#_{}"}
@@ -133,8 +132,6 @@ class Table:
         Printed above the table, and the name of its sheet in a workbook.
     notes
         Sentences printed below the table.
-    places
-        How many places are marked, up to 3; a third place is italic.
 
     Raises
     ------
@@ -163,12 +160,10 @@ class Table:
         *,
         title: str = "",
         notes: Sequence[str] = (),
-        places: int = 2,
     ) -> None:
         self.columns = tuple(Column(column) if isinstance(column, str) else column for column in columns)
         self.title = title
         self.notes = list(notes)
-        self._places = _PLACES[:places]
         self._lines: list[_Line] = []
         names = [column.name for column in self.columns]
         if len(set(names)) < len(names):
@@ -203,7 +198,7 @@ class Table:
 
     @property
     def marks(self) -> list[tuple[str, ...]]:
-        """For each row and column ``"best"``, ``"second"``, ``"third"`` or ``""``."""
+        """For each row and column ``"best"``, ``"second"`` or ``""``."""
         marks: list[tuple[str, ...]] = []
         for is_row, lines in groupby(self._lines, key=lambda line: bool(line.values)):
             if is_row:
@@ -219,7 +214,7 @@ class Table:
         if len(known) < 2:
             return [""] * len(lines)
         ordered = dict.fromkeys(map(column.text, sorted(known, reverse=column.better == "higher")))
-        places = dict(zip(ordered, self._places, strict=False))
+        places = dict(zip(ordered, (BEST, SECOND), strict=False))
         return ["" if number is None else places.get(column.text(number), "") for number in numbers]
 
     def to_text(self, width: int | None = None, *, styled: bool = False) -> str:
@@ -231,7 +226,7 @@ class Table:
             Characters in a line. A wider table is cut into parts that repeat the first column, and notes are wrapped.
             None: one part.
         styled
-            Show marks with ANSI escapes: bold, underlined, italic.
+            Show marks with ANSI escapes: bold and underlined.
         """
         title = [_ANSI[BEST].format(self.title) if styled else self.title] if self.title else []
         parts = ["\n".join(self._text_part(columns, styled)) for columns in _parts(self._text_columns(width), width)]
@@ -370,7 +365,7 @@ def _fill(page: Any, table: Table) -> None:
     from openpyxl.styles import Font
     from openpyxl.utils import get_column_letter
 
-    fonts = {BEST: Font(bold=True), SECOND: Font(underline="single"), THIRD: Font(italic=True)}
+    fonts = {BEST: Font(bold=True), SECOND: Font(underline="single")}
     header, rows = table._flat()
     formats = {column.name: column.format for column in table.columns}
     for index, name in enumerate(header, start=1):

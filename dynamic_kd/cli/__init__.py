@@ -42,15 +42,8 @@ def parser() -> argparse.ArgumentParser:
     top = Parser(prog="dynamic-kd", description=_DESCRIPTION, epilog=_EPILOG)
     top.add_argument("--version", action="version", version=f"dynamic-kd {__version__}")
     commands: Any = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    evaluate.add_parser(commands)
-    compare.add_parser(commands)
-    data.add_parser(commands)
-    demo.add_parser(commands)
-    train.add_parser(commands)
-    inspect.add_parser(commands)
-    predict.add_parser(commands)
-    export.add_parser(commands)
-    info.add_parser(commands)
+    for command in (evaluate, compare, data, demo, train, inspect, predict, export, info):
+        command.add_parser(commands)
     return top
 
 

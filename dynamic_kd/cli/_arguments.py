@@ -9,8 +9,6 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
 
-from dynamic_kd._files import write_whole
-
 PICTURES = (".png", ".pdf", ".svg")
 
 
@@ -70,8 +68,3 @@ def check_output(option: str, path: str | None, suffixes: tuple[str, ...] = ()) 
         raise ValueError(f"{option} {path}: expected a name ending in {', '.join(suffixes[:-1])} or {suffixes[-1]}")
     if not os.access(place if place.exists() else place.resolve().parent, os.W_OK):
         raise ValueError(f"{option} {path}: no permission to write there; choose another place")
-
-
-def write_text(path: str, text: str) -> None:
-    """Write a text file, completely or not at all."""
-    write_whole(path, text.encode())

@@ -24,16 +24,18 @@ def add_scoring_arguments(parser: argparse.ArgumentParser, title: str) -> Any:
         "--metrics",
         type=partial(known_names, kind="metrics", known=_METRICS),
         metavar="A,B",
-        help=f"metrics to compute (default: MAE,F,wF,S,E), among {', '.join(_METRICS)}",
+        help=f"metrics to compute (default: MAE,F,wF,S,E), of {', '.join(_METRICS)}",
     )
-    add_flag(group, "--allow-missing", "leave out and count what is missing")
-    add_flag(group, "--strict-size", "refuse maps of another size than their mask")
-    add_flag(group, "--strict", "E-measure with > at the thresholds, as the MATLAB code")
-    add_flag(group, "--no-normalize", "score maps as they are, without stretching", name="normalize", value=False)
+    add_flag(group, "--allow-missing", "skip and count what is missing, instead of an error")
+    add_flag(group, "--strict-size", "refuse maps whose size differs from their mask's")
+    add_flag(group, "--strict", "E-measure with > at the thresholds, as in the MATLAB code")
+    add_flag(
+        group, "--no-normalize", "score maps as they are, without min-max normalization", name="normalize", value=False
+    )
     group.add_argument(
         "--empty-target",
         choices=("count", "skip", "refuse"),
-        help="images whose mask has no salient pixel (default: count)",
+        help="what to do with empty masks (default: count)",
     )
     return group
 

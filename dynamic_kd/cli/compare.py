@@ -33,18 +33,19 @@ The file (relative paths start from its folder):
   maps = "maps/ours/{dataset}"          # or one by one:
   [methods.JLDCF]
   maps = { DES = "DES/pred_JLDCF" }
-  [settings]                            # optional, as the options below
+  [settings]                            # optional, named as the options below
   scores = ["maxF", "Sm", "maxE", "MAE"]
   allow_missing = true
 
-Every measured map is cached at once, under the content of its files: a second
-run measures nothing again, and an interrupted one continues where it stopped."""
+Each map is cached as soon as it is measured, by the content of its files. A
+second run measures nothing again, and an interrupted one continues where it
+stopped."""
 
 _EPILOG = """\
 The folder of results gets scores.md, .tex (best bold, second underlined) and
 .csv, results.json and .xlsx, ranks.csv, tests.csv, and for each data set
-per-image/NAME.csv, curves/NAME.png and .csv, and grid/NAME.png. Those of an
-earlier run that this one does not write are removed.
+per-image/NAME.csv, curves/NAME.png and .csv, and grid/NAME.png. Files of an
+earlier run that this run does not write are removed.
 
 Examples:
   dynamic-kd compare results/ --grid worst:8

@@ -7,7 +7,8 @@ import json
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from dynamic_kd.cli._arguments import PICTURES, check_output, write_text
+from dynamic_kd._files import write_whole
+from dynamic_kd.cli._arguments import PICTURES, check_output
 from dynamic_kd.cli._terminal import one_bar
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
             progress=partial(progress, "checking samples"),
         )
     if arguments.json:
-        write_text(arguments.json, json.dumps(report.as_dict(), indent=1) + "\n")
+        write_whole(arguments.json, (json.dumps(report.as_dict(), indent=1) + "\n").encode())
     _print(report)
     for path in filter(None, (arguments.contact, arguments.json)):
         print(f"wrote {path}")

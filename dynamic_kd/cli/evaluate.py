@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from dynamic_kd._extras import require
-from dynamic_kd.cli._arguments import PICTURES, check_output, write_text
+from dynamic_kd._files import write_whole
+from dynamic_kd.cli._arguments import PICTURES, check_output
 from dynamic_kd.cli._scoring import add_scoring_arguments, given_settings
 from dynamic_kd.cli._terminal import one_bar, print_table
 from dynamic_kd.metrics import MetricReport, plot_curves, table
@@ -47,7 +48,7 @@ def add_parser(commands: Any) -> None:
 
     files = parser.add_argument_group("files to write")
     files.add_argument("--json", metavar="FILE", help="scores, counts, settings, curves and per-image rows")
-    files.add_argument("--csv", metavar="FILE", help="the table, every digit")
+    files.add_argument("--csv", metavar="FILE", help="the table with every digit")
     files.add_argument("--markdown", metavar="FILE", help="the table for a README")
     files.add_argument("--latex", metavar="FILE", help="the table for a paper (booktabs)")
     files.add_argument("--per-image", metavar="FILE", help="scores of each image as CSV")
@@ -107,7 +108,7 @@ def _write(arguments: argparse.Namespace, name: str, report: MetricReport) -> No
     for option, text in _WRITERS.items():
         path = getattr(arguments, option)
         if path is not None:
-            write_text(path, text(name, report))
+            write_whole(path, text(name, report).encode())
     if arguments.curves:
         from dynamic_kd._figures import write_figure
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dynamic_kd._extras import require
+from dynamic_kd._files import write_whole
 from dynamic_kd._tables import Column, Table
-from dynamic_kd.cli._arguments import check_output, write_text
+from dynamic_kd.cli._arguments import check_output
 from dynamic_kd.cli._terminal import one_bar
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
     metadata = {name: model_metadata(name) for name in models if name not in NETWORKS}
     if arguments.json:
         content = {name: cost.as_dict() | {"metadata": metadata.get(name)} for name, cost in profiles.items()}
-        write_text(arguments.json, json.dumps(content, indent=1) + "\n")
+        write_whole(arguments.json, (json.dumps(content, indent=1) + "\n").encode())
     print_table(_table(profiles))
     for name, words in metadata.items():
         _print_metadata(name, words)

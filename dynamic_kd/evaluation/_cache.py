@@ -17,14 +17,11 @@ from dynamic_kd._files import read_whole
 from dynamic_kd._version import __version__
 from dynamic_kd.metrics import Records
 
-# Version of the tables and of what a key stands for.
-FORMAT = 4
 _PATIENCE = 60.0  # seconds to wait for another process
 # Time stamps are coarse: a file that changed more recently than this may change again with the same time stamp.
 _GRAIN = 50_000_000  # nanoseconds
-_RECORDS = f"records_{FORMAT}"  # a file may also hold the records of another version, in tables with other columns
-_TABLES = f"""
-CREATE TABLE IF NOT EXISTS {_RECORDS} (key BLOB PRIMARY KEY, marks TEXT NOT NULL, record BLOB NOT NULL);
+_TABLES = """
+CREATE TABLE IF NOT EXISTS records (key BLOB PRIMARY KEY, marks TEXT NOT NULL, record BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS files
     (path BLOB PRIMARY KEY, size INTEGER NOT NULL, modified INTEGER NOT NULL, changed INTEGER NOT NULL,
      digest BLOB NOT NULL);
@@ -55,8 +52,7 @@ class RecordCache:
     def __init__(self, path: Path, settings: Mapping[str, object]) -> None:
         self.path = path
         # Another release of this package may measure otherwise, and another release of a decoder may decode otherwise.
-        about = {"format": FORMAT, "version": __version__, **settings}
-        self._salt = json.dumps(about, sort_keys=True).encode()
+        self._salt = json.dumps({"version": __version__, **settings}, sort_keys=True).encode()
         self._lock = threading.Lock()
         with self._explained():
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -95,7 +91,7 @@ class RecordCache:
 
     def find(self, key: bytes) -> CachedRecord | None:
         """Return the record under a key, if there is one."""
-        row = self._run(f"SELECT record, marks FROM {_RECORDS} WHERE key = ?", key)
+        row = self._run("SELECT record, marks FROM records WHERE key = ?", key)
         return None if row is None else CachedRecord(row[0], tuple(row[1].split()))
 
     def load(self, key: bytes) -> Records:
@@ -106,7 +102,7 @@ class RecordCache:
 
     def store(self, key: bytes, found: CachedRecord) -> None:
         """Store a record; it is committed when this returns."""
-        sql = f"INSERT OR REPLACE INTO {_RECORDS} (key, record, marks) VALUES (?, ?, ?)"
+        sql = "INSERT OR REPLACE INTO records (key, record, marks) VALUES (?, ?, ?)"
         self._run(sql, key, found.record, " ".join(found.marks))
 
     def known_digest(self, path: Path, status: os.stat_result) -> bytes | None:

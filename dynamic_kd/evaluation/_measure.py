@@ -105,7 +105,9 @@ class _Mask:
 
     @cached_property
     def marks(self) -> tuple[str, ...]:
-        return _marks_of_mask(self.levels)
+        """A mark on a mask with more than 10% of middle greys."""
+        greys = np.count_nonzero((self.levels > 25) & (self.levels < 230))
+        return (GREY,) if greys > _GREY_SHARE * self.levels.size else ()
 
 
 def _decode_map(content: bytes, path: Path, target: Levels, *, strict_size: bool) -> tuple[Levels, tuple[str, ...]]:
@@ -121,21 +123,10 @@ def _decode_map(content: bytes, path: Path, target: Levels, *, strict_size: bool
         )
     import cv2
 
-    size = target.shape[::-1]
-    resized = np.asarray(cv2.resize(pred, size, interpolation=cv2.INTER_LINEAR), np.uint8)
-    return resized, (*marks, RESIZED if _same_ratio(pred, target) else OTHER_SHAPE)
-
-
-def _marks_of_mask(target: Levels) -> tuple[str, ...]:
-    """Mark a mask with more than 10% of middle greys."""
-    greys = np.count_nonzero((target > 25) & (target < 230))
-    return (GREY,) if greys > _GREY_SHARE * target.size else ()
-
-
-def _same_ratio(pred: Levels, target: Levels) -> bool:
     (height, width), (map_height, map_width) = target.shape, pred.shape
     ratio = map_width * height / (width * map_height)
-    return bool(1 / _SAME_RATIO <= ratio <= _SAME_RATIO)
+    resized = np.asarray(cv2.resize(pred, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
+    return resized, (*marks, RESIZED if 1 / _SAME_RATIO <= ratio <= _SAME_RATIO else OTHER_SHAPE)
 
 
 def _size(image: npt.NDArray[Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -16,10 +16,25 @@ from dynamic_kd.metrics._tables import check_reports
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Curve, its label on the axis, and the score in its legend.
-_OVER_THRESHOLDS = (("f_measure", "F-measure (β² = 0.3)", "maxF"), ("e_measure", "E-measure", "maxE"))
+
+class _Panel(NamedTuple):
+    """A curve, its label and the score in the legend; and the curve that it is drawn over, its label and end."""
+
+    curve: str
+    label: str
+    score: str
+    over: str = "threshold"
+    over_label: str = "threshold (of 255)"
+    end: int = 255
+
+
+_PANELS = (
+    _Panel("precision", "precision", "", "recall", "recall", 1),
+    _Panel("f_measure", "F-measure (β² = 0.3)", "maxF"),
+    _Panel("e_measure", "E-measure", "maxE"),
+)
 # Inches: a panel, a line of the legend, and a letter in it; and the letters that the sample of a line takes.
-_PANEL, _LINE, _LETTER, _SAMPLE = (4.4, 4.2), 0.22, 0.073, 7
+_PANEL_SIZE, _LINE, _LETTER, _SAMPLE = (4.4, 4.2), 0.22, 0.073, 7
 
 
 def plot_curves(reports: Mapping[str, MetricReport], *, title: str = "") -> Figure:
@@ -47,39 +62,30 @@ def plot_curves(reports: Mapping[str, MetricReport], *, title: str = "") -> Figu
 
     check_reports(reports)
     measured = set.intersection(*(set(report.curves) for report in reports.values()))
-    over = [each for each in _OVER_THRESHOLDS if each[0] in measured]
-    both = {"precision", "recall"} <= measured
-    if not over and not both:
+    panels = [panel for panel in _PANELS if {panel.curve, panel.over} <= measured]
+    if not panels:
         raise ValueError("reports: no curves of F or E to draw; measure one of these metrics")
-    entries = [_legend_entry(name, report, [score for _, _, score in over]) for name, report in reports.items()]
-    width = _PANEL[0] * (len(over) + both)
+    entries = [
+        _legend_entry(name, report, [panel.score for panel in panels if panel.score])
+        for name, report in reports.items()
+    ]
+    width = _PANEL_SIZE[0] * len(panels)
     columns = max(1, min(len(entries), int(width / _LETTER) // (max(map(len, entries)) + _SAMPLE)))
-    height = _PANEL[1] + _LINE * math.ceil(len(entries) / columns)
+    height = _PANEL_SIZE[1] + _LINE * math.ceil(len(entries) / columns)
     figure = Figure(figsize=(width, height), layout="constrained", dpi=150)
-    panels = list(figure.subplots(1, len(over) + both, squeeze=False)[0])
+    places = figure.subplots(1, len(panels), squeeze=False)[0]
     if title:
         figure.suptitle(title)
-    if both:
-        _precision_recall(panels[0], reports)
-    for axes, (curve, label, _) in zip(panels[both:], over, strict=True):
-        _over_thresholds(axes, reports, curve, label)
-    for axes in panels:
+    for axes, panel in zip(places, panels, strict=True):
+        for index, report in enumerate(reports.values()):
+            across = panel.end * report.curves[panel.over]
+            axes.plot(across, report.curves[panel.curve], linewidth=1.3, **line_style(index))
+        axes.set(xlabel=panel.over_label, ylabel=panel.label, xlim=(0, panel.end))
+        axes.set_ylim(_bottom(reports, panel.curve), 1.01)
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(panels[0].get_lines(), entries, loc="outside lower center", ncols=columns, fontsize="small")
+    figure.legend(places[0].get_lines(), entries, loc="outside lower center", ncols=columns, fontsize="small")
     return figure
-
-
-def _precision_recall(axes: Any, reports: Mapping[str, MetricReport]) -> None:
-    for index, report in enumerate(reports.values()):
-        axes.plot(report.curves["recall"], report.curves["precision"], linewidth=1.3, **line_style(index))
-    axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(_bottom(reports, "precision"), 1.01))
-
-
-def _over_thresholds(axes: Any, reports: Mapping[str, MetricReport], curve: str, label: str) -> None:
-    for index, report in enumerate(reports.values()):
-        axes.plot(255 * report.curves["threshold"], report.curves[curve], linewidth=1.3, **line_style(index))
-    axes.set(xlabel="threshold (of 255)", ylabel=label, xlim=(0, 255), ylim=(_bottom(reports, curve), 1.01))
 
 
 def _bottom(reports: Mapping[str, MetricReport], curve: str) -> float:

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 
 import cv2
 import openpyxl
@@ -50,7 +49,7 @@ def records(path):
         return 0
     database = sqlite3.connect(path, timeout=10)
     try:
-        return database.execute(f"SELECT count(*) FROM {_cache._RECORDS}").fetchone()[0]
+        return database.execute("SELECT count(*) FROM records").fetchone()[0]
     except sqlite3.OperationalError:  # no table yet
         return 0
     finally:
@@ -196,18 +195,6 @@ def test_what_is_stored_is_found_under_its_own_key_alone(tmp_path):
         assert cache.find(cache.key(b"p" * 20, b"t" * 20)) == found
     with RecordCache(tmp_path / "cache", {"strict": False}) as cache:
         assert cache.find(cache.key(b"p" * 20, b"t" * 20)) is None
-
-
-def test_records_of_an_older_format_are_let_be(tmp_path):
-    path = tmp_path / "cache"
-    with closing(sqlite3.connect(path)) as database:
-        database.execute("CREATE TABLE records (key BLOB PRIMARY KEY, resized INTEGER, grey INTEGER, record BLOB)")
-        database.execute("INSERT INTO records VALUES (x'00', 0, 0, x'01')")
-        database.commit()
-    with RecordCache(path, {}) as cache:
-        assert cache.find(b"\0") is None
-        cache.store(b"\0", CachedRecord(b"record", ()))
-        assert cache.find(b"\0") == CachedRecord(b"record", ())
 
 
 def test_a_file_that_has_just_changed_is_not_trusted(tmp_path, monkeypatch):

@@ -40,7 +40,7 @@ def kept(root):
         return 0
     database = sqlite3.connect(cache_of(root), timeout=10)
     try:
-        return database.execute(f"SELECT count(*) FROM {_cache._RECORDS}").fetchone()[0]
+        return database.execute("SELECT count(*) FROM records").fetchone()[0]
     except sqlite3.OperationalError:
         return 0
     finally:
@@ -93,12 +93,11 @@ def test_a_cache_held_by_another_process_is_waited_for_then_named(root, monkeypa
 def test_a_damaged_record_is_measured_again(root):
     expected = compare(read_config(root, resamples=0)).datasets["DES"].reports["good"].as_dict()
     database = sqlite3.connect(cache_of(root))
-    table = _cache._RECORDS
-    for key, record in database.execute(f"SELECT key, record FROM {table} LIMIT 2").fetchall():
+    for key, record in database.execute("SELECT key, record FROM records LIMIT 2").fetchall():
         spoilt = bytearray(record)
         spoilt[len(spoilt) // 2] ^= 4
-        database.execute(f"UPDATE {table} SET record = ? WHERE key = ?", (bytes(spoilt), key))
-    database.execute(f"UPDATE {table} SET record = x'' WHERE key = (SELECT max(key) FROM {table})")
+        database.execute("UPDATE records SET record = ? WHERE key = ?", (bytes(spoilt), key))
+    database.execute("UPDATE records SET record = x'' WHERE key = (SELECT max(key) FROM records)")
     database.commit()
     database.close()
     found = compare(read_config(root, resamples=0)).datasets["DES"]

@@ -33,9 +33,7 @@ def test_one_number_alone_is_not_the_best():
     column = Column("Sm", "score", better="higher")
     assert Table([column], [[0.5], [None]]).marks == [("",), ("",)]
     assert Table([column], [[0.5], [0.5]]).marks == [("best",), ("best",)]
-    assert Table([column], [[0.1], [0.3], [0.2], [0.4]], places=3).marks == [
-        ("",), ("second",), ("third",), ("best",),
-    ]  # fmt: skip
+    assert Table([column], [[0.1], [0.3], [0.2], [0.4]]).marks == [("",), ("second",), ("",), ("best",)]
 
 
 def test_text(table):
