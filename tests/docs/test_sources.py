@@ -27,9 +27,10 @@ ALIASES = {"SensitivityHandler", "TPRHandler", "TNRHandler"}
 
 
 def listed(page):
-    """Return the names in the page's tables."""
-    blocks = re.findall(r"   :toctree: generated\n\n((?:   \w+\n)+)", (REFERENCE / f"{page}.md").read_text("utf-8"))
-    return [name for block in blocks for name in block.split()]
+    """Return the names in the page's tables, and those that it describes itself."""
+    text = (REFERENCE / f"{page}.md").read_text("utf-8")
+    blocks = re.findall(r"   :toctree: generated\n\n((?:   \w+\n)+)", text)
+    return [name for block in blocks for name in block.split()] + re.findall(r"^\.\. py:data:: (\w+)$", text, re.M)
 
 
 def public(package):
