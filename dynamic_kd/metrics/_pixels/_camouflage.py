@@ -120,7 +120,8 @@ def ciede2000(first: Floats, second: Floats) -> Floats:
 
     Equation numbers are those of Sharma, Wu and Dalal, Color Research and Application 30(1), 2005.
     """
-    (light, a, b), (light2, a2, b2) = np.moveaxis(first, -1, 0), np.moveaxis(second, -1, 0)
+    # Contiguous, because NumPy 1.26 rounds the arctan2 of strided arrays by where they lie in memory.
+    (light, a, b), (light2, a2, b2) = (np.ascontiguousarray(np.moveaxis(each, -1, 0)) for each in (first, second))
     stretch = 1.5 - 0.5 * _weight((np.hypot(a, b) + np.hypot(a2, b2)) / 2)  # eq. 2 to 4: 1 + G
     chroma, chroma2 = np.hypot(stretch * a, b), np.hypot(stretch * a2, b2)  # eq. 6
     hue, hue2 = (np.arctan2(y, stretch * x) % (2 * np.pi) for x, y in ((a, b), (a2, b2)))  # eq. 7
