@@ -10,13 +10,9 @@ import pickle
 import numpy as np
 import pytest
 from loss_reference import batch_terms, random_batch, reduced_loss
+from loss_terms import terms_of
 
 from dynamic_kd.losses import DynamicKDLoss, DynamicKDTerms
-
-
-def terms_of(*batch, **settings):
-    return DynamicKDLoss(**settings).with_terms(*batch)[1]
-
 
 SETTINGS = [
     {},

@@ -5,13 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from loss_reference import loss_gradient, random_batch
+from loss_terms import terms_of
 
 from dynamic_kd.losses import DynamicKDLoss
-
-
-def terms_of(*batch, **settings):
-    return DynamicKDLoss(**settings).with_terms(*batch)[1]
-
 
 SETTINGS = [
     {},

@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from long_runs import examples
+from loss_terms import terms_of
 
 from dynamic_kd.losses import (
     DynamicKDLoss,
@@ -18,11 +19,6 @@ from dynamic_kd.losses import (
     soft_iou,
     temperature_kl,
 )
-
-
-def terms_of(*batch, **settings):
-    return DynamicKDLoss(**settings).with_terms(*batch)[1]
-
 
 LOGITS = st.floats(-1e4, 1e4) | st.floats(-3, 3)
 UNIT = st.floats(0, 1)

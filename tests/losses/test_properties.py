@@ -8,13 +8,9 @@ import numpy as np
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from loss_terms import terms_of
 
 from dynamic_kd.losses import DynamicKDLoss, dynamic_weight, logits_from_probabilities, temperature_kl
-
-
-def terms_of(*batch, **settings):
-    return DynamicKDLoss(**settings).with_terms(*batch)[1]
-
 
 SHAPES = hnp.array_shapes(min_dims=3, max_dims=3, max_side=4)
 LOGITS = st.floats(-1e4, 1e4) | st.floats(-3, 3)

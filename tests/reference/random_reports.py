@@ -1,4 +1,4 @@
-"""Reports of runs that nobody trained."""
+"""Reports with random scores."""
 
 from dynamic_kd.metrics import MetricReport
 
