@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
+
+import torch
 
 # Kernel, likeness of its arguments and settings -> (the compiled kernel, names of its constants, in order).
 _compiled: dict[Hashable, tuple[Any, tuple[str, ...]]] = {}
 _MOST = 4096
+_HERE = nullcontext()
+
+
+def on_device(device: torch.device) -> AbstractContextManager[None]:
+    """Make a device the current one, where kernels are launched; the CPU, under the interpreter, needs nothing."""
+    elsewhere = device.type == "cuda" and device.index != torch.cuda.current_device()
+    return torch.cuda.device(device) if elsewhere else _HERE
 
 
 class Launch:

@@ -32,18 +32,23 @@ def check_batch(
     student_logits: Array, teacher_logits: Array, target: Array, valid: Array | None, xp: Namespace
 ) -> None:
     """Check the four inputs and that they match, without looking at values."""
-    student, teacher = ("student_logits", student_logits), ("teacher_logits", teacher_logits)
-    for name, logits in (student, teacher):
-        check_floating(name, logits, xp)
-        check_plane(name, logits, channels=(1, 2))
-    check_match(*teacher, *student, fix="resize the teacher with dynamic_kd.torch.align_teacher")
-    check_maps(*student, target=target, valid=valid)
-    for name, constant in (teacher, ("target", target)):
+    check_both_logits(student_logits, teacher_logits, xp)
+    check_maps("student_logits", student_logits, target=target, valid=valid)
+    for name, constant in (("teacher_logits", teacher_logits), ("target", target)):
         if requires_grad(constant):
             raise ValueError(
                 f"{name}: expected a constant, got a tensor that requires grad; "
                 f"compute it under torch.no_grad() or pass {name}.detach()"
             )
+
+
+def check_both_logits(student_logits: Array, teacher_logits: Array, xp: Namespace) -> None:
+    """Raise unless both are logits, of one batch size, resolution and device."""
+    student, teacher = ("student_logits", student_logits), ("teacher_logits", teacher_logits)
+    for name, logits in (student, teacher):
+        check_floating(name, logits, xp)
+        check_plane(name, logits, channels=(1, 2))
+    check_match(*teacher, *student, fix="resize the teacher with dynamic_kd.torch.align_teacher")
 
 
 def pixels(student_logits: Array, teacher_logits: Array, target: Array, valid: Array | None, xp: Namespace) -> Pixels:

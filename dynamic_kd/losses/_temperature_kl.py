@@ -5,7 +5,7 @@ from __future__ import annotations
 from dynamic_kd._array import Array, Namespace, accumulation_dtype, array_namespace, stop_gradient
 from dynamic_kd._checks import check_flag, check_number
 from dynamic_kd._support import array_support
-from dynamic_kd.losses._arguments import check_floating, check_match, check_plane, margin
+from dynamic_kd.losses._arguments import check_both_logits, margin
 from dynamic_kd.losses._sigmoid import softplus
 
 
@@ -69,16 +69,7 @@ def temperature_kl(
     check_number("temperature", temperature, low=0, exclusive_low=True)
     check_flag("temperature_squared", temperature_squared)
     xp = array_namespace(student_logits, teacher_logits) if xp is None else xp
-    for name, logits in (("student_logits", student_logits), ("teacher_logits", teacher_logits)):
-        check_floating(name, logits, xp)
-        check_plane(name, logits, channels=(1, 2))
-    check_match(
-        "teacher_logits",
-        teacher_logits,
-        "student_logits",
-        student_logits,
-        fix="resize the teacher with dynamic_kd.torch.align_teacher",
-    )
+    check_both_logits(student_logits, teacher_logits, xp)
     dtype = accumulation_dtype(xp, student_logits, teacher_logits)
     student, teacher = (margin(logits, None, dtype, xp) for logits in (student_logits, teacher_logits))
     return bernoulli_kl(student, stop_gradient(teacher), temperature, temperature_squared, xp)

@@ -7,14 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from dynamic_kd._array import Array, Namespace
-from dynamic_kd.metrics._statistics import Statistics
+from dynamic_kd.metrics._statistics import Floats, Mask, Statistics
 
 Range = tuple[float, float]
-Floats = npt.NDArray[np.float64]
-Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

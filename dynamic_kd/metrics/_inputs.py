@@ -116,6 +116,7 @@ def as_pairs(
     if not on_kernels:
         xp, pred, target = _in_memory(xp, pred, target)
     given, target = (xp.reshape(array, (-1, height, width)) for array in (pred, target))
+    checked_there = on_kernels and check == "auto"
     extremes = None
     if check == "auto" and not (on_kernels or is_traced(given) or is_traced(target)):
         extremes = check_values(given, target)
@@ -126,8 +127,8 @@ def as_pairs(
         normalize=normalize,
         single=single,
         on_kernels=on_kernels,
-        check=(unchecked := on_kernels and check == "auto"),
-        unquantized=given if unchecked and quantized else None,
+        check=checked_there,
+        unquantized=given if checked_there and quantized else None,
         extremes=None if quantized else extremes,
     )
 

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from dynamic_kd.metrics._declarations import Floats, Mask, PixelMeasure
+from dynamic_kd.metrics._declarations import PixelMeasure
 from dynamic_kd.metrics._pixels import _context_measure, _human_correction_effort, _multi_scale_iou, _size_invariant
+from dynamic_kd.metrics._statistics import Floats, Mask
 
 PIXEL_MEASURES: Mapping[str, PixelMeasure] = {
     measure.metric: measure

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from dynamic_kd.metrics._statistics import Floats, Mask
+
 Integers = npt.NDArray[np.int64]
-Mask = npt.NDArray[np.bool_]
 Image = npt.NDArray[np.uint8]
 
 PATCH = 7

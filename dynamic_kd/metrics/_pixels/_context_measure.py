@@ -14,9 +14,10 @@ from dynamic_kd._array import Array, array_namespace, to_host
 from dynamic_kd._checks import check_number
 from dynamic_kd._extras import require
 from dynamic_kd._support import array_support
-from dynamic_kd.metrics._declarations import Floats, Mask, Score, single_pixel_value
+from dynamic_kd.metrics._declarations import Score, single_pixel_value
 from dynamic_kd.metrics._measured import scored_from_pixels
 from dynamic_kd.metrics._pixels._camouflage import camouflage_degree
+from dynamic_kd.metrics._statistics import Floats, Mask
 from dynamic_kd.metrics._statistics._interface import EPSILON
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,9 @@ from dynamic_kd._array import Array
 from dynamic_kd._checks import check_number, check_whole
 from dynamic_kd._extras import require
 from dynamic_kd._support import array_support
-from dynamic_kd.metrics._declarations import Floats, Mask, Score, single_pixel_value
+from dynamic_kd.metrics._declarations import Score, single_pixel_value
 from dynamic_kd.metrics._measured import scored_from_pixels
+from dynamic_kd.metrics._statistics import Floats, Mask
 
 # A pixel and its four neighbours.
 CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)
@@ -64,9 +66,11 @@ def human_correction_effort(
     ModuleNotFoundError
         Without OpenCV or numba, which come with the extra ``eval``.
 
-    Notes ----- Values equal those of PySODMetrics' ``HumanCorrectionEffortMeasure``, which follows the authors' code.
-    The skeleton is scikit-image's. The measure depends on the image's size, and on where a contour begins: a mirrored
-    image may take a few points more or less. Arrays on other devices are copied to the CPU.
+    Notes
+    -----
+    Values equal those of PySODMetrics' ``HumanCorrectionEffortMeasure``, which follows the authors' code. The skeleton
+    is scikit-image's. The measure depends on the image's size, and on where a contour begins: a mirrored image may take
+    a few points more or less. Arrays on other devices are copied to the CPU.
 
     References
     ----------
@@ -87,20 +91,17 @@ def human_correction_effort(
     check_whole("relax", relax, low=0)
     check_number("epsilon", epsilon, low=0)
     require("cv2", "numba", extra="eval")
-
-    def value(x: Floats, target: Mask) -> int:
-        return correction_effort((x > 0.5).view(np.uint8), target, int(relax), float(epsilon))
-
+    value = partial(correction_effort, relax=int(relax), epsilon=float(epsilon))
     return scored_from_pixels(value, pred, target, normalize=normalize, quantize=quantize, check=check)
 
 
-def correction_effort(cut: Bytes, mask: Mask, relax: int, epsilon: float) -> int:
-    """Human correction effort of one map already cut, of 0 and 1."""
+def correction_effort(x: Floats, mask: Mask, *, relax: int, epsilon: float) -> int:
+    """Human correction effort of one normalised prediction."""
     import cv2
 
     from dynamic_kd.metrics._pixels._skeleton_numba import skeletonize
 
-    target = np.ascontiguousarray(mask).view(np.uint8)
+    cut, target = (x > 0.5).view(np.uint8), np.ascontiguousarray(mask).view(np.uint8)
     hit = target & cut
     false_alarm, miss = cut ^ hit, target ^ hit
     core = cv2.erode(target | cut, CROSS, iterations=relax)
@@ -160,10 +161,9 @@ def _pieces(points: npt.NDArray[np.int32], first: Indices, border: Mask) -> list
     return [run for run, spent in zip(runs, np.isin(np.arange(len(runs)), heads[touching]), strict=True) if not spent]
 
 
-def _value(x: Floats, mask: Mask) -> float:
-    return correction_effort((x > 0.5).view(np.uint8), mask, relax=5, epsilon=2.0)
-
-
 MEASURE = single_pixel_value(
-    Score("HCE", r"\mathrm{HCE}", metric="HCE", higher_is_better=False, range=(0.0, math.inf)), _value, "cv2", "numba"
+    Score("HCE", r"\mathrm{HCE}", metric="HCE", higher_is_better=False, range=(0.0, math.inf)),
+    partial(correction_effort, relax=5, epsilon=2.0),
+    "cv2",
+    "numba",
 )

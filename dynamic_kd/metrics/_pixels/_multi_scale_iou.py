@@ -12,8 +12,10 @@ import numpy.typing as npt
 
 from dynamic_kd._array import Array
 from dynamic_kd._support import array_support
-from dynamic_kd.metrics._declarations import Floats, Mask, pixel_curve, threshold_scores
+from dynamic_kd.metrics._declarations import pixel_curve, threshold_scores
 from dynamic_kd.metrics._measured import scored_from_pixels
+from dynamic_kd.metrics._statistics import Floats, Mask
+from dynamic_kd.metrics._statistics._interface import THRESHOLDS
 from dynamic_kd.metrics._threshold_measures import check_reduce
 
 Bits = npt.NDArray[Any]
@@ -21,7 +23,6 @@ Levels = npt.NDArray[np.uint8]
 Counts = npt.NDArray[np.int64]
 
 SCALES = 10
-THRESHOLDS = 256
 # Cuts of a map that are handled at once, one in each bit of an integer.
 WORD = 64
 # Rows whose temporaries stay in the CPU's cache.
@@ -71,10 +72,12 @@ def multi_scale_iou(
     ValueError, TypeError
         As for `mean_absolute_error`, for another ``reduce``, and for traced arrays (``jax.jit``).
 
-    Notes ----- Values equal those of PySODMetrics' ``MSIoU``, whose curve has one more threshold, 256, that no pixel
-    reaches. It counts G_k in half precision, which rounds counts above 2048 by up to 1 in 2048. Scores change by less
-    than 1e-4, and may exceed 1 by that much. The same is done here, but counts of 65520 and more, which overflow there,
-    stay exact.
+    Notes
+    -----
+    Values equal those of PySODMetrics' ``MSIoU``, whose curve has one more threshold, 256, that no pixel reaches. It
+    counts G_k in half precision, which rounds counts above 2048 by up to 1 in 2048. Scores change by less than 1e-4,
+    and may exceed 1 by that much. The same is done here, but counts of 65520 and more, which overflow there, stay
+    exact.
 
     The denominator is the target's count, not that of the union, so false edges cost nothing. Cells are counted from
     one corner, so a mirrored image scores slightly differently. Arrays on other devices are copied to the CPU.

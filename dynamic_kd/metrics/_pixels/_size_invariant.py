@@ -10,11 +10,11 @@ import numpy as np
 from dynamic_kd._array import Array
 from dynamic_kd._checks import check_choice, check_number
 from dynamic_kd._support import array_support
-from dynamic_kd.metrics._declarations import Floats, Mask, Score, pixel_curve, single_pixel_value, threshold_scores
+from dynamic_kd.metrics._declarations import Score, pixel_curve, single_pixel_value, threshold_scores
 from dynamic_kd.metrics._f_measure import BETA_SQUARED, f_rate
 from dynamic_kd.metrics._inputs import InputSettings
 from dynamic_kd.metrics._measured import scored_from_pixels
-from dynamic_kd.metrics._statistics import ObjectStatistics, object_boxes
+from dynamic_kd.metrics._statistics import Floats, Mask, ObjectStatistics, object_boxes
 from dynamic_kd.metrics._threshold_measures import RATES, Rate, check_reduce, rate_values
 
 OBJECT_RATES = {**RATES, "f_measure": f_rate}
@@ -199,20 +199,20 @@ def object_error(x: Floats, target: Mask) -> float:
 
 def _mean_over_objects(rate: Rate, pred: Array, target: Array, reduce: str, **settings: Unpack[InputSettings]) -> Array:
     check_reduce(reduce)
-
-    def value(x: Floats, target: Mask) -> Any:
-        single = reduce in ("adaptive", "binary")
-        values = rate_values(ObjectStatistics(x, target), rate, reduce if single else "curve").mean(axis=0)
-        return values if single or reduce == "curve" else getattr(np, reduce)(values)
-
-    return scored_from_pixels(value, pred, target, **settings)
+    return scored_from_pixels(partial(object_rate, rate=rate, reduce=reduce), pred, target, **settings)
 
 
-def _mean_f(x: Floats, mask: Mask, *, reduce: str) -> Any:
-    return rate_values(ObjectStatistics(x, mask), f_rate, reduce).mean(axis=0)
+def object_rate(x: Floats, target: Mask, *, rate: Rate, reduce: str) -> Any:
+    """Mean of a rate over one normalised prediction's objects; a curve is reduced after that."""
+    single = reduce in ("adaptive", "binary")
+    values = rate_values(ObjectStatistics(x, target), rate, reduce if single else "curve").mean(axis=0)
+    return values if single or reduce == "curve" else getattr(np, reduce)(values)
 
 
 MEASURES = (
-    pixel_curve(threshold_scores("SI-F", "SI-F", r"\mathrm{SI{-}F}_\beta", "size_invariant_f_measure"), _mean_f),
+    pixel_curve(
+        threshold_scores("SI-F", "SI-F", r"\mathrm{SI{-}F}_\beta", "size_invariant_f_measure"),
+        partial(object_rate, rate=f_rate),
+    ),
     single_pixel_value(Score("SI-MAE", r"\mathrm{SI{-}MAE}", metric="SI-MAE", higher_is_better=False), object_error),
 )

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from dynamic_kd._array import Array
+from dynamic_kd._launch import on_device
 from dynamic_kd.metrics._inputs import Pairs, check_values
 from dynamic_kd.metrics._statistics._contribution import Contribution, unpacked
 from dynamic_kd.metrics._statistics._cuda_steps import Steps
@@ -64,7 +65,7 @@ class CUDAStatistics(DeferredStatistics):
 
     def evaluate(self, formula: Formula, *, skip_empty: bool, keep: Sequence[int] = ()) -> Callable[[], Contribution]:
         """Start a formula and copy its results to the host; the function returned waits for the `Contribution`."""
-        with self._steps.on_device:
+        with on_device(self._steps.device):
             host = [_arriving(result) for result in self.start(formula, skip_empty=skip_empty, keep=keep)]
             arrival = torch.cuda.current_stream().record_event() if self._steps.device.type == "cuda" else None
 
@@ -89,7 +90,7 @@ class CUDAStatistics(DeferredStatistics):
             return measured._results(formula, skip_empty=skip_empty, keep=keep)
 
         like = (self._steps.like, self._pairs.normalize, formula, skip_empty, len(keep))
-        with self._steps.on_device:
+        with on_device(self._steps.device):
             return list(replayed(like, self._steps.inputs, work))
 
     def _results(self, formula: Formula, *, skip_empty: bool, keep: Sequence[int]) -> list[torch.Tensor]:

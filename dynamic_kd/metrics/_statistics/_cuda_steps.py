@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from typing import Any
 
 import torch
 
-from dynamic_kd._launch import launch
+from dynamic_kd._launch import launch, on_device
 from dynamic_kd.metrics._statistics._recorded import SIZE
 from dynamic_kd.metrics._statistics._triton import _distance, _mean, _moments, _record, _scan, _values, _weighted
 
@@ -59,16 +58,10 @@ class Steps:
 
     def run(self, kernel: Any, programs: int, *arguments: Any, **settings: Any) -> None:
         """Launch a kernel with a row of programs for each image, on the tensors' device."""
-        with self.on_device:
+        with on_device(self.device):
             # Products and sums are rounded one by one, as in NumPy.
             settings["enable_fp_fusion"] = False
             launch(kernel, (self.size, programs, 1), self.like, *arguments, **settings)
-
-    @property
-    def on_device(self) -> AbstractContextManager[None]:
-        """Make the tensors' device the current one."""
-        elsewhere = self.device.type == "cuda" and self.device.index != torch.cuda.current_device()
-        return torch.cuda.device(self.device) if elsewhere else nullcontext()
 
     def _empty(self, *shape: int, dtype: torch.dtype = torch.float64) -> torch.Tensor:
         return torch.empty((self.size, *shape), dtype=dtype, device=self.device)

@@ -10,14 +10,12 @@ import numba as nb
 import numpy as np
 import numpy.typing as npt
 
-from dynamic_kd.metrics._statistics._interface import GAUSSIAN_SIZE
+from dynamic_kd.metrics._statistics._interface import GAUSSIAN_SIZE, Floats, Mask
 from dynamic_kd.metrics._statistics._numpy import BAND, FLAT, IMPORTANCE, REACH, gaussian
 
 NAME = "numba"
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
-Floats = npt.NDArray[np.float64]
-Mask = npt.NDArray[np.bool_]
 
 _exact: Callable[[Kernel], Kernel] = nb.njit(cache=True, nogil=True)
 # Sums may be reordered, which lets them vectorise; nothing else about IEEE arithmetic is given up.

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dynamic_kd._extras import installed
-from dynamic_kd.metrics._statistics._interface import GAUSSIAN_SIGMA, GAUSSIAN_SIZE, HALF_DISTANCE
+from dynamic_kd.metrics._statistics._interface import GAUSSIAN_SIGMA, GAUSSIAN_SIZE, HALF_DISTANCE, Floats, Mask
 
 NAME = "numpy"
 REACH = GAUSSIAN_SIZE // 2
@@ -20,9 +20,6 @@ BAND = 2 * REACH**2
 FLAT = math.ceil((54 * HALF_DISTANCE) ** 2)
 IMPORTANCE = 2 - np.exp(math.log(0.5) / HALF_DISTANCE * np.sqrt(np.arange(FLAT + 1.0)))
 IMPORTANCE[0] = 0
-
-Floats = npt.NDArray[np.float64]
-Mask = npt.NDArray[np.bool_]
 
 
 def level_counts(levels: npt.NDArray[np.uint8], target: Mask) -> npt.NDArray[np.int64]:

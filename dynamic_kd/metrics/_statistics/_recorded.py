@@ -109,8 +109,9 @@ def recorded(statistics: Statistics, *, strict: bool) -> npt.NDArray[np.float64]
     for start, moments in ((CLASSES, statistics.class_moments()), (QUADRANTS, statistics.quadrant_moments())):
         table = np.concatenate([to_host(moment) for moment in moments], axis=1)
         records[:, start : start + table.shape[1]] = table
-    for start, counts in {COUNTS: False, STRICT_COUNTS if strict else COUNTS: strict}.items():
-        above = [to_host(count) for count in statistics.threshold_counts(strict=counts)]
+    for cut in {False, strict}:
+        start = STRICT_COUNTS if cut else COUNTS
+        above = [to_host(count) for count in statistics.threshold_counts(strict=cut)]
         records[:, start : start + 2 * THRESHOLDS] = np.concatenate(above, axis=1)
     return records
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
-from dynamic_kd._launch import Launch
+from dynamic_kd._launch import Launch, on_device
 from dynamic_kd.torch._fused._kernels import SUMS, TERMS
 from dynamic_kd.torch._fused._kernels._backward import backward
 from dynamic_kd.torch._fused._kernels._forward import forward
@@ -87,7 +86,7 @@ class Launches:
         loss = student.new_empty(self._loss_shape, dtype=torch.float32)
         terms = student.new_empty(self._images * TERMS + 1, dtype=torch.float32)
         partials = student.new_empty(self._sums, dtype=torch.float32)
-        with self._on_device():
+        with on_device(self._device):
             stream = _stream_of(self._device)
             zeros = _counters(self._images, self._device, stream)
             maps = self._maps(student, teacher, target, valid)
@@ -110,7 +109,7 @@ class Launches:
             self._backward[stride] = Launch(backward, self._grid, **self._common)
         maps = self._maps(student, teacher, target, valid)
         arguments = (*maps, terms, gradient, result, *self._backward_strides, stride, *self._backward_numbers)
-        with self._on_device():
+        with on_device(self._device):
             self._backward[stride](arguments, _stream_of(self._device))
         return result
 
@@ -121,13 +120,6 @@ class Launches:
         if valid is None:
             return student, teacher, target, target
         return student, teacher, target, valid.view(torch.uint8) if boolean_valid else valid
-
-    def _on_device(self) -> Any:
-        elsewhere = self._device.type == "cuda" and self._device.index != torch.cuda.current_device()
-        return torch.cuda.device(self._device) if elsewhere else _HERE
-
-
-_HERE = nullcontext()
 
 
 class _Plane(NamedTuple):
