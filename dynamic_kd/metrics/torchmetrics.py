@@ -42,9 +42,11 @@ class SODMetric(Metric):
     ValueError, TypeError
         For settings out of range.
 
-    Notes ----- Bad values on a GPU raise from `compute`, with the names of their images. Repeated names raise there,
-    too. All states are integers, so `set_dtype` changes nothing. An error in ``forward`` drops the images seen before,
-    as in every torchmetrics metric; an error in `update` does not.
+    Notes
+    -----
+    Bad values on a GPU raise from `compute`, with the names of their images. Repeated names raise there, too. All
+    states are integers, so `set_dtype` changes nothing. An error in ``forward`` drops the images seen before, as in
+    every torchmetrics metric; an error in `update` does not.
 
     Examples
     --------

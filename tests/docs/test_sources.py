@@ -75,3 +75,10 @@ def test_no_paragraph_is_said_twice():
                 places.setdefault(tuple(words[start : start + 25]), set()).add(str(path.relative_to(ROOT)))
     twice = {" and ".join(sorted(files)): " ".join(words) for words, files in places.items() if len(files) > 1}
     assert twice == {}
+
+
+def test_headings_of_docstrings_stand_on_lines_of_their_own():
+    """A heading that was wrapped into a paragraph is no heading any more."""
+    wrapped = re.compile(r"\b(Parameters|Attributes|Returns|Raises|Notes|References|Examples) +-{3}")
+    for path in sorted((ROOT / "dynamic_kd").rglob("*.py")):
+        assert not wrapped.search(path.read_text("utf-8")), path
