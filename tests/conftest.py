@@ -23,6 +23,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from _pytest.doctest import DoctestModule
 
 from dynamic_kd._array import to_host
 
@@ -63,6 +64,16 @@ def cancelled(monkeypatch):
 
     monkeypatch.setattr(ThreadPoolExecutor, "shutdown", cancelling)
     return event
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collect_file():
+    """Look for doctests in the package alone.
+
+    The search for doctests ignores modules that cannot be imported. It comes first, and would leave the rest of such a
+    module without tests and without an error.
+    """
+    return [collector for collector in (yield) if not isinstance(collector, DoctestModule)]
 
 
 @pytest.hookimpl(optionalhook=True)  # pytest-xdist's
