@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from dynamic_kd._files import write_whole
+from dynamic_kd.training._recipe import SCORE_NAMES
 from dynamic_kd.training._run_folder import STAGES
 from dynamic_kd.training._weights_log import WEIGHTS
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from dynamic_kd.training._checkpoint import Place
     from dynamic_kd.training._loop import Epoch
 
-SCORES = ("MAE", "maxF", "meanF", "adpF", "wF", "Sm", "maxE", "meanE", "adpE")
 _EPOCHS = "epochs.csv"
 
 
@@ -51,12 +51,12 @@ class Logs:
             "seconds": f"{epoch.seconds:.3f}",
             "images_per_second": f"{images / epoch.seconds:.1f}",
         }
-        row |= {name: f"{report[name]:.6f}" if report else "" for name in SCORES}
+        row |= {name: f"{report[name]:.6f}" if report else "" for name in SCORE_NAMES}
         _append(self._folder / _EPOCHS, list(row), [list(row.values())])
         board = self._writer(stage)
         for name in ("loss", "learning_rate", "images_per_second"):
             board.add_scalar(name, float(row[name]), epoch.number)
-        for name in SCORES if report else ():
+        for name in SCORE_NAMES if report else ():
             board.add_scalar(f"validation/{name}", float(row[name]), epoch.number)
         board.flush()
 

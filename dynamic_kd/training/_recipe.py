@@ -13,7 +13,10 @@ from dynamic_kd.training._recipe_paths import absolute_maps, absolute_path
 from dynamic_kd.training._sections import Data, Student, Teacher, Training, check_text
 
 PRECISIONS = ("fp32", "bf16", "fp16")
-BEST = ("MAE", "maxF", "meanF", "adpF", "wF", "Sm", "maxE", "meanE", "adpE")
+SCORE_NAMES = ("MAE", "maxF", "meanF", "adpF", "wF", "Sm", "maxE", "meanE", "adpE")
+"""The scores of a validation, in logs and as ``Recipe.best_by``."""
+NONE_IN_FILES = ("noise_elimination", "clip_norm")
+"""Settings whose None is the word "none" in files. TOML has no null, and a setting left out takes another value."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +77,7 @@ class Recipe:
         check_whole("evaluate_every", self.evaluate_every, low=0)
         for name in ("deterministic", "compile", "teacher_only"):
             check_flag(name, getattr(self, name))
-        check_choice("best_by", self.best_by, BEST)
+        check_choice("best_by", self.best_by, SCORE_NAMES)
         check_choice("precision", self.precision, PRECISIONS)
         if self.loss.reduction != "mean":
             raise ValueError(f"loss.reduction: training averages losses, got {self.loss.reduction!r}; leave it out")
@@ -121,18 +124,17 @@ class Recipe:
     def as_dict(self) -> dict[str, Any]:
         """Return the settings as nested dictionaries for TOML.
 
-        TOML has no null: ``loss.noise_elimination`` is the word "none" instead, and other settings that are None are
-        left out.
+        TOML has no null: ``noise_elimination`` and ``clip_norm`` are the word "none" instead, and other settings that
+        are None are left out.
         """
-        settings: dict[str, Any] = asdict(self)
-        settings["loss"]["noise_elimination"] = self.loss.noise_elimination or "none"
-        plain: dict[str, Any] = _without_none(settings)
-        return plain
+        settings: dict[str, Any] = _without_none(asdict(self))
+        return settings
 
 
 def _without_none(value: Any) -> Any:
     if isinstance(value, ImportedWeight):
         return value.name
     if isinstance(value, dict):
-        return {key: _without_none(each) for key, each in value.items() if each is not None}
+        words = {key: "none" if each is None and key in NONE_IN_FILES else each for key, each in value.items()}
+        return {key: _without_none(each) for key, each in words.items() if each is not None}
     return [_without_none(each) for each in value] if isinstance(value, (list, tuple)) else value

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from dynamic_kd._extras import require
 from dynamic_kd.losses import DynamicKDLoss
 from dynamic_kd.training._imported import ImportedWeight
-from dynamic_kd.training._recipe import Recipe
+from dynamic_kd.training._recipe import NONE_IN_FILES, Recipe
 from dynamic_kd.training._recipe_paths import resolve_paths
 from dynamic_kd.training._sections import Data, Student, Teacher, Training
 
@@ -176,8 +176,6 @@ def _made(content: dict[str, Any]) -> Recipe:
         content["loss"] = loss = dict(loss)
         if ":" in str(loss.get("weighting")):
             loss["weighting"] = ImportedWeight(loss["weighting"])
-        if loss.get("noise_elimination") == "none":  # TOML has no null
-            loss["noise_elimination"] = None
     for name, kind in _SECTIONS.items():
         if name in content:
             content[name] = _part(name, kind, content[name])
@@ -194,6 +192,7 @@ def _part(section: str, kind: type, values: Any) -> Any:
             close = difflib.get_close_matches(name, types, 1)
             hint = f"did you mean {where}{close[0]}?" if close else f"the settings are {', '.join(types)}"
             raise ValueError(f"{where}{name}: unknown setting; {hint}")
+    values = {name: None if name in NONE_IN_FILES and value == "none" else value for name, value in values.items()}
     whole = {name for name, value in values.items() if types[name] in ("float", "float | None") and type(value) is int}
     try:
         # 5 and 5.0 are the same setting, and a resumed run compares settings.

@@ -35,7 +35,8 @@ class Training:
     momentum, weight_decay : float
         Of the optimizer.
     clip_norm : float, optional
-        Gradients with a larger norm are scaled down to it.
+        Gradients with a larger norm are scaled down to it. In a recipe file, ``"none"`` turns this off where a setting
+        left out would be inherited.
     flip : bool
         Mirror half of the images left to right.
     rotation : float

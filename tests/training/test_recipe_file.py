@@ -57,6 +57,14 @@ def test_every_setting_survives_being_written_down(written):
     assert read_recipe(written(recipe_toml(recipe))) == recipe
 
 
+def test_none_survives_where_a_setting_left_out_is_inherited(written):
+    recipe = Recipe(training=Training(clip_norm=5.0), teacher=Teacher(training=Training(clip_norm=None)))
+    assert read_recipe(written(recipe_toml(recipe))) == recipe
+    other = read_recipe("cpu", ["training.clip_norm=5", "teacher.training.clip_norm=none"])
+    assert (other.training.clip_norm, other.teacher_training.clip_norm) == (5, None)
+    assert read_recipe("cpu", ["training.clip_norm=none"]).training.clip_norm is None
+
+
 @pytest.mark.parametrize(
     ("name", "backbone", "depth", "temperature", "mebibytes"),
     [
