@@ -257,11 +257,6 @@ class _GraphedStep:
         self._graph: torch.cuda.CUDAGraph | None = None
         self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
 
-    @property
-    def kept(self) -> Tensor:
-        """The objective's values."""
-        return self._step.kept
-
     def __call__(self, row: Tensor) -> None:
         """Take a step; the first few run eagerly, because a graph cannot contain their set-up."""
         if self._row is None:
