@@ -39,8 +39,9 @@ def conventions(comparison: Comparison) -> list[str]:
         f"dynamic-kd {__version__}.",
         f"Maps {normalised}; E-measure with {cut} at the thresholds; empty masks: {settings.empty_target}.",
         "max and mean of F and E are those of the data set's mean curve.",
-        "Bold: best; underlined: second best, by the three decimals printed.",
     ]
+    if len(comparison.config.methods) > 1:
+        sentences.append("Bold: best; underlined: second best, by the three decimals printed.")
     if comparison.left_out:
         sentences.append(f"Data sets left out, without maps of any method: {', '.join(comparison.left_out)}.")
     if settings.resamples:

@@ -107,12 +107,26 @@ def test_markdown_marks_best_and_second(comparison, written):
     assert f"| fair | <u>{reports['fair']['MAE']:.3f}".replace("<u>0.", "<u>.") + "</u>" in text
     assert "| method | MAE ↓ | maxF ↑ |" in text
     assert "4 images." in text
-    for words in ("95%, percentile bootstrap over images, 50 resamples", "paired bootstrap", "signed-rank", "Holm"):
+    for words in (
+        "Bold: best; underlined: second best",
+        "95%, percentile bootstrap over images, 50 resamples",
+        "paired bootstrap",
+        "signed-rank",
+        "Holm",
+    ):
         assert words in text
     lines = [line for line in text.splitlines() if line.startswith("|")]
     for before, line in pairwise(lines):
         if set(line) <= set("|- "):
             assert before.count("|") == line.count("|")
+
+
+def test_one_method_alone_is_not_marked(tmp_path):
+    root = write_layout(tmp_path / "maps", methods=("good",), images=2)
+    written = write_comparison(compare(read_config(root, output=tmp_path / "results", resamples=0)))
+    text = next(path for path in written if path.name == "scores.md").read_text(encoding="utf-8")
+    assert "| good | ." in text
+    assert "Bold" not in text
 
 
 def test_latex_is_one_table_with_a_block_for_each_data_set(written):
