@@ -64,7 +64,8 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        (folder / LOCK).unlink(missing_ok=True)
+        with suppress(OSError):  # Windows does not remove a file that is open
+            (folder / LOCK).unlink()
         lock.release()
         for path in made:
             with suppress(OSError):  # it is not empty
