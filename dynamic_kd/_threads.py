@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,6 +11,11 @@ from typing import TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+def default_workers() -> int:
+    """Return the number of threads where none is given: one for each core, at most eight."""
+    return min(8, os.cpu_count() or 1)
 
 
 @contextmanager

@@ -16,7 +16,6 @@ from benchmarks.experiments.experiment import flat
 from benchmarks.experiments.plan import RUNS, Plan, PlannedRun
 from dynamic_kd.training import Recipe, read_recipe, recipe_toml
 
-KEEP = ("all", "weights", "records")
 _RECORDS = ("*.toml", "*.json", "*.npz", "epochs.csv", "noise.csv", "teacher-*.safetensors")
 _POLL, _GRACE = 0.1, 20.0  # seconds between two looks at the processes, and before one that was asked to stop is killed
 

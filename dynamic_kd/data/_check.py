@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ import numpy as np
 
 from dynamic_kd._checks import check_choice, check_flag, check_whole
 from dynamic_kd._files import listing
-from dynamic_kd._threads import in_order, thread_pool
+from dynamic_kd._threads import default_workers, in_order, thread_pool
 from dynamic_kd.data._file_facts import FileFacts, sample_facts
 from dynamic_kd.data._find_data import POLARITIES
 from dynamic_kd.data._known_sets import count_note
@@ -80,7 +79,7 @@ def check_data(
     check_choice("near", near, POLARITIES)
     check_flag("quick", quick)
     check_whole("workers", workers, low=1, optional=True)
-    workers = workers or min(8, os.cpu_count() or 1)
+    workers = workers or default_workers()
     located, notes = locate_any(Path(root), list_file, teacher)
     chosen = [spread(_with_image(each), LOOKED_AT) if quick else _with_image(each) for each in located]
     jobs = [each.of(stem) for each, stems in zip(located, chosen, strict=True) for stem in stems]

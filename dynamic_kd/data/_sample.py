@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -11,7 +10,7 @@ import numpy as np
 
 from dynamic_kd._checks import check_whole
 from dynamic_kd._extras import opencv
-from dynamic_kd._threads import in_order, thread_pool
+from dynamic_kd._threads import default_workers, in_order, thread_pool
 from dynamic_kd.data._images import read_depth, read_gray, read_rgb
 from dynamic_kd.data._mask import read_mask, salient
 from dynamic_kd.data._polarity import decide_near
@@ -124,7 +123,7 @@ def read_samples(
     """
     check_whole("size", size, low=1, optional=True)
     check_whole("workers", workers, low=1, optional=True)
-    workers = workers or min(8, os.cpu_count() or 1)
+    workers = workers or default_workers()
     jobs = [(files, folder.near) for folder in decide_near(folders) for files in folder.files]
     samples: list[Sample] = []
     with thread_pool(workers) as pool:

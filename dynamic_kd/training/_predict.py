@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ import torch
 
 from dynamic_kd._checks import check_choice, check_whole
 from dynamic_kd._extras import opencv
-from dynamic_kd._threads import in_order, thread_pool
+from dynamic_kd._threads import default_workers, in_order, thread_pool
 from dynamic_kd.data import DataFolder, SampleFiles, read_inputs
 from dynamic_kd.evaluation import evaluate_folders
 from dynamic_kd.models import network_input
@@ -160,7 +159,7 @@ def predict_folder(
     for name, value in (("size", size), ("batch_size", batch_size), ("workers", workers)):
         check_whole(name, value, low=1, optional=True)
     check_choice("near", near, ("auto", "bright", "dark"))
-    out, workers = Path(out), workers or min(8, os.cpu_count() or 1)
+    out, workers = Path(out), workers or default_workers()
     network = ready_network(model, device, in_channels)
     found = find_inputs(Path(data), depth, near, network.channels)
     folders = predicted_folders(found, Path(data), out, masks_needed=evaluate)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from itertools import combinations
@@ -15,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 
 from dynamic_kd._extras import opencv
+from dynamic_kd._threads import default_workers, thread_pool
 from dynamic_kd.data import decide_near, find_data, read_samples, synthetic_rgbd
 from dynamic_kd.training._array_cache import cache_key, cached_image_set
 from dynamic_kd.training._spoilt_maps import with_spoilt_maps
@@ -162,7 +161,7 @@ def _contents(files: list[tuple[SampleFiles, str]]) -> list[Any]:
         roles = (sample.image, sample.depth, sample.mask, sample.teacher)
         return [sample.name, near if sample.depth else None, *map(digest, roles)]
 
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    with thread_pool(default_workers()) as pool:
         return list(pool.map(content, files))
 
 
