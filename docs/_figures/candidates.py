@@ -1,4 +1,4 @@
-"""Max F of every candidate on ECSSD, with the clean teacher and with 30% of its maps another image's."""
+"""Max F of every candidate on ECSSD, with the clean teacher and with 30% of its maps swapped."""
 
 import matplotlib.pyplot as plt
 from ink import in_ink

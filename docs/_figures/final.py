@@ -28,7 +28,7 @@ def draw(ink):
     figure, both = plt.subplots(1, 2, figsize=(7.6, 3.9), layout="constrained")
     for axes, (score, label) in zip(both, SCORES.items(), strict=True):
         shares = over(axes, results, "teacher.spoil_share", score, STYLES)
-        axes.set(xlabel="share of maps that are another image's", ylabel=label, xticks=shares)
+        axes.set(xlabel="share of swapped maps", ylabel=label, xticks=shares)
         in_ink(axes, ink)
     handles, labels = both[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", frameon=False, ncols=3, labelcolor=ink)

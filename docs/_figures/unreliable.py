@@ -44,7 +44,7 @@ def draw(ink):
             if row["teacher.spoil"] != "swapped":
                 place, score = kinds.index(row["teacher.spoil"]) + 0.08 * (number - 4), row["scores"]["maxF"]
                 right.errorbar(place, score["mean"], score["deviation"], **style)
-    left.set(xlabel="share of maps that are another image's", ylabel="max F on 100 images", xticks=(0, 0.1, 0.3, 0.6))
+    left.set(xlabel="share of swapped maps", ylabel="max F on 100 images", xticks=(0, 0.1, 0.3, 0.6))
     right.set(xlabel="30% of the maps", xticks=range(len(kinds)))
     right.set_xticklabels([kind.replace("_", " ") for kind in kinds])
     figure.legend(loc="outside upper center", frameon=False, ncols=3, labelcolor=ink)
