@@ -25,7 +25,6 @@ Index = Callable[[Path], Mapping[str, Path]]
 
 # Pixels: the width of a column, the gap between tiles, and the line under each tile for its score.
 _WIDTH, _GAP, _LINE = 220, 6, 20
-_BLANK = 225
 # Letters kept at each end of a long name.
 _HALF = 11
 _DPI = 100
@@ -64,83 +63,65 @@ def draw_grid(comparison: Comparison, dataset: str, stems: Sequence[str]) -> Fig
     require("matplotlib", extra="eval")
     from matplotlib.figure import Figure
 
-    folders = comparison.config.datasets[dataset]
-    methods = list(comparison.datasets[dataset].reports)
-    titles = [*(["image"] if folders.image is not None else []), "mask", *methods]
-    index = cache(images_by_stem)
-    rows = [_row(index, comparison, dataset, stem) for stem in stems]
-    captions = [_captions(comparison, dataset, stem, len(titles) - len(methods)) for stem in stems]
-    canvas, tops = _canvas(rows, len(titles))
-    height, width = canvas.shape[:2]
-    figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI)
+    has_image = comparison.config.datasets[dataset].image is not None
+    titles = [*(["image"] if has_image else []), "mask", *comparison.datasets[dataset].reports]
+    figure = Figure(dpi=_DPI)
     axes = figure.add_axes((0, 0, 1, 1))
-    axes.imshow(canvas, interpolation="none", aspect="auto", extent=(0, width, height, 0))
     axes.axis("off")
     for column, title in enumerate(titles):
-        _write(axes, column, _LINE, _shortened(title), weight="bold")
-    for top, row, texts in zip(tops, rows, captions, strict=True):
-        for column, text in enumerate(texts):
-            _write(axes, column, top + row[0].shape[0] + _LINE + 1, _shortened(text))
+        _write(axes, column, _LINE, title, weight="bold")
+    index = cache(images_by_stem)
+    top = _LINE + _GAP
+    for stem in stems:
+        tiles = _tiles(index, comparison, dataset, stem)
+        height = max(tile.shape[0] for tile, _ in tiles if tile is not None)
+        for column, (tile, text) in enumerate(tiles):
+            if tile is not None:
+                left = _left(column)
+                axes.imshow(tile, cmap="gray", vmin=0, vmax=255, extent=(left, left + _WIDTH, top + height, top))
+            _write(axes, column, top + height + _LINE + 1, text)
+        top += height + _LINE + _GAP
+    width = _left(len(titles))
+    axes.set(xlim=(0, width), ylim=(top, 0), aspect="auto")
+    figure.set_size_inches(width / _DPI, top / _DPI)
     return figure
 
 
+def _left(column: int) -> int:
+    return _GAP + column * (_WIDTH + _GAP)
+
+
 def _write(axes: Any, column: int, bottom: int, text: str, **style: Any) -> None:
-    x = _GAP + column * (_WIDTH + _GAP) + _WIDTH / 2
-    axes.text(x, bottom - 3, text, ha="center", va="bottom", fontsize=10, parse_math=False, **style)
+    """Write under or over a tile; both ends of a long name are kept, as variants often differ at the end."""
+    shown = text if len(text) <= 2 * _HALF + 1 else f"{text[:_HALF]}…{text[-_HALF:]}"
+    place = _left(column) + _WIDTH / 2, bottom - 3
+    axes.text(*place, shown, ha="center", va="bottom", fontsize=10, parse_math=False, **style)
 
 
-def _shortened(text: str) -> str:
-    """Return a text that fits over a tile; both ends are kept, as names of variants often differ at the end."""
-    return text if len(text) <= 2 * _HALF + 1 else f"{text[:_HALF]}…{text[-_HALF:]}"
-
-
-def _row(index: Index, comparison: Comparison, dataset: str, stem: str) -> list[Tile]:
-    """Return the tiles of one image, all of one size; a missing map is a grey tile."""
+def _tiles(index: Index, comparison: Comparison, dataset: str, stem: str) -> list[tuple[Tile | None, str]]:
+    """Return one image's tiles, all of one size, and the text under each; None for a missing map."""
     folders = comparison.config.datasets[dataset]
     mask = read_gray(_file(index, folders.target, stem, dataset))
     size = _WIDTH, max(1, round(_WIDTH * mask.shape[0] / mask.shape[1]))
-    tiles = [_tile(read_rgb(_file(index, folders.image, stem, dataset)), size)] if folders.image is not None else []
-    tiles.append(_tile(mask, size))
+    tiles: list[tuple[Tile | None, str]] = []
+    if folders.image is not None:
+        tiles.append((_resized(read_rgb(_file(index, folders.image, stem, dataset)), size), stem))
+    tiles.append((_resized(mask, size), "" if tiles else stem))
+    score = chosen_score(comparison)
     for method, report in comparison.datasets[dataset].reports.items():
         if stem in report.names:
-            folder = comparison.config.methods[method][dataset]
-            tiles.append(_tile(read_gray(_file(index, folder, stem, dataset)), size))
+            path = _file(index, comparison.config.methods[method][dataset], stem, dataset)
+            value = report.rows[report.names.index(stem), report.columns.index(score)]
+            tiles.append((_resized(read_gray(path), size), f"{score} {rounded(value)}"))
         else:
-            tiles.append(np.full((size[1], size[0], 3), _BLANK, np.uint8))
+            tiles.append((None, "no map"))
     return tiles
 
 
-def _captions(comparison: Comparison, dataset: str, stem: str, before: int) -> list[str]:
-    """Return the text under each tile: the image's name, and the score of each map."""
-    score = chosen_score(comparison)
-    texts = [stem, *[""] * (before - 1)]
-    for report in comparison.datasets[dataset].reports.values():
-        own: Mapping[str, int] = {name: index for index, name in enumerate(report.names)}
-        column = report.columns.index(score)
-        texts.append(f"{score} {rounded(report.rows[own[stem], column])}" if stem in own else "no map")
-    return texts
-
-
-def _canvas(rows: Sequence[Sequence[Tile]], columns: int) -> tuple[Tile, list[int]]:
-    """Return all tiles on a white canvas, below a line for the titles, and the top of each row."""
-    height = _LINE + _GAP + sum(row[0].shape[0] + _LINE + _GAP for row in rows)
-    canvas = np.full((height, _GAP + columns * (_WIDTH + _GAP), 3), 255, np.uint8)
-    tops, top = [], _LINE + _GAP
-    for row in rows:
-        tops.append(top)
-        for column, tile in enumerate(row):
-            left = _GAP + column * (_WIDTH + _GAP)
-            canvas[top : top + tile.shape[0], left : left + _WIDTH] = tile
-        top += row[0].shape[0] + _LINE + _GAP
-    return canvas, tops
-
-
-def _tile(image: Tile, size: tuple[int, int]) -> Tile:
+def _resized(image: Tile, size: tuple[int, int]) -> Tile:
     import cv2
 
-    shrinks = size[0] < image.shape[1]
-    tile = cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-    return np.asarray(tile if tile.ndim == 3 else np.repeat(tile[..., None], 3, axis=2), np.uint8)
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _file(index: Index, folder: Path, stem: str, dataset: str) -> Path:

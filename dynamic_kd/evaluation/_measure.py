@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from dynamic_kd._files import read_whole
 from dynamic_kd.data import is_colour, read_gray, read_mask
-from dynamic_kd.evaluation._cache import CachedRecord, HashedFile, RecordCache
+from dynamic_kd.evaluation._cache import CachedRecord, RecordCache, digest
 from dynamic_kd.evaluation._matching import ImageFiles
 from dynamic_kd.metrics import Records, SODMetrics
 
@@ -64,30 +65,26 @@ class Measurer:
 
     def __call__(self, files: ImageFiles) -> MeasuredImage:
         """Measure the maps of an image that the cache lacks; its mask is decoded once for all methods, if at all."""
-        mask = _Mask(HashedFile(files.target, self.cache))
-        maps = {
-            method: self._measured(HashedFile(path, self.cache), mask)
-            if self.cache is None
-            else self._cached(HashedFile(path, self.cache), mask, self.cache)
-            for method, path in files.preds.items()
-        }
-        return MeasuredImage(files.stem, maps)
+        mask = _Mask(files.target)
+        return MeasuredImage(files.stem, {method: self._measured(path, mask) for method, path in files.preds.items()})
 
-    def _measured(self, file: HashedFile, mask: _Mask) -> MeasuredMap:
-        pred, marks = _decode_map(file.content, file.path, mask.levels, strict_size=self.strict_size)
-        records = self.metrics.measure(pred, mask.levels)
-        return MeasuredMap(lambda: records, (*marks, *mask.marks), fresh=True)
-
-    def _cached(self, file: HashedFile, mask: _Mask, records: RecordCache) -> MeasuredMap:
-        key = records.key(file.digest, mask.file.digest)
-        found = records.find(key)
+    def _measured(self, path: Path, mask: _Mask) -> MeasuredMap:
+        content = _read(path)
+        if self.cache is None:
+            records, marks = self._measure(path, content, mask)
+            return MeasuredMap(lambda: records, marks, fresh=True)
+        key = self.cache.key(digest(content), mask.digest)
+        found = self.cache.find(key)
         fresh = found is None or not Records.is_whole(found.record) or self._refused(found)
         if found is None or fresh:
-            measured = self._measured(file, mask)
-            found = CachedRecord(measured.records().to_bytes(), measured.marks)
-            key = records.key(file.digest, mask.file.digest)  # of what was decoded: the file may have changed
-            records.store(key, found)
-        return MeasuredMap(partial(records.load, key), found.marks, fresh)
+            records, marks = self._measure(path, content, mask)
+            found = CachedRecord(records.to_bytes(), marks)
+            self.cache.store(key, found)
+        return MeasuredMap(partial(self.cache.load, key), found.marks, fresh)
+
+    def _measure(self, path: Path, content: bytes, mask: _Mask) -> tuple[Records, tuple[str, ...]]:
+        pred, marks = _decode_map(content, path, mask.levels, strict_size=self.strict_size)
+        return self.metrics.measure(pred, mask.levels), (*marks, *mask.marks)
 
     def _refused(self, found: CachedRecord) -> bool:
         return self.strict_size and not {RESIZED, OTHER_SHAPE}.isdisjoint(found.marks)
@@ -97,17 +94,29 @@ class Measurer:
 class _Mask:
     """A mask that is decoded when it is first needed."""
 
-    file: HashedFile
+    path: Path
+
+    @cached_property
+    def content(self) -> bytes:
+        return _read(self.path)
+
+    @cached_property
+    def digest(self) -> bytes:
+        return digest(self.content)
 
     @cached_property
     def levels(self) -> Levels:
-        return read_mask(self.file.path, self.file.content)
+        return read_mask(self.path, self.content)
 
     @cached_property
     def marks(self) -> tuple[str, ...]:
         """A mark on a mask with more than 10% of middle greys."""
         greys = np.count_nonzero((self.levels > 25) & (self.levels < 230))
         return (GREY,) if greys > _GREY_SHARE * self.levels.size else ()
+
+
+def _read(path: Path) -> bytes:
+    return read_whole(path, "an image file")
 
 
 def _decode_map(content: bytes, path: Path, target: Levels, *, strict_size: bool) -> tuple[Levels, tuple[str, ...]]:

@@ -16,7 +16,7 @@ import pytest
 from comparison_folders import write_layout
 
 from dynamic_kd._files import write_whole
-from dynamic_kd.evaluation import _cache, compare, read_config, write_comparison
+from dynamic_kd.evaluation import compare, read_config, write_comparison
 from dynamic_kd.evaluation._cache import CachedRecord, RecordCache
 from dynamic_kd.metrics import SODMetrics
 
@@ -195,20 +195,6 @@ def test_what_is_stored_is_found_under_its_own_key_alone(tmp_path):
         assert cache.find(cache.key(b"p" * 20, b"t" * 20)) == found
     with RecordCache(tmp_path / "cache", {"strict": False}) as cache:
         assert cache.find(cache.key(b"p" * 20, b"t" * 20)) is None
-
-
-def test_a_file_that_has_just_changed_is_not_trusted(tmp_path, monkeypatch):
-    path = tmp_path / "map.png"
-    path.write_bytes(b"content")
-    status = path.stat()
-    changed = max(status.st_mtime_ns, status.st_ctime_ns)
-    with RecordCache(tmp_path / "cache", {}) as cache:
-        monkeypatch.setattr(time, "time_ns", lambda: changed + _cache._GRAIN - 1)
-        cache.remember_digest(path, status, b"digest")
-        assert cache.known_digest(path, status) is None
-        monkeypatch.setattr(time, "time_ns", lambda: changed + _cache._GRAIN)
-        cache.remember_digest(path, status, b"digest")
-        assert cache.known_digest(path, status) == b"digest"
 
 
 def test_results_go_where_they_are_sent(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 cv2 = pytest.importorskip("cv2")
 pytest.importorskip("openpyxl")
 
-from comparison_folders import write_layout  # noqa: E402
+from comparison_folders import write_image, write_layout  # noqa: E402
 
 from dynamic_kd.cli import main  # noqa: E402
 from dynamic_kd.evaluation import _cache, compare, read_config  # noqa: E402
@@ -83,11 +83,14 @@ def test_a_cache_held_by_another_process_is_waited_for_then_named(root, monkeypa
     holder = sqlite3.connect(cache_of(root), isolation_level=None)
     holder.execute("BEGIN EXCLUSIVE")
     try:
+        assert fresh(root) == 0  # reading needs no lock
+        path = root / "good" / "DES" / "000.png"
+        write_image(path, cv2.imread(str(path), 0) // 2)
         with pytest.raises(OSError, match=r"records\.sqlite: cannot use the cache: .*database is locked; choose"):
             fresh(root)
     finally:
         holder.close()
-    assert fresh(root) == 0
+    assert fresh(root) == 1
 
 
 def test_a_damaged_record_is_measured_again(root):

@@ -1,7 +1,5 @@
 """Small folders of masks and of maps of made-up methods, laid out by method and data set."""
 
-import time
-
 import cv2
 import numpy as np
 
@@ -25,5 +23,4 @@ def write_layout(root, *, datasets=("DES", "SIP"), methods=("good", "fair", "poo
             for method in methods:
                 noisy = 0.7 * mask + 40 + generator.normal(0, NOISE.get(method, 30), size)
                 write_image(root / method / dataset / f"{index:03}.png", np.clip(noisy, 0, 255).astype(np.uint8))
-    time.sleep(0.06)  # files too fresh are read again, for their times of change are too coarse to trust
     return root
