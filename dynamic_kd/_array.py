@@ -135,8 +135,7 @@ def as_numpy(array: Array) -> np.ndarray[Any, Any] | None:
     if isinstance(array, np.ndarray):
         return np.asarray(array)
     if compat.is_jax_array(array) and is_concrete(array):
-        values = np.asarray(array)
-        return values.astype(np.float32) if values.dtype.kind == "V" else values  # bfloat16, which NumPy does not have
+        return _widened(np.asarray(array))
     if is_torch(array) and is_concrete(array) and not array.is_sparse:
         plain = array.detach().resolve_neg()
         if plain.dtype.itemsize == 2 and plain.dtype.is_floating_point:
@@ -146,10 +145,16 @@ def as_numpy(array: Array) -> np.ndarray[Any, Any] | None:
 
 
 def to_host(array: Array) -> np.ndarray[Any, Any]:
-    """Return a NumPy copy or view of an array on any device."""
-    if is_torch(array):
-        return np.asarray(array.detach().cpu().numpy())
-    return np.asarray(array.get() if compat.is_cupy_array(array) else array)
+    """Return a NumPy copy or view of an array on any device, floats of 16 bits as 32."""
+    values = as_numpy(array.cpu() if is_torch(array) else array)
+    if values is None:
+        values = np.asarray(array.get() if compat.is_cupy_array(array) else array)
+    return _widened(values)
+
+
+def _widened(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return bfloat16, which NumPy does not have, as float32."""
+    return values.astype(np.float32) if values.dtype.kind == "V" else values
 
 
 def from_numpy(values: np.ndarray[Any, Any], like: Array) -> Array:

@@ -12,10 +12,8 @@ import numpy.typing as npt
 from dynamic_kd._array import (
     Array,
     array_namespace,
-    as_numpy,
     device_of,
     from_numpy,
-    is_torch,
     is_traced,
     to_host,
     widest_float,
@@ -105,13 +103,10 @@ def scored_from_pixels(
 
 
 def on_host(array: Array) -> npt.NDArray[Any]:
-    """Return any array's values as NumPy's, floats of 16 bits as 32."""
+    """Return any array's values as NumPy's; traced arrays, which have none, are an error."""
     if is_traced(array):
         raise TypeError(
             "pred and target: expected arrays with values, got traced ones; this measure follows contours and edges on "
             "the host, so call it outside jax.jit, jax.vmap and torch.compile"
         )
-    values = as_numpy(array.cpu() if is_torch(array) else array)
-    if values is None:
-        values = to_host(array)
-    return values.astype(np.float32) if values.dtype.kind == "V" else values  # bfloat16, which NumPy does not know
+    return to_host(array)

@@ -17,47 +17,21 @@ from dynamic_kd.metrics._statistics._recorded import KEPT, KEPT_STRICT, SIZE
 
 COUNTS = ("images", "empty_target", "full_target", "constant_prediction", "skipped", "duplicates")
 _CHUNK = 256
-_LARGEST_BLOCK = 256
 
 
 class Rows:
     """Rows of one width and dtype, appended at the end."""
 
     def __init__(self, width: int, dtype: npt.DTypeLike) -> None:
-        self._blocks: list[npt.NDArray[Any]] = []
-        self._empty = np.empty((0, width), dtype)
-        self._length = 0
-        self._free = 0  # rows of the last block
-
-    def __len__(self) -> int:
-        return self._length
-
-    def __iter__(self) -> Iterator[npt.NDArray[Any]]:
-        """Yield the rows block by block; tables that grew by the same steps have the same blocks."""
-        yield from self._blocks[:-1]
-        for last in self._blocks[-1:]:
-            yield last[: len(last) - self._free]
-
-    def __getstate__(self) -> dict[str, Any]:
-        blocks = [self.table()] if len(self) else []
-        return {"_blocks": blocks, "_empty": self._empty, "_length": len(self), "_free": 0}
+        self._parts = [np.empty((0, width), dtype)]
 
     def extend(self, rows: npt.NDArray[Any]) -> None:
-        """Append rows."""
-        while len(rows):
-            if self._free == 0:
-                self._free = max(len(rows), min(len(self), _LARGEST_BLOCK))
-                self._blocks.append(np.empty((self._free, self._empty.shape[1]), self._empty.dtype))
-            part = rows[: self._free]
-            start = len(self._blocks[-1]) - self._free
-            self._blocks[-1][start : start + len(part)] = part
-            self._free -= len(part)
-            self._length += len(part)
-            rows = rows[len(part) :]
+        """Append a copy of rows, which may be a view of a whole batch."""
+        self._parts.append(np.array(rows, self._parts[0].dtype))
 
     def table(self) -> npt.NDArray[Any]:
         """Return all rows as one array."""
-        return np.concatenate([self._empty, *self])
+        return np.concatenate(self._parts)
 
 
 class Tally:
@@ -192,9 +166,9 @@ class Tally:
             if np.shape(state[name]) != words.shape:
                 raise ValueError(f"{name} of shape {np.shape(state[name])}, not {words.shape}")
             words += np.asarray(state[name])
-        for name, length in {"scores": len(self.scores), "kept": len(self.kept) if self.columns else len(self)}.items():
-            if length != len(self):
-                raise ValueError(f"{len(self)} names, and {length} rows of {name}")
+        for name in ("scores", *(["kept"] if self.columns else [])):
+            if len(state[name]) != len(self):
+                raise ValueError(f"{len(self)} names, and {len(state[name])} rows of {name}")
 
     def report(self, settings: dict[str, object], *, per_image_curves: bool) -> MetricReport:
         """Return the report of at least one image."""
@@ -240,16 +214,15 @@ class Tally:
     def _each_image(self) -> Iterator[tuple[RecordedStatistics, Floats]]:
         """Yield up to 256 images at a time: what is kept, as statistics, and their curves, shape (B, C, 256)."""
         width = len(self.selection.pixel_curves)
-        of_pixels = iter(self.pixel_curves) if width else (np.zeros((len(block), 0)) for block in self.kept)
-        for kept, pixel_curves in zip(self.kept, of_pixels, strict=True):
-            for start in range(0, len(kept), _CHUNK):
-                rows = kept[start : start + _CHUNK]
-                records = np.full((len(rows), SIZE), np.nan)
-                records[:, list(self.columns)] = rows[:, 1:]
-                statistics = RecordedStatistics(np, records, pixels=rows[:, 0].astype(np.int64), backend="")
-                parts = [curve[:, None] for curve in self.selection.curve_values(statistics)]
-                parts.append(pixel_curves[start : start + _CHUNK].reshape(len(rows), width, THRESHOLDS))
-                yield statistics, np.concatenate(parts, axis=1)
+        kept, pixel_curves = self.kept.table(), self.pixel_curves.table()
+        for start in range(0, len(kept), _CHUNK):
+            rows = kept[start : start + _CHUNK]
+            records = np.full((len(rows), SIZE), np.nan)
+            records[:, list(self.columns)] = rows[:, 1:]
+            statistics = RecordedStatistics(np, records, pixels=rows[:, 0].astype(np.int64), backend="")
+            parts = [curve[:, None] for curve in self.selection.curve_values(statistics)]
+            parts.append(pixel_curves[start : start + _CHUNK].reshape(len(rows), width, THRESHOLDS))
+            yield statistics, np.concatenate(parts, axis=1)
 
 
 def _with_pixels(pixels: Any, kept: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:

@@ -9,7 +9,6 @@ from typing import Any
 from dynamic_kd._array import Array, array_namespace, device_of, library, widest_float
 from dynamic_kd.metrics._inputs import Pairs
 from dynamic_kd.metrics._statistics._interface import (
-    GAUSSIAN_SIGMA,
     GAUSSIAN_SIZE,
     HALF_DISTANCE,
     THRESHOLDS,
@@ -18,6 +17,7 @@ from dynamic_kd.metrics._statistics._interface import (
     WeightedErrors,
     remembered,
 )
+from dynamic_kd.metrics._statistics._numpy import REACH, gaussian
 
 # Elements of the largest temporary in the brute-force distance transform (64 MiB of int32).
 _CHUNK = 1 << 24
@@ -197,12 +197,10 @@ class GenericStatistics:
     def _gaussian(self, image: Array) -> Array:
         """7 x 7 Gaussian of standard deviation 5 with zeros outside, one axis at a time."""
         xp = self.xp
-        reach = GAUSSIAN_SIZE // 2
-        weights = [math.exp(-(k * k) / (2 * GAUSSIAN_SIGMA**2)) for k in range(-reach, reach + 1)]
-        weights = [weight / math.fsum(weights) for weight in weights]
+        weights = gaussian().tolist()
         for axis in (1, 2):
             edge: list[Any] = list(image.shape)
-            edge[axis] = reach
+            edge[axis] = REACH
             zeros = xp.zeros(tuple(edge), dtype=self._dtype, device=self._device)
             padded = xp.moveaxis(xp.concat([zeros, image, zeros], axis=axis), axis, 0)
             length = image.shape[axis]
