@@ -17,30 +17,22 @@ if TYPE_CHECKING:
     from dynamic_kd.training._noise_report import NoiseReport
 
 _ORANGE = COLOURS[1]
+_SHOWN = 24
 
 
-def contact_sheet(data: ImageSet, report: NoiseReport, *, limit: int = 24, columns: int | None = None) -> Figure:
-    """Draw the training samples with the lowest α: image and, if available, depth and teacher map.
+def contact_sheet(data: ImageSet, report: NoiseReport) -> Figure:
+    """Draw the 24 training samples with the lowest α: image and, if available, depth and teacher map.
 
-    Each picture shows the mask's outline.
-
-    Parameters
-    ----------
-    data : ImageSet
-        The training samples.
-    report : NoiseReport
-        Their α.
-    limit, columns : int
-        The number of samples, and of those in a row (by default, a row has up to a dozen pictures).
+    Each picture shows the mask's outline. A row has up to a dozen pictures.
     """
     from matplotlib.figure import Figure
 
     positions = {name: position for position, name in enumerate(data.names)}
-    shown = report.order[:limit]
+    shown = report.order[:_SHOWN]
     samples = [data.sample(positions[report.names[row]]) for row in shown]
     pictures = [_beside(sample) for sample in samples]
     across = max(map(len, pictures))
-    columns = min(columns or 12 // across, len(shown))
+    columns = min(12 // across, len(shown))
     rows = -(-len(shown) // columns)
     figure = Figure(figsize=(max(1.15 * across * columns, 6.4), 1.36 * rows + 0.5), layout="constrained", dpi=130)
     figure.suptitle(

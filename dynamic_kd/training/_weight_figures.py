@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _BLUE, _ORANGE = COLOURS[:2]
 # From a trace of samples to many of them, in shades of the palette's blue.
 _SHADES = ("#d6e8f4", "#7fb8da", _BLUE, "#00304d")
-_CELLS, _PANELS_IN_A_ROW = 36, 4
+_CELLS, _PANELS_IN_A_ROW, _LOWEST = 36, 4, 3
 
 
 def teacher_student_scatter(
@@ -114,18 +114,16 @@ def _panel(
     return drawn
 
 
-def weight_over_time(
-    log: WeightsLog, *, lowest: int = 3, threshold: float | None = None, relative: bool = False
-) -> Figure:
+def weight_over_time(log: WeightsLog, *, threshold: float | None = None, relative: bool = False) -> Figure:
     """Draw the weight θ over the epochs, and the share of samples below the noise threshold.
+
+    Of the samples never below the threshold, the three with the lowest mean weight, which the student has learnt best,
+    are drawn one by one.
 
     Parameters
     ----------
     log : WeightsLog
         The log of a run.
-    lowest : int
-        Number of samples to draw one by one: of those never below the threshold, the ones with the lowest mean weight,
-        which the student has learnt best.
     threshold : float, optional
         Noise threshold, for the title.
     relative : bool
@@ -137,24 +135,18 @@ def weight_over_time(
         The upper panel has the median of θ over the samples above the threshold, with bands for half of them and for
         90%; the lower panel has the share of the other samples. An epoch that has not reached half of the samples is
         left out, unless it is the first. pyplot's state is not touched.
-
-    Raises
-    ------
-    ValueError
-        If ``lowest`` is negative.
     """
     require("matplotlib", extra="eval")
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-    check_number("lowest", lowest, low=0)
     shown = log.seen.mean(axis=1) >= 0.5
     shown[0] = True
     epochs, weight = log.epochs[shown], log.weight[shown]
     figure = Figure(figsize=(8, 5.6), layout="constrained", dpi=130)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     _bands(above, epochs, weight, log.reliable[shown])
-    columns = _lowest(log, lowest)
+    columns = _lowest(log, _LOWEST)
     if columns:
         above.plot([], [], " ", label="lowest of all epochs:")
     for rank, column in enumerate(columns):

@@ -232,9 +232,7 @@ class TestFigures:
 
     def test_the_teachers_map_is_beside_the_image(self, samples):
         colour = [replace(sample, depth=None, spoilt=None) for sample in samples]
-        [cell, *_] = contact_sheet(
-            ImageSet.from_samples(colour, depth=False), noise_report_from_maps(colour, 0.5), limit=2
-        ).axes
+        [cell, *_] = contact_sheet(ImageSet.from_samples(colour, depth=False), noise_report_from_maps(colour, 0.5)).axes
         picture = cell.images[0].get_array()
         np.testing.assert_array_equal(picture[:, :32], samples[1].image)
         np.testing.assert_array_equal(picture[:, 32:, 0], (255 * samples[1].teacher).astype(np.uint8))
