@@ -28,6 +28,16 @@ class Pixels(NamedTuple):
     valid: Array | None
 
 
+def refuse_lists(**arguments: Any) -> None:
+    """Raise if an argument is a network's list of outputs instead of an array."""
+    for name, value in arguments.items():
+        if isinstance(value, list | tuple | dict) or hasattr(value, "logits"):
+            raise TypeError(
+                f"{name}: expected an array, got {type(value).__name__}; pass one output at a time, or use "
+                f"dynamic_kd.torch.DeepSupervision"
+            )
+
+
 def check_batch(
     student_logits: Array, teacher_logits: Array, target: Array, valid: Array | None, xp: Namespace
 ) -> None:

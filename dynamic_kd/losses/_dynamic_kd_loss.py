@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from dynamic_kd._array import Array, Namespace, array_namespace, is_torch, stop_gradient
 from dynamic_kd._checks import check_choice, check_flag, check_number
 from dynamic_kd._support import array_support
-from dynamic_kd.losses._arguments import check_batch, pixels
+from dynamic_kd.losses._arguments import check_batch, pixels, refuse_lists
 from dynamic_kd.losses._dynamic_kd_terms import DynamicKDTerms, terms_of
 from dynamic_kd.losses._soft_iou import GRANULARITIES, Granularity
 from dynamic_kd.losses._weighting import (
@@ -231,6 +231,7 @@ class DynamicKDLoss:
         self, student_logits: Array, teacher_logits: Array, target: Array, valid: Array | None, xp: Namespace | None
     ) -> tuple[Array, DynamicKDTerms]:
         """Return the loss and its terms by array operations."""
+        refuse_lists(student_logits=student_logits, teacher_logits=teacher_logits)
         xp = array_namespace(student_logits, teacher_logits, target, valid) if xp is None else xp
         inputs = pixels(student_logits, teacher_logits, target, valid, xp)
         terms = terms_of(inputs, self, xp)

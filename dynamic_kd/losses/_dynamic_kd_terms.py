@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from dynamic_kd._array import Array, Namespace, stop_gradient
+from dynamic_kd._array import Array, Namespace, array_namespace, stop_gradient
 from dynamic_kd.losses._cross_entropy import bernoulli_cross_entropy
 from dynamic_kd.losses._sigmoid import sigmoid
 from dynamic_kd.losses._soft_iou import disagreement, overlap
@@ -33,6 +33,32 @@ class DynamicKDTerms(NamedTuple):
     """Mean cross-entropy over the valid pixels."""
     loss: Array
     """Loss of each image (equation 5); 0 without valid pixels."""
+
+    def log(self, prefix: str = "") -> dict[str, Array]:
+        """Mean of each term, for a logger.
+
+        Parameters
+        ----------
+        prefix : str, optional
+            Put before each name.
+
+        Returns
+        -------
+        dict of array, shape ()
+            ``teacher_iou, student_error, weight, reliable, kl, ce, loss``, where ``reliable`` is a share from 0 to 1.
+            They stay on their device, so that nothing waits for it until one is read.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from dynamic_kd import DynamicKDLoss
+        >>> mask = np.ones((2, 1, 4, 4))
+        >>> _, terms = DynamicKDLoss().with_terms(0 * mask, 9 * mask, mask)
+        >>> float(terms.log("train/")["train/reliable"])
+        1.0
+        """
+        xp = array_namespace(*self)
+        return {f"{prefix}{name}": xp.mean(xp.astype(term, self.loss.dtype)) for name, term in self._asdict().items()}
 
 
 def terms_of(pixels: Pixels, settings: DynamicKDLoss, xp: Namespace) -> DynamicKDTerms:

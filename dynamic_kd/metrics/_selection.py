@@ -166,8 +166,8 @@ def select(metrics: Sequence[str], *, strict: bool) -> Selection:
     names = tuple(metrics)
     known: dict[str, Measure | PixelMeasure] = {**MEASURES, **PIXEL_MEASURES}
     for name in names:
-        for metric, measure in known.items():
-            if name in measure.numbers and name not in known:
+        for metric, measure in () if name in known else known.items():
+            if name in measure.numbers:
                 raise ValueError(f"metrics: expected names of metrics, got {name!r}, a score of {metric!r}; pass that")
         check_choice("metrics", name, tuple(known))
         if name in PIXEL_MEASURES:

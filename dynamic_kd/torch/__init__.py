@@ -10,6 +10,8 @@ from dynamic_kd._extras import require
 require("torch", extra="torch")
 
 from dynamic_kd.torch._align import align_teacher as align_teacher
+from dynamic_kd.torch._deep_supervision import DeepSupervision as DeepSupervision
+from dynamic_kd.torch._distiller import Distiller as Distiller
 from dynamic_kd.torch._fused import fused_unavailable_reason as fused_unavailable_reason
 from dynamic_kd.torch._loss import DynamicKDLoss as DynamicKDLoss
 
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from dynamic_kd.metrics.torchmetrics import SODScore as SODScore
 
 __all__ = [
+    "DeepSupervision",
+    "Distiller",
     "DynamicKDLoss",
     "SODMetric",
     "SODScore",

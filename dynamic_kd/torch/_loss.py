@@ -71,9 +71,10 @@ class DynamicKDLoss(nn.Module):
 def _check_tensors(valid: Any, **others: Any) -> None:
     for name, given in (others if valid is None else {**others, "valid": valid}).items():
         if not isinstance(given, Tensor):
+            several = isinstance(given, list | tuple | dict) or hasattr(given, "logits")
+            fix = "DeepSupervision takes a network's outputs" if several else "dynamic_kd.losses takes other arrays"
             raise TypeError(
-                f"{name}: expected a torch tensor, got {type(given).__module__}.{type(given).__name__}; "
-                "dynamic_kd.losses.DynamicKDLoss takes arrays of other libraries"
+                f"{name}: expected a torch tensor, got {type(given).__module__}.{type(given).__name__}; {fix}"
             )
 
 
