@@ -18,6 +18,10 @@ Namespace = Any
 def array_namespace(*arrays: Array) -> Namespace:
     """Return the Array API namespace of the arrays (``None`` is skipped). A mixture raises a ``TypeError``."""
     present = [array for array in arrays if array is not None]
+    if present and all(is_torch(array) for array in present):
+        from array_api_compat import torch  # torch.compile warns of the look-up below
+
+        return torch
     for array in present:
         if isinstance(array, np.ma.MaskedArray):
             raise TypeError("expected a plain array, got a masked one; fill it, and pass the mask as valid=")
@@ -41,7 +45,7 @@ def library(array: Array) -> str:
 
 
 def is_torch(array: Array) -> bool:
-    """Whether the array is a torch tensor. ``torch.compile`` warns about array-api-compat's cached look-up."""
+    """Whether the array is a torch tensor."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(array, torch.Tensor)
 
@@ -115,11 +119,11 @@ def _has_triton() -> bool:
 
 def accumulation_dtype(xp: Namespace, *arrays: Array) -> Any:
     """Return the dtype to compute in: the arrays' common floating dtype, but at least float32."""
-    dtype = arrays[0].dtype
-    for array in arrays[1:]:
-        if array.dtype != dtype:  # compilers cannot promote a half dtype with itself
-            dtype = xp.result_type(dtype, array.dtype)
-    return xp.float32 if xp.finfo(dtype).bits < 32 else dtype
+    dtype = xp.float32
+    for array in arrays:  # torch.compile does not trace result_type
+        if xp.finfo(array.dtype).bits > xp.finfo(dtype).bits:
+            dtype = array.dtype
+    return dtype
 
 
 def widest_float(xp: Namespace, array: Array) -> Any:

@@ -16,11 +16,15 @@ from dynamic_kd._array import (
     stop_gradient,
 )
 
+_CAST = "cast them to float32"
 SMALLEST_MAP = 256  # with fewer pixels, all logits may lie in [0, 1] by chance
 
 
 class Pixels(NamedTuple):
-    """Canonical inputs, each (B, H, W); invalid pixels hold 0, and ``valid`` is boolean or ``None`` (all valid)."""
+    """Canonical inputs, each (B, H, W); invalid pixels hold 0, and ``valid`` is boolean or ``None`` (all valid).
+
+    ``teacher`` is a logit, or a saliency map if the loss takes ``teacher="probabilities"``.
+    """
 
     student: Array
     teacher: Array
@@ -39,10 +43,10 @@ def refuse_lists(**arguments: Any) -> None:
 
 
 def check_batch(
-    student_logits: Array, teacher_logits: Array, target: Array, valid: Array | None, xp: Namespace
+    student_logits: Array, teacher_logits: Array, target: Array, valid: Array | None, teacher: str, xp: Namespace
 ) -> None:
     """Check the four inputs and that they match, without looking at values."""
-    check_both_logits(student_logits, teacher_logits, xp)
+    check_both_logits(student_logits, teacher_logits, xp, teacher=teacher)
     check_maps("student_logits", student_logits, target=target, valid=valid)
     for name, constant in (("teacher_logits", teacher_logits), ("target", target)):
         if requires_grad(constant):
@@ -52,46 +56,65 @@ def check_batch(
             )
 
 
-def check_both_logits(student_logits: Array, teacher_logits: Array, xp: Namespace) -> None:
-    """Raise unless both are logits, of one batch size, resolution and device."""
-    student, teacher = ("student_logits", student_logits), ("teacher_logits", teacher_logits)
-    for name, logits in (student, teacher):
-        check_floating(name, logits, xp)
+def check_both_logits(student_logits: Array, teacher_logits: Array, xp: Namespace, *, teacher: str = "logits") -> None:
+    """Raise unless both are logits (or maps, for the teacher), of one batch size, resolution and device."""
+    is_map = teacher == "probabilities"
+    casts = {"student_logits": _CAST, "teacher_logits": f"{_CAST}, and divide 0-255 maps by 255" if is_map else _CAST}
+    for (name, fix), logits in zip(casts.items(), (student_logits, teacher_logits), strict=True):
+        check_floating(name, logits, xp, fix=fix)
         check_plane(name, logits, channels=(1, 2))
-    check_match(*teacher, *student, fix="resize the teacher with dynamic_kd.torch.align_teacher")
+    fix = "resize the teacher with dynamic_kd.torch.align_teacher"
+    if is_map:
+        fix = "resize the teacher's maps, as they are"
+        if teacher_logits.ndim == 4 and teacher_logits.shape[1] == 2:
+            raise ValueError(
+                "teacher_logits: 2 channels: expected 1 with teacher='probabilities', got shape "
+                f"{tuple(teacher_logits.shape)}; pass the map of the salient class alone, such as maps[:, 1:]"
+            )
+    check_match("teacher_logits", teacher_logits, "student_logits", student_logits, fix=fix)
 
 
-def pixels(student_logits: Array, teacher_logits: Array, target: Array, valid: Array | None, xp: Namespace) -> Pixels:
+def pixels(
+    student_logits: Array, teacher_logits: Array, target: Array, valid: Array | None, teacher: str, xp: Namespace
+) -> Pixels:
     """Check the four inputs and convert them to one shape and dtype."""
-    check_batch(student_logits, teacher_logits, target, valid, xp)
+    check_batch(student_logits, teacher_logits, target, valid, teacher, xp)
     dtype = accumulation_dtype(xp, student_logits, teacher_logits)
     mask = None if valid is None else validity(valid, dtype, xp)
-    teacher_margin = stop_gradient(margin(teacher_logits, mask, dtype, xp))
-    if is_concrete(teacher_margin):
-        _check_teacher(teacher_margin, xp)
+    read_teacher = _teacher_map if teacher == "probabilities" else _teacher_margin
     return Pixels(
         margin(student_logits, mask, dtype, xp),
-        teacher_margin,
+        stop_gradient(read_teacher(teacher_logits, mask, dtype, xp)),
         unit_map("target", target, mask, dtype, xp),
         mask,
     )
 
 
-def _check_teacher(margins: Array, xp: Namespace) -> None:
-    """Raise unless the teacher's values are finite; warn if they look like a map instead of logits."""
+def _teacher_map(maps: Array, valid: Array | None, dtype: Any, xp: Namespace) -> Array:
+    """Return a teacher's saliency maps, limited to [0, 1]; resizing may leave them a few units of rounding outside."""
+    rounding = 4 * float(xp.finfo(maps.dtype).eps)
+    return xp.clip(unit_map("teacher_logits", maps, valid, dtype, xp, slack=rounding), 0, 1)
+
+
+def _teacher_margin(logits: Array, valid: Array | None, dtype: Any, xp: Namespace) -> Array:
+    """Return a teacher's logits; raise unless they are finite, and warn if they look like a map."""
+    margins = margin(logits, valid, dtype, xp)
+    if not is_concrete(margins):
+        return margins
     if not bool(xp.all(xp.isfinite(margins))):
         raise ValueError(
-            "teacher_logits: expected finite values, got NaN or infinity; "
-            "for a teacher given as saliency maps use logits_from_probabilities, which clips them"
+            "teacher_logits: expected finite values, got NaN or infinity; for a teacher given as saliency maps set "
+            "teacher='probabilities', which clips them"
         )
     large = margins.shape[-2] * margins.shape[-1] >= SMALLEST_MAP
     if large and bool(xp.min(margins) >= 0) and 0.5 < float(xp.max(margins)) <= 1:
         warnings.warn(
             "teacher_logits: all values lie in [0, 1], like those of saliency maps, and as logits they teach next to "
-            "nothing; convert saliency maps with logits_from_probabilities",
+            "nothing; for saliency maps set teacher='probabilities'",
             UserWarning,
             stacklevel=5,  # where the loss is called
         )
+    return margins
 
 
 def _check_array(name: str, array: Any) -> None:
@@ -99,11 +122,11 @@ def _check_array(name: str, array: Any) -> None:
         raise TypeError(f"{name}: expected an array, got {array!r} ({type(array).__name__})")
 
 
-def check_floating(name: str, array: Array, xp: Namespace) -> None:
+def check_floating(name: str, array: Array, xp: Namespace, *, fix: str = _CAST) -> None:
     """Raise unless the array holds real floating-point numbers."""
     _check_array(name, array)
     if not xp.isdtype(array.dtype, "real floating"):
-        raise TypeError(f"{name}: expected real floating-point values, got {array.dtype}; cast them to float32")
+        raise TypeError(f"{name}: expected real floating-point values, got {array.dtype}; {fix}")
 
 
 def check_plane(name: str, array: Array, *, channels: tuple[int, ...] = (1,)) -> None:
@@ -175,21 +198,24 @@ def validity(valid: Array, dtype: Any, xp: Namespace) -> Array:
     return marked
 
 
-def unit_map(name: str, array: Array, valid: Array | None, dtype: Any, xp: Namespace) -> Array:
+def unit_map(name: str, array: Array, valid: Array | None, dtype: Any, xp: Namespace, *, slack: float = 0.0) -> Array:
     """Return a map of values in [0, 1], (B, H, W), with 0 where invalid; its range is checked."""
     values = plane(array, dtype, xp)
     if valid is not None:
         values = xp.where(valid, values, xp.zeros_like(values))
-    check_unit_range(name, values, xp)
+    check_unit_range(name, values, xp, slack=slack)
     return values
 
 
-def check_unit_range(name: str, values: Array, xp: Namespace, *, allow_nan: bool = False) -> None:
-    """Raise unless all values lie in [0, 1]; values that are traced or on an accelerator are not checked."""
+def check_unit_range(name: str, values: Array, xp: Namespace, *, allow_nan: bool = False, slack: float = 0.0) -> None:
+    """Raise unless all values lie in [0, 1], give or take ``slack``.
+
+    Values that are traced or on an accelerator are not checked.
+    """
     if not is_concrete(values):
         return
     seen = stop_gradient(values)
-    inside = (seen >= 0) & (seen <= 1)
+    inside = (seen >= -slack) & (seen <= 1 + slack)
     if not bool(xp.all(inside | xp.isnan(seen) if allow_nan else inside)):
         low, high = float(xp.min(seen)), float(xp.max(seen))
         raise ValueError(
@@ -221,8 +247,10 @@ def _range_hint(name: str, low: float, high: float) -> str:
     """Return how to fix an array with values outside [0, 1], guessed from its name and range."""
     if math.isnan(high):
         return "mark unknown pixels with valid=0" if name == "target" else "look for where the NaN comes from"
-    if name not in ("target", "probabilities", "maps"):
+    if name not in ("target", "probabilities", "maps", "teacher_logits"):
         return "clip it to [0, 1]"
+    if low < 0 and name == "teacher_logits":
+        return "for logits leave out teacher='probabilities'"
     if low < 0 and name == "target":
         return "check that it is the third argument, after both logits"
     if low < 0:

@@ -7,6 +7,8 @@ from dynamic_kd._support import array_support
 from dynamic_kd.losses._arguments import check_floating, check_maps, check_plane, margin, unit_map
 from dynamic_kd.losses._sigmoid import softplus
 
+LEAST_LOG = -100.0
+
 
 @array_support(gradient=True, traced=True, gpu="operations")
 def cross_entropy(logits: Array, target: Array, *, xp: Namespace | None = None) -> Array:
@@ -64,3 +66,16 @@ def bernoulli_cross_entropy(logits: Array, target: Array, xp: Namespace) -> Arra
     z = xp.where(mirrored, -logits, logits)
     remainder = xp.where(mirrored, target, 1 - target)
     return remainder * z + softplus(-z, xp)
+
+
+def map_cross_entropy(maps: Array, target: Array, xp: Namespace) -> Array:
+    """Return the cross-entropy for maps in [0, 1] and targets, (B, H, W).
+
+    Logarithms are at least -100, as in PyTorch's ``binary_cross_entropy``.
+    """
+    least = xp.full_like(maps, LEAST_LOG)
+    some, rest = maps != 0, maps != 1
+    # The inner `where` keeps log away from 0, of which NumPy warns.
+    log_salient = xp.where(some, xp.maximum(xp.log(xp.where(some, maps, xp.ones_like(maps))), least), least)
+    log_background = xp.where(rest, xp.maximum(xp.log1p(xp.where(rest, -maps, xp.zeros_like(maps))), least), least)
+    return -target * log_salient - (1 - target) * log_background

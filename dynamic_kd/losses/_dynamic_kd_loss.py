@@ -20,6 +20,8 @@ from dynamic_kd.losses._weighting import (
 )
 
 REDUCTIONS = ("mean", "sum", "none")
+TEACHERS = ("logits", "probabilities")
+SMALLEST_CLIP = 2.0**-126  # float32's smallest normal number
 IMPLEMENTATIONS = ("auto", "eager", "fused")
 
 
@@ -59,6 +61,12 @@ class DynamicKDLoss:
         The property ``threshold`` gives the number in use.
     noise_weight : float
         Weight ε of an unreliable teacher, in [0, 1] (equation 6).
+    teacher : {"logits", "probabilities"}
+        What the second argument holds. Probabilities are saliency maps in [0, 1] with one channel. α is the soft IoU of
+        the map as it is, and so is A2dele's cross-entropy, with logarithms of at least -100 (as PyTorch's).
+    clip : float
+        For ``teacher="probabilities"``: the divergence takes the logit of the map limited to [clip, 1 - clip]. In
+        (0, 0.5); half a grey level by default. Report it with every result (see `logits_from_probabilities`).
     granularity : {"image", "pixel"}
         One α, β and θ for each image, as in Algorithm 1, or for each pixel, equations 1 to 3 read literally. At pixel
         granularity only the foreground is distilled, because α is 0 at every background pixel.
@@ -108,6 +116,8 @@ class DynamicKDLoss:
     noise_elimination: NoiseElimination = "absolute"
     noise_threshold: float | None = None
     noise_weight: float = 0.01
+    teacher: Literal["logits", "probabilities"] = "logits"
+    clip: float = 0.5 / 255
     granularity: Granularity = "image"
     temperature_squared: bool = True
     detach_weight: bool = True
@@ -124,6 +134,8 @@ class DynamicKDLoss:
         check_weighting(self.weighting)
         check_noise_elimination(self.noise_elimination, self.noise_threshold)
         check_number("noise_weight", self.noise_weight, low=0, high=1)
+        check_choice("teacher", self.teacher, TEACHERS)
+        check_number("clip", self.clip, low=SMALLEST_CLIP, high=0.5, exclusive_high=True)
         check_choice("granularity", self.granularity, GRANULARITIES)
         check_flag("temperature_squared", self.temperature_squared)
         check_flag("detach_weight", self.detach_weight)
@@ -153,7 +165,8 @@ class DynamicKDLoss:
         ----------
         student_logits, teacher_logits : array, shape (B, 1, H, W), (B, H, W) or (B, 2, H, W)
             Logits, floating point; of two channels the second is the salient one. The teacher's must not require a
-            gradient. For a teacher given as saliency maps, use `logits_from_probabilities`.
+            gradient. With ``teacher="probabilities"`` the second argument holds saliency maps in [0, 1], shape
+            (B, 1, H, W) or (B, H, W).
         target : array, shape (B, 1, H, W) or (B, H, W)
             Ground truth in [0, 1]: booleans, integers 0 and 1, or soft values.
         valid : array, shape (B, 1, H, W) or (B, H, W), optional
@@ -173,13 +186,13 @@ class DynamicKDLoss:
             If logits are not floating point or the arrays come from different libraries.
         ValueError
             If shapes or devices differ, or the teacher requires a gradient; on the CPU and outside tracing, if a target
-            lies outside [0, 1] or ``valid`` holds anything but 0 and 1; with ``impl="fused"``, if the kernels do not
-            take the inputs or settings.
+            or a teacher's map lies outside [0, 1] or ``valid`` holds anything but 0 and 1; with ``impl="fused"``, if
+            the kernels do not take the inputs or settings.
 
         Warns
         -----
         UserWarning
-            If all of the teacher's values lie in [0, 1], as those of saliency maps do; on the CPU and outside tracing.
+            If all of the teacher's logits lie in [0, 1], as saliency maps do; on the CPU and outside tracing.
         """
         fused = self._fused(student_logits, teacher_logits, target, valid)
         if fused is not None:
@@ -233,7 +246,7 @@ class DynamicKDLoss:
         """Return the loss and its terms by array operations."""
         refuse_lists(student_logits=student_logits, teacher_logits=teacher_logits)
         xp = array_namespace(student_logits, teacher_logits, target, valid) if xp is None else xp
-        inputs = pixels(student_logits, teacher_logits, target, valid, xp)
+        inputs = pixels(student_logits, teacher_logits, target, valid, self.teacher, xp)
         terms = terms_of(inputs, self, xp)
         return reduced(terms.loss, inputs.valid, self.reduction, xp), terms
 
@@ -274,6 +287,8 @@ def as_json(loss: DynamicKDLoss) -> str:
         "noise_elimination": f'"{loss.noise_elimination}"' if loss.noise_elimination else "null",
         "noise_threshold": str(float(loss.threshold)),
         "noise_weight": str(float(loss.noise_weight)),
+        "teacher": f'"{loss.teacher}"',
+        "clip": str(float(loss.clip)),
         "temperature_squared": "true" if loss.temperature_squared else "false",
         "reduction": f'"{loss.reduction}"',
     }

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from dynamic_kd._array import Array, Namespace, array_namespace, stop_gradient
-from dynamic_kd.losses._cross_entropy import bernoulli_cross_entropy
+from dynamic_kd.losses._cross_entropy import bernoulli_cross_entropy, map_cross_entropy
+from dynamic_kd.losses._logits_from_probabilities import clipped_logit
 from dynamic_kd.losses._sigmoid import sigmoid
 from dynamic_kd.losses._soft_iou import disagreement, overlap
 from dynamic_kd.losses._temperature_kl import bernoulli_kl
@@ -64,16 +65,20 @@ class DynamicKDTerms(NamedTuple):
 def terms_of(pixels: Pixels, settings: DynamicKDLoss, xp: Namespace) -> DynamicKDTerms:
     """Compose the loss from canonical inputs."""
     student, teacher, target, valid = pixels
+    teacher_is_map = settings.teacher == "probabilities"
+    teacher_map = teacher if teacher_is_map else sigmoid(teacher, xp)
+    teacher_logit = clipped_logit(teacher, settings.clip, xp) if teacher_is_map else teacher
     by_image = settings.granularity == "image"
     constant = stop_gradient if settings.detach_weight else _unchanged
 
-    teacher_iou = overlap(sigmoid(teacher, xp), target, valid, settings.granularity, xp)
+    teacher_iou = overlap(teacher_map, target, valid, settings.granularity, xp)
     student_error = disagreement(constant(student), target, valid, settings.granularity, xp)
-    kl = bernoulli_kl(student, teacher, settings.temperature, settings.temperature_squared, xp)
+    kl = bernoulli_kl(student, teacher_logit, settings.temperature, settings.temperature_squared, xp)
     ce = bernoulli_cross_entropy(student, target, xp)
     teacher_ce: Array = None
     if needs_teacher_cross_entropy(settings):
-        teacher_ce = bernoulli_cross_entropy(teacher, target, xp)
+        cross_entropy = map_cross_entropy if teacher_is_map else bernoulli_cross_entropy
+        teacher_ce = cross_entropy(teacher, target, xp)
         teacher_ce = pixel_mean(teacher_ce, valid, xp) if by_image else teacher_ce
 
     reliable = is_reliable(settings, teacher_iou, student_error)

@@ -39,7 +39,8 @@ def logits_from_probabilities(maps: Array, *, clip: float = 0.5 / 255, xp: Names
 
     Notes
     -----
-    Resize and rotate maps before this, as probabilities, never as logits.
+    Resize and rotate maps before this, as probabilities, never as logits. `DynamicKDLoss` takes maps as they are, by
+    ``teacher="probabilities"``; it sees the clip in the divergence alone, and not in the teacher's confidence α.
 
     Examples
     --------
@@ -59,6 +60,13 @@ def logits_from_probabilities(maps: Array, *, clip: float = 0.5 / 255, xp: Names
     least = float(xp.finfo(probabilities.dtype).smallest_normal)
     if clip < least:
         raise ValueError(f"clip: expected at least {least:.3g} for {probabilities.dtype} maps, got {clip!r}")
-    # The complement is clipped separately: for a tiny clip 1 - c rounds to 1, whose complement would be 0.
+    return clipped_logit(probabilities, clip, xp)
+
+
+def clipped_logit(probabilities: Array, clip: float, xp: Namespace) -> Array:
+    """Return the logit of probabilities limited to [clip, 1 - clip].
+
+    The complement is clipped separately: for a tiny clip 1 - c rounds to 1, whose complement would be 0.
+    """
     salient, background = (xp.clip(m, clip, 1 - clip) for m in (probabilities, 1 - probabilities))
     return xp.log(salient) - xp.log(background)

@@ -11,7 +11,7 @@ from torch import nn
 
 from dynamic_kd.models import FPNStudent, RFBTeacher, load_model, read_weights
 from dynamic_kd.training._imported import ImportedWeight, attribute_named
-from dynamic_kd.training._objective import CrossEntropy, Distillation, from_maps, from_network
+from dynamic_kd.training._objective import CrossEntropy, Distillation, from_network, teacher_maps
 from dynamic_kd.training._processes import seeded
 from dynamic_kd.training._run_folder import weights_file
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from accelerate import Accelerator
 
+    from dynamic_kd.losses import DynamicKDLoss
     from dynamic_kd.training._image_set import ImageSet
     from dynamic_kd.training._objective import Objective
     from dynamic_kd.training._recipe import Recipe
@@ -60,14 +61,20 @@ def student_objective(recipe: Recipe, accelerator: Accelerator, folder: Path) ->
         return CrossEntropy()
     if recipe.loss.impl == "fused" and accelerator.device.type != "cuda":
         raise ValueError('loss.impl: "fused" requires a GPU; choose "auto" or "eager"')
-    shift = recipe.teacher.probability_shift
+    shift, loss = recipe.teacher.probability_shift, distillation_loss(recipe)
     if recipe.teacher.model == "maps":
-        return Distillation(recipe.loss, from_maps(recipe.teacher.clip), shift=shift, replayable=True)
+        return Distillation(loss, teacher_maps, shift=shift, replayable=True)
     network = _network(recipe, weights_file(folder, 1, "last"))
     ours = isinstance(network, (FPNStudent, RFBTeacher))
     network = network.to(accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     network = accelerator.prepare_model(network, evaluation_mode=True)
-    return Distillation(recipe.loss, from_network(network), shift=shift, replayable=ours)
+    return Distillation(loss, from_network(network), shift=shift, replayable=ours)
+
+
+def distillation_loss(recipe: Recipe) -> DynamicKDLoss:
+    """Return the loss with what the teacher's section says of its output."""
+    maps = recipe.teacher.model == "maps" or recipe.teacher.output == "probabilities"
+    return replace(recipe.loss, teacher="probabilities" if maps else "logits", clip=recipe.teacher.clip)
 
 
 def _network(recipe: Recipe, trained: Path) -> nn.Module:
@@ -103,7 +110,7 @@ def check_teacher(
 ) -> None:
     """Raise unless an imported teacher returns logits of a batch that fit the student's loss.
 
-    Outputs that all lie in [0, 1] are noted, because they look like probabilities.
+    Logits that all lie in [0, 1] are noted, because they look like probabilities.
     """
     name, training = recipe.teacher.model, recipe.training
     if not isinstance(objective, Distillation) or ":" not in name:
@@ -113,16 +120,19 @@ def check_teacher(
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "teacher_logits: all values lie in")  # the note below says this
-            logits = objective.teacher_logits(batch)
+            output = objective.teacher(batch)
             objective(torch.zeros_like(batch.targets), batch)
     except Exception as error:  # an imported module may raise anything
         raise ValueError(
-            f"teacher.model: {name} must map inputs {tuple(batch.inputs.shape)} to logits "
+            f"teacher.model: {name} must map inputs {tuple(batch.inputs.shape)} to {recipe.teacher.output} "
             f"{tuple(batch.targets.shape)}, got {type(error).__name__}: {error}; wrap it in a module that does "
             f"(data.depth = {str(recipe.data.depth).lower()}: inputs have {recipe.data.channels} channels)"
         ) from error
-    if logits.amin() >= 0 and logits.amax() <= 1:
-        note(f"all outputs of {name} for a batch lie in [0, 1]; they should be logits, before any sigmoid")
+    if recipe.teacher.output == "logits" and output.amin() >= 0 and output.amax() <= 1:
+        note(
+            f"all outputs of {name} for a batch lie in [0, 1]; they should be logits, before any sigmoid, or set "
+            'teacher.output="probabilities"'
+        )
 
 
 def check_weight(recipe: Recipe, device: torch.device) -> None:

@@ -9,7 +9,7 @@ import array_api_compat.torch as xp
 import torch
 from torch import Tensor
 
-from dynamic_kd.losses import DynamicKDTerms, cross_entropy, logits_from_probabilities, probability_shift
+from dynamic_kd.losses import DynamicKDTerms, cross_entropy, probability_shift
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from dynamic_kd.losses import DynamicKDLoss
     from dynamic_kd.training._image_set import TrainingBatch
 
-    TeacherLogits = Callable[[TrainingBatch], Tensor]
+    TeacherOutput = Callable[[TrainingBatch], Tensor]
 
 
 class Losses(NamedTuple):
@@ -63,26 +63,36 @@ class CrossEntropy:
 
 
 class Distillation:
-    """Distillation by equations 5 and 6; with ``shift``, the teacher's wrong pixels are corrected before."""
+    """Distillation by equations 5 and 6; with ``shift``, the teacher's wrong pixels are corrected before.
+
+    ``teacher`` returns what the loss is set to take, logits or maps.
+    """
 
     columns = DynamicKDTerms._fields
 
     def __init__(
-        self, settings: DynamicKDLoss, teacher_logits: TeacherLogits, *, shift: bool = False, replayable: bool = False
+        self, settings: DynamicKDLoss, teacher: TeacherOutput, *, shift: bool = False, replayable: bool = False
     ) -> None:
         self._shift = shift
         self._settings = replace(settings, reduction="none")
         self.replayable = replayable and not callable(settings.weighting)
-        self.teacher_logits = teacher_logits
+        self.teacher = teacher
 
     def __call__(self, logits: Tensor, batch: TrainingBatch) -> Losses:
         """Return the loss of each image and all its terms, from one pass over the pixels."""
         with torch.no_grad():
-            teacher = self.teacher_logits(batch)
+            teacher = self.teacher(batch)
             if self._shift:
-                teacher = probability_shift(teacher, batch.targets, xp=xp)
+                teacher = self._shifted(teacher, batch.targets)
         loss, terms = self._settings.with_terms(logits, teacher, batch.targets, batch.valid, xp=xp)
         return Losses(loss, torch.stack([_of_image(term) for term in terms], dim=1))
+
+    def _shifted(self, teacher: Tensor, targets: Tensor) -> Tensor:
+        if self._settings.teacher == "logits":
+            shifted: Tensor = probability_shift(teacher, targets, xp=xp)
+        else:
+            shifted = probability_shift(teacher.float() - 0.5, targets, xp=xp) + 0.5
+        return shifted
 
 
 def _of_image(term: Any) -> Tensor:
@@ -91,30 +101,25 @@ def _of_image(term: Any) -> Tensor:
     return value if value.ndim == 1 else value.flatten(1).mean(dim=1)
 
 
-def from_network(network: torch.nn.Module) -> TeacherLogits:
-    """Return a function that computes a network's logits of the images that the student sees."""
+def from_network(network: torch.nn.Module) -> TeacherOutput:
+    """Return a function that computes a network's output for the images that the student sees."""
     network.eval().requires_grad_(False)
 
-    def logits(batch: TrainingBatch) -> Tensor:
+    def output(batch: TrainingBatch) -> Tensor:
         result = network(batch.inputs)
         if not isinstance(result, Tensor) or result.shape[-2:] != batch.targets.shape[-2:]:
             got = tuple(result.shape) if isinstance(result, Tensor) else type(result).__name__
             raise ValueError(
-                f"teacher: must return logits of the images' size, {tuple(batch.targets.shape)}, got {got}; wrap the "
+                f"teacher: must return a tensor of the images' size, {tuple(batch.targets.shape)}, got {got}; wrap the "
                 "module in one that does (see dynamic_kd.torch.align_teacher)"
             )
         return result
 
-    return logits
+    return output
 
 
-def from_maps(clip: float) -> TeacherLogits:
-    """Return a function that computes the logits of teacher maps, transformed with the images as probabilities."""
-
-    def logits(batch: TrainingBatch) -> Tensor:
-        if batch.teacher_maps is None:
-            raise ValueError("teacher: the images have no teacher maps; name their folder in teacher.maps")
-        maps: Tensor = logits_from_probabilities(batch.teacher_maps, clip=clip, xp=xp)
-        return maps
-
-    return logits
+def teacher_maps(batch: TrainingBatch) -> Tensor:
+    """Return the teacher's maps, transformed with the images."""
+    if batch.teacher_maps is None:
+        raise ValueError("teacher: the images have no teacher maps; name their folder in teacher.maps")
+    return batch.teacher_maps

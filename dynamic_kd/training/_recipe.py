@@ -18,6 +18,9 @@ SCORE_NAMES = ("MAE", "maxF", "meanF", "adpF", "wF", "Sm", "maxE", "meanE", "adp
 NONE_IN_FILES = ("noise_elimination", "clip_norm")
 """Settings whose None is the word "none" in files. TOML has no null, and a setting left out takes another value."""
 
+_OF_TEACHER = {"teacher": "teacher.output", "clip": "teacher.clip"}
+"""Settings of the loss that a recipe has in the teacher's section."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
@@ -38,7 +41,8 @@ class Recipe:
     student : Student
         The student.
     loss : DynamicKDLoss
-        Of stage 2; weighting "none" trains the student without a teacher.
+        Of stage 2; weighting "none" trains the student without a teacher. Its ``teacher`` and ``clip`` are set by the
+        teacher's section.
     training : Training
         Of stage 2.
     evaluate_every : int
@@ -81,6 +85,9 @@ class Recipe:
         check_choice("precision", self.precision, PRECISIONS)
         if self.loss.reduction != "mean":
             raise ValueError(f"loss.reduction: training averages losses, got {self.loss.reduction!r}; leave it out")
+        for name, setting in _OF_TEACHER.items():
+            if getattr(self.loss, name) != getattr(DynamicKDLoss, name):
+                raise ValueError(f"loss.{name}: a recipe has this as {setting}; set that instead")
         if self.teacher.model == "maps" and self.data.source == "synthetic":
             raise ValueError('teacher.model: the synthetic set has no teacher maps; name a network instead of "maps"')
         if self.teacher_only and not (self.needs_teacher and self.teacher.trained_here):
@@ -128,6 +135,8 @@ class Recipe:
         are None are left out.
         """
         settings: dict[str, Any] = _without_none(asdict(self))
+        for name in _OF_TEACHER:
+            del settings["loss"][name]
         return settings
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dynamic_kd._checks import check_choice, check_flag, check_number, check_whole
+from dynamic_kd.losses import DynamicKDLoss
 from dynamic_kd.models import BACKBONES
 
 SCHEDULES = ("constant", "cosine", "one_cycle", "poly")
@@ -163,7 +164,7 @@ class Teacher:
     model : str
         ``"rfb"`` or ``"fpn"``, the package's networks; ``"maps"``, saliency maps from files; or
         ``"package.module:name"``, a callable without arguments that returns an ``nn.Module``, which maps network inputs
-        (B, C, H, W) to logits (B, 1, H, W).
+        (B, C, H, W) to logits (B, 1, H, W), or to maps in [0, 1] if ``output`` says so.
     backbone : str
         Of the package's networks.
     weights : str, optional
@@ -175,8 +176,10 @@ class Teacher:
     maps : str, optional
         For ``"maps"``: the sub-folder of each data set that holds them; or a folder, with a slash (``"./DANet"``) and
         relative as ``weights`` is.
+    output : {"logits", "probabilities"}
+        What an imported network returns. The maps of ``"maps"`` are probabilities whatever this says.
     clip : float
-        For ``"maps"``: see `dynamic_kd.losses.logits_from_probabilities`.
+        For probabilities: see `dynamic_kd.losses.DynamicKDLoss`.
     spoil : {"swapped", "blurred", "inverted", "half_missing"}, optional
         For ``"maps"``: replace some of the training maps by wrong ones: the map of another sample; a map blurred by a
         Gaussian of an eighth of its size; one minus the map; or a map without one half of the object's bounding box.
@@ -193,7 +196,8 @@ class Teacher:
     weights: str | None = None
     checkpoint: str | None = None
     maps: str | None = None
-    clip: float = 0.5 / 255
+    output: str = "logits"
+    clip: float = DynamicKDLoss.clip
     spoil: str | None = None
     spoil_share: float = 0.3
     probability_shift: bool = False
@@ -216,7 +220,13 @@ class Teacher:
                 f'checkpoint: only "rfb" and "fpn" take one, got {self.checkpoint!r} with model = "{self.model}"; give '
                 "an imported module its weights instead"
             )
-        check_number("clip", self.clip, low=0, high=0.5, exclusive_low=True, exclusive_high=True)
+        check_choice("output", self.output, ("logits", "probabilities"))
+        if self.output != "logits" and ":" not in self.model:
+            raise ValueError(
+                f'output: only an imported network takes one, got "{self.output}" with model = "{self.model}"; leave '
+                "it out"
+            )
+        DynamicKDLoss(clip=self.clip)  # which checks it
         check_number("spoil_share", self.spoil_share, low=0, high=1)
         check_flag("probability_shift", self.probability_shift)
         if self.spoil is not None:

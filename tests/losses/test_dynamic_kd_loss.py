@@ -177,7 +177,7 @@ def test_nan_logits_propagate_where_valid():
 def test_a_teacher_that_is_not_finite_is_refused(value):
     student, teacher, target, valid = random_batch()
     teacher[0, 0, 0] = value
-    with pytest.raises(ValueError, match=r"teacher_logits: expected finite values.*use logits_from_probabilities"):
+    with pytest.raises(ValueError, match=r"teacher_logits: expected finite values.*set teacher='probabilities'"):
         DynamicKDLoss()(student, teacher, target)
     valid = np.ones_like(target)
     valid[0, 0, 0] = 0

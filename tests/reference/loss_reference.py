@@ -32,6 +32,15 @@ def random_batch(seed=0, shape=(3, 4, 5)):
     return student, teacher, target, valid
 
 
+def random_maps(seed=0, shape=(3, 4, 5)):
+    """`random_batch`, with the teacher's saliency maps: most pixels are 0 or 1, and some of those are wrong."""
+    student, _, target, valid = random_batch(seed, shape)
+    rng = np.random.default_rng(seed + 100)
+    sure = np.where(rng.random(shape) < 0.1, 1 - target, target)
+    maps = np.where(rng.random(shape) < 0.3, rng.random(shape), sure)
+    return student, maps, target, valid
+
+
 def probability(logit, temperature=1.0):
     return 1 / (1 + math.exp(-logit / temperature))
 
@@ -45,6 +54,12 @@ def kl_divergence(student, teacher, temperature, temperature_squared):
 def binary_cross_entropy(logit, g):
     salient = probability(logit)
     return -float(g) * math.log(salient) - (1 - float(g)) * math.log(1 - salient)
+
+
+def map_cross_entropy(saliency, g):
+    """As PyTorch's binary_cross_entropy, whose logarithms are at least -100."""
+    logs = [math.log(P) if P > 0 else -math.inf for P in (saliency, 1 - saliency)]
+    return -g * max(logs[0], -100) - (1 - g) * max(logs[1], -100)
 
 
 def soft_iou(pairs):
@@ -74,10 +89,13 @@ def theta(alpha, beta, teacher_ce, weighting, p, noise_elimination, reliable, no
 
 def image_terms(
     student,
-    teacher,
+    given,
     target,
     valid,
+    /,
     *,
+    teacher="logits",
+    clip=0.5 / 255,
     p=0.7,
     temperature=5.0,
     weighting="dynamic",
@@ -88,18 +106,32 @@ def image_terms(
     temperature_squared=True,
     fixed_weight=None,
 ):
-    """Terms of one image of margins (H, W); ``fixed_weight`` holds θ constant for finite differences."""
+    """Terms of one image of margins (H, W), the teacher's ``given`` as margins or as saliency.
+
+    ``fixed_weight`` holds θ constant for finite differences.
+    """
     places = [place for place in np.ndindex(student.shape) if valid[place]]
     if not places:
         return ImageTerms(student_error=1.0, weight=noise_weight)
-    triples = [(float(student[i]), float(teacher[i]), float(target[i])) for i in places]
+    logits, saliency, teacher_ces = [], [], []
+    for i in places:
+        value, g = float(given[i]), float(target[i])
+        if teacher == "logits":
+            logits.append(value)
+            saliency.append(probability(value))
+            teacher_ces.append(binary_cross_entropy(value, g))
+        else:
+            limited = min(max(value, clip), 1 - clip)
+            logits.append(math.log(limited / (1 - limited)))
+            saliency.append(value)
+            teacher_ces.append(map_cross_entropy(value, g))
+    triples = [(float(student[i]), t, float(target[i])) for i, t in zip(places, logits, strict=True)]
     kls = [kl_divergence(s, t, temperature, temperature_squared) for s, t, _ in triples]
     ces = [binary_cross_entropy(s, g) for s, _, g in triples]
-    teacher_ces = [binary_cross_entropy(t, g) for _, t, g in triples]
     n = len(places)
 
     groups = [[k] for k in range(n)] if granularity == "pixel" else [list(range(n))]
-    alphas = [soft_iou([(probability(triples[k][1]), triples[k][2]) for k in group]) for group in groups]
+    alphas = [soft_iou([(saliency[k], triples[k][2]) for k in group]) for group in groups]
     betas = [1 - soft_iou([(probability(triples[k][0]), triples[k][2]) for k in group]) for group in groups]
     reliable = [passes(a, b, noise_elimination, noise_threshold) for a, b in zip(alphas, betas, strict=True)]
     weights = fixed_weight
@@ -116,13 +148,13 @@ def image_terms(
     return ImageTerms(alphas, betas, weights, reliable, sum(kls) / n, sum(ces) / n, loss)
 
 
-def batch_terms(student, teacher, target, valid=None, **settings):
+def batch_terms(student, teacher, target, valid=None, /, **settings):
     """List of `ImageTerms` of a batch (B, H, W)."""
     valid = np.ones(target.shape, bool) if valid is None else valid
     return [image_terms(*image, **settings) for image in zip(student, teacher, target, valid, strict=True)]
 
 
-def reduced_loss(student, teacher, target, valid=None, *, reduction="mean", **settings):
+def reduced_loss(student, teacher, target, valid=None, /, *, reduction="mean", **settings):
     terms = batch_terms(student, teacher, target, valid, **settings)
     losses = [image.loss for image in terms]
     if reduction == "none":
@@ -144,7 +176,7 @@ def numerical_gradient(function, student, step=1e-5):
     return gradient
 
 
-def loss_gradient(student, teacher, target, valid=None, *, detach_weight=True, **settings):
+def loss_gradient(student, teacher, target, valid=None, /, *, detach_weight=True, **settings):
     """Gradient of the mean loss by central differences, with every θ held at its present value if detached."""
     valid = np.ones(target.shape, bool) if valid is None else valid
     images = max(sum(bool(v.any()) for v in valid), 1)

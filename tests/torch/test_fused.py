@@ -192,6 +192,95 @@ def test_noise_may_be_what_is_worse_than_the_student(weighting):
     assert_as_good_as_eager(inputs, **settings, noise_threshold=0.0)
 
 
+def map_batch(dtype=torch.float32, shape=(2, 1, 23, 37)):
+    """A student's logits, and maps that are 0 or 1 at most pixels, right in the first image and mostly in the other."""
+    student, _, target = batch(shape=shape, dtype=dtype)
+    generator = torch.Generator().manual_seed(5)
+    values, kind = (torch.rand(shape, generator=generator).to(DEVICE) for _ in range(2))
+    maps = torch.where(kind < 0.6, target.float(), values)
+    maps[1:] = torch.where(kind[1:] > 0.9, 1 - target[1:].float(), maps[1:])
+    return [student, maps.to(dtype), target]
+
+
+@runs_kernels
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_teacher_given_as_maps(strategy, masked):
+    for place, dtype in enumerate(DTYPES):
+        if not GPU and place != (list(STRATEGIES).index(strategy) + masked) % 3:
+            continue
+        inputs = map_batch(dtype)
+        valid = some_valid(inputs[2].shape) if masked else None
+        for settings in ({}, {"clip": 1e-6, "temperature": 2.5}):
+            assert_as_good_as_eager(inputs, valid, teacher="probabilities", **STRATEGIES[strategy], **settings)
+
+
+@runs_kernels
+@pytest.mark.parametrize("student_dtype", DTYPES)
+@pytest.mark.parametrize("map_dtype", DTYPES)
+def test_maps_may_have_another_dtype(student_dtype, map_dtype):
+    student, maps, target = map_batch()
+    given = [student.to(student_dtype), maps.to(map_dtype), target.to(torch.uint8)]
+    assert_as_good_as_eager(given, teacher="probabilities")
+
+
+@runs_kernels
+@pytest.mark.parametrize("clip", [2.0**-126, 1e-10, 0.3])
+@pytest.mark.parametrize("temperature", [0.5, 5.0])
+def test_any_clip_of_maps(clip, temperature):
+    assert_as_good_as_eager(map_batch(), teacher="probabilities", clip=clip, temperature=temperature)
+
+
+@runs_kernels
+@pytest.mark.parametrize("masked", [False, True])
+def test_maps_of_any_layout_and_their_terms(masked):
+    inputs = map_batch()
+    valid = some_valid(inputs[2].shape) if masked else None
+    settings = {"teacher": "probabilities", "weighting": "a2dele", "noise_elimination": None}
+    _, expected = DynamicKDLoss(**settings, impl="eager").with_terms(*(each.double() for each in inputs), valid)
+    plain = fused_loss(**settings).with_terms(*inputs, valid)
+    for arrange in LAYOUTS.values():
+        given = [inputs[0], arrange(inputs[1]), inputs[2]]
+        if torch.equal(given[1].reshape(inputs[1].shape), inputs[1]):
+            assert torch.equal(fused_loss(**settings)(*given, valid), plain[0])
+    for name, value in plain[1]._asdict().items():
+        torch.testing.assert_close(value.double(), getattr(expected, name).double(), rtol=1e-6, atol=1e-6)
+
+
+@runs_kernels
+def test_a_perfect_map_of_few_pixels_is_kept_whole():
+    target = torch.zeros(1, 1, 256, 256, device=DEVICE)
+    target[..., :8, :8] = 1
+    _, terms = fused_loss(teacher="probabilities").with_terms(torch.zeros_like(target), target, target)
+    assert (terms.teacher_iou.item(), terms.reliable.item()) == (1, True)
+
+
+@runs_kernels
+@pytest.mark.parametrize("weighting", ["dynamic", "a2dele"])
+def test_what_is_no_number_in_a_map_shows(weighting):
+    student, maps, target = map_batch()
+    loss = fused_loss(teacher="probabilities", weighting=weighting)
+    maps[0, 0, 3, 4] = torch.nan
+    assert loss(student, maps, target).isnan()
+    valid = ~maps.isnan()
+    expected = value_and_gradient(loss, student, maps.nan_to_num(0.7), target, valid)
+    found = value_and_gradient(loss, student, maps, target, valid)
+    assert all(torch.equal(*pair) for pair in zip(found, expected, strict=True))
+    maps[0, 0, 3, 4] = 1 + 2**-23
+    assert loss(student, maps, target) == loss(student, maps.clamp(0, 1), target)
+
+
+@runs_kernels
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method`:DeprecationWarning")  # inductor's own import
+def test_maps_compile_to_one_graph():
+    torch.compiler.reset()
+    inputs = map_batch(torch.bfloat16)
+    loss = DynamicKDModule(impl="fused", teacher="probabilities", clip=0.01)
+    compiled = torch.compile(loss, fullgraph=True, backend="inductor" if GPU else "aot_eager")
+    for pair in zip(value_and_gradient(compiled, *inputs), value_and_gradient(loss, *inputs), strict=True):
+        assert torch.equal(*pair)
+
+
 @runs_kernels
 def test_the_cross_entropy_of_right_answers_keeps_its_digits():
     """By log(1 + e) it would lose them all."""
@@ -421,7 +510,11 @@ def test_the_loss_may_be_changed_in_place():
 def test_the_op_that_compilers_see(masked):
     student, teacher, target = batch(shape=(2, 1, 5, 7))
     valid = (target >= 0) if masked else None
-    for settings in ({}, {"noise_elimination": "relative", "reduction": "none", "weighting": 0.3}):
+    for settings in (
+        {},
+        {"noise_elimination": "relative", "reduction": "none", "weighting": 0.3},
+        {"teacher": "probabilities"},
+    ):
         given = (student.requires_grad_(), teacher, target, valid, DynamicKDLoss(**settings)._json)
         torch.library.opcheck(torch.ops.dynamic_kd.fused_loss.default, given)
 
@@ -618,6 +711,8 @@ def test_inputs_are_checked_as_ever():
         fused_loss()(student, teacher.requires_grad_(), target)
     with pytest.raises(ValueError, match="teacher_logits: expected the resolution of student_logits"):
         fused_loss()(student, teacher.detach()[..., :-1], target)
+    with pytest.raises(ValueError, match="teacher_logits: 2 channels: expected 1 with teacher='probabilities'"):
+        fused_loss(teacher="probabilities")(student, teacher.detach().expand(-1, 2, -1, -1), target)
 
 
 @runs_kernels

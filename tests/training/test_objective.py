@@ -5,12 +5,12 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from loss_reference import batch_terms, binary_cross_entropy, random_batch  # noqa: E402
+from loss_reference import batch_terms, binary_cross_entropy, random_batch, random_maps  # noqa: E402
 
-from dynamic_kd.losses import DynamicKDLoss, logits_from_probabilities  # noqa: E402
+from dynamic_kd.losses import DynamicKDLoss  # noqa: E402
 from dynamic_kd.models import FPNStudent  # noqa: E402
 from dynamic_kd.training._image_set import TrainingBatch  # noqa: E402
-from dynamic_kd.training._objective import CrossEntropy, Distillation, from_maps, from_network  # noqa: E402
+from dynamic_kd.training._objective import CrossEntropy, Distillation, from_network, teacher_maps  # noqa: E402
 
 TERMS = ("teacher_iou", "student_error", "weight", "reliable", "kl", "ce", "loss")
 
@@ -108,20 +108,29 @@ def test_the_losses_of_images_are_not_yet_reduced(case):
 
 def test_a_function_as_the_weighting_is_not_replayed():
     function = DynamicKDLoss(weighting=lambda iou, error, ce: iou)
-    assert Distillation(DynamicKDLoss(), from_maps(0.1), replayable=True).replayable
-    assert not Distillation(DynamicKDLoss(), from_maps(0.1)).replayable
-    assert not Distillation(function, from_maps(0.1), replayable=True).replayable
+    assert Distillation(DynamicKDLoss(), teacher_maps, replayable=True).replayable
+    assert not Distillation(DynamicKDLoss(), teacher_maps).replayable
+    assert not Distillation(function, teacher_maps, replayable=True).replayable
 
 
-def test_a_teachers_maps_become_logits_with_the_recipes_clip():
-    maps = torch.tensor([0.0, 0.25, 1.0]).reshape(1, 1, 1, 3)
-    batch = TrainingBatch(torch.zeros(1, 4, 1, 3), maps, maps)
-    for clip in (1e-3, 0.1):
-        expected = [np.log(p / (1 - p)) for p in np.clip([0.0, 0.25, 1.0], clip, 1 - clip)]
-        np.testing.assert_allclose(from_maps(clip)(batch).flatten(), expected, rtol=1e-4)
-        assert torch.equal(from_maps(clip)(batch), logits_from_probabilities(maps, clip=clip))
+@pytest.mark.parametrize("clip", [1e-3, 0.1])
+@pytest.mark.parametrize("shift", [False, True])
+def test_a_teachers_maps_are_taken_as_they_are(case, clip, shift):
+    student, _, batch = case
+    maps, target = (each[:, None] for each in random_maps()[1:3])
+    batch = batch._replace(teacher_maps=torch.from_numpy(maps).float())
+    if shift:
+        maps = np.where(target, np.maximum(maps, 1 - maps), np.minimum(maps, 1 - maps))
+    settings = DynamicKDLoss(teacher="probabilities", clip=clip)
+    loss, kept = Distillation(settings, teacher_maps, shift=shift)(student, batch)
+    expected = batch_terms(
+        *numbers(student, torch.from_numpy(maps), batch.targets, batch.valid), teacher="probabilities", clip=clip
+    )
+    for image in range(2):
+        assert float(loss.detach()[image]) == pytest.approx(expected[image].loss, rel=1e-4)
+        assert float(kept[image, 0]) == pytest.approx(expected[image].teacher_iou, rel=1e-6)
     with pytest.raises(ValueError, match="teacher: the images have no teacher maps; name their folder"):
-        from_maps(1e-3)(batch._replace(teacher_maps=None))
+        teacher_maps(batch._replace(teacher_maps=None))
 
 
 def test_a_network_as_teacher_sees_the_students_images_and_learns_nothing():
@@ -147,7 +156,7 @@ def test_a_teacher_whose_answer_does_not_fit(answer, got):
     network = torch.nn.Identity()
     network.forward = lambda inputs: answer
     batch = TrainingBatch(torch.zeros(2, 4, 32, 32), torch.zeros(2, 1, 32, 32))
-    message = rf"teacher: must return logits of the images' size, \(2, 1, 32, 32\), got {got}; wrap the module in one"
+    message = rf"teacher: must return a tensor of the images' size, \(2, 1, 32, 32\), got {got}; wrap the module in one"
     with pytest.raises(ValueError, match=message):
         from_network(network)(batch)
 

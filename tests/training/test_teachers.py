@@ -10,8 +10,10 @@ for package in ("accelerate", "matplotlib", "safetensors", "tensorboard", "tomli
 
 from tiny_runs import recipe_file, rows  # noqa: E402
 
+from dynamic_kd.losses import DynamicKDLoss  # noqa: E402
 from dynamic_kd.models import FPNStudent, RFBTeacher, save_model  # noqa: E402
-from dynamic_kd.training import _train, read_recipe, train  # noqa: E402
+from dynamic_kd.training import Data, Recipe, Teacher, _train, read_recipe, train  # noqa: E402
+from dynamic_kd.training._networks import distillation_loss  # noqa: E402
 
 MODULE = """\
 import torch
@@ -91,7 +93,10 @@ def tiny(tmp_path, monkeypatch):
     [
         ("colour", r"RuntimeError: .*to have 3 channels, but got 4 channels instead; wrap it in a module that does "),
         ("classes", r"ValueError: teacher_logits: 21 channels: expected 1 or 2"),
-        ("several", r"ValueError: teacher: must return logits of the images' size, \(4, 1, 32, 32\), got tuple; wrap"),
+        (
+            "several",
+            r"ValueError: teacher: must return a tensor of the images' size, \(4, 1, 32, 32\), got tuple; wrap",
+        ),
         ("boolean", r"TypeError: teacher_logits: expected real floating-point values, got torch\.bool"),
         ("nothing", r"ValueError: teacher_logits: expected finite values, got NaN or infinity"),
         ("key", r"KeyError: 'logits'; wrap it"),
@@ -133,6 +138,16 @@ def test_answers_that_fit_train_and_probabilities_are_noted(tiny, tmp_path, name
     assert len(rows(tmp_path / "run" / "weights.csv")) == 10
     said = f"all outputs of modules_of_others:{name} for a batch lie in [0, 1]; they should be logits, before any sig"
     assert any(note.startswith(said) for note in notes) == noted
+
+
+def test_a_network_that_returns_maps(tiny, tmp_path):
+    notes = []
+    recipe = tiny("probabilities", "training.epochs=1", "teacher.output=probabilities", "teacher.clip=0.01")
+    train(recipe, tmp_path / "run", cpu=True, note=notes.append)
+    assert not any("lie in [0, 1]" in note for note in notes)
+    assert read_recipe(tmp_path / "run") == recipe.with_whole_paths()
+    with pytest.raises(ValueError, match=r"teacher\.model: .*:two must map inputs .* to probabilities .* 2 channels"):
+        train(tiny("two", "teacher.output=probabilities"), tmp_path / "other", cpu=True)
 
 
 @pytest.mark.parametrize(
@@ -203,3 +218,18 @@ def test_the_fused_loss_needs_a_gpu(tmp_path, monkeypatch, tiny):
     monkeypatch.setattr(_train, "read_recipe_data", lambda *arguments: pytest.fail("read"))
     with pytest.raises(ValueError, match=r'loss\.impl: "fused" requires a GPU; choose "auto" or "eager"'):
         train(tiny("two", "loss.impl=fused"), tmp_path / "run", cpu=True)
+
+
+@pytest.mark.parametrize(
+    ("teacher", "kind"),
+    [
+        ({"model": "maps", "maps": "DANet"}, "probabilities"),
+        ({"model": "a:b", "output": "probabilities"}, "probabilities"),
+        ({"model": "a:b"}, "logits"),
+        ({}, "logits"),
+    ],
+)
+def test_the_loss_is_told_what_the_teacher_gives(teacher, kind):
+    data = Data(source="folders", train=("NJUD",))
+    recipe = Recipe(data=data, teacher=Teacher(**teacher, clip=1e-3), loss=DynamicKDLoss(p=0.5))
+    assert distillation_loss(recipe) == DynamicKDLoss(p=0.5, teacher=kind, clip=1e-3)

@@ -17,9 +17,16 @@ cv2 = pytest.importorskip("cv2", reason="OpenCV is not installed")
 from safetensors.torch import save_file  # noqa: E402
 from tiny_runs import rows, same_run, tensors  # noqa: E402
 
-from dynamic_kd.data import _polarity, synthetic_rgbd  # noqa: E402
+from dynamic_kd.data import _polarity, find_data, read_samples, synthetic_rgbd  # noqa: E402
 from dynamic_kd.models import FPNStudent, RFBTeacher, load_model, model_metadata, save_model  # noqa: E402
-from dynamic_kd.training import _loop, _recipe_data, _train, read_recipe, train  # noqa: E402
+from dynamic_kd.training import (  # noqa: E402
+    _loop,
+    _recipe_data,
+    _train,
+    noise_report_from_maps,
+    read_recipe,
+    train,
+)
 
 SCORES = ("MAE", "maxF", "meanF", "adpF", "wF", "Sm", "maxE", "meanE", "adpE")
 
@@ -313,6 +320,15 @@ def test_a_teacher_of_maps_on_folders(from_folders, folders, maps, no_figures):
     assert min(float(row["teacher_iou"]) for row in rows(folders / "run" / "weights.csv")) > 0.5
 
 
+def test_training_and_noise_report_give_a_map_the_same_confidence(from_folders, folders, no_figures):
+    recipe = from_folders("teacher.model=maps", "teacher.maps=DANet", "training.rotation=0", "training.epochs=1")
+    train(recipe, folders / "run", cpu=True)
+    report = noise_report_from_maps(read_samples(find_data(folders / "set", teacher="DANet"), size=recipe.data.size))
+    expected = dict(zip(report.names, report.teacher_iou.tolist(), strict=True))
+    found = {row["sample"]: float(row["teacher_iou"]) for row in rows(folders / "run" / "weights.csv")}
+    assert found == pytest.approx({name: expected[name] for name in found}, abs=1e-6)
+
+
 def test_folders_of_colour_alone_with_their_figures(from_folders, folders, empty_cache):
     shutil.rmtree(folders / "set" / "depth")
     told = []
@@ -365,7 +381,7 @@ def test_a_teacher_from_a_package_with_weights(tiny, tmp_path, imported, no_figu
 
 
 def test_a_teacher_from_a_package_whose_answer_does_not_fit(tiny, tmp_path, imported):
-    message = r"teacher: must return logits of the images' size, \(4, 1, 32, 32\), got \(4, 1, 16, 16\)"
+    message = r"teacher: must return a tensor of the images' size, \(4, 1, 32, 32\), got \(4, 1, 16, 16\)"
     with pytest.raises(ValueError, match=message):
         train(tiny(f"teacher.model={imported}:coarse"), tmp_path / "run")
 

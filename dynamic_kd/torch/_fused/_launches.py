@@ -55,12 +55,13 @@ class Launches:
         rate, slope = LOG2_E / settings.temperature, kl_scale / settings.temperature
         weighting = settings.weighting
         named = isinstance(weighting, str)
-        sizes = (images, width, pixels, tiles, rate)
+        sizes = (images, width, pixels, tiles, settings.clip, rate)
         fixed_weight = 0.0 if named else weighting
         weights = (kl_scale, settings.p, settings.threshold, settings.noise_weight, fixed_weight)
         self._forward_numbers = (*strides, *sizes, 1 / settings.temperature, *weights)
         self._backward_strides, self._backward_numbers = strides, (*sizes, slope)
         self._common = _constants(planes, valid is not None) | {
+            "TEACHER_MAPS": settings.teacher == "probabilities",
             "POWER": _power(settings.temperature),
             "BLOCK": block,
             "STEPS": steps,

@@ -70,7 +70,7 @@ def _refusal(inputs: Inputs, settings: DynamicKDLoss, check: Callable[..., None]
     """Return why the kernels cannot compute the loss; raise where no implementation can."""
     reason = fused_unavailable_reason(*inputs, settings=settings)
     if reason is None:
-        check(*inputs, xp)
+        check(*inputs, settings.teacher, xp)
     return reason
 
 

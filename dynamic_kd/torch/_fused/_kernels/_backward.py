@@ -4,8 +4,8 @@ import triton
 import triton.language as tl
 
 from dynamic_kd.torch._fused._kernels._forward import TERMS
-from dynamic_kd.torch._fused._kernels._math import decays, reciprocal
-from dynamic_kd.torch._fused._kernels._pixels import logits, place, signed
+from dynamic_kd.torch._fused._kernels._math import clipped_logit, decays, reciprocal
+from dynamic_kd.torch._fused._kernels._pixels import logits, place, saliency, signed
 
 
 @triton.jit
@@ -26,6 +26,7 @@ def backward(
     width,
     pixels,
     tiles,
+    clip,
     rate,
     kl_slope,
     STUDENT_CHANNELS: tl.constexpr,
@@ -35,6 +36,7 @@ def backward(
     TARGET_DENSE: tl.constexpr,
     VALID_DENSE: tl.constexpr,
     HAS_VALID: tl.constexpr,
+    TEACHER_MAPS: tl.constexpr,
     POWER: tl.constexpr,
     BLOCK: tl.constexpr,
     STEPS: tl.constexpr,
@@ -69,7 +71,10 @@ def backward(
         at = place(index, width, student_strides[2], student_strides[3], STUDENT_DENSE)
         s = logits(student, at, inside, student_strides[1], STUDENT_CHANNELS)
         at = place(index, width, teacher_strides[2], teacher_strides[3], TEACHER_DENSE)
-        t = logits(teacher, at, inside, teacher_strides[1], TEACHER_CHANNELS)
+        if TEACHER_MAPS:
+            t = clipped_logit(saliency(teacher, at, inside), clip, FAST)
+        else:
+            t = logits(teacher, at, inside, teacher_strides[1], TEACHER_CHANNELS)
         at = place(index, width, target_strides[2], target_strides[3], TARGET_DENSE)
         g = signed(tl.load(target + at, inside, other=0))
         s_soft, s_tail = decays(tl.abs(s), rate, POWER, FAST)

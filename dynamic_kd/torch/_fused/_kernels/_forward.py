@@ -5,8 +5,8 @@ import triton.language as tl
 
 from dynamic_kd.losses import _weighting as weighting
 from dynamic_kd.torch._fused import _kernels
-from dynamic_kd.torch._fused._kernels._math import decays, log1p, reciprocal, root, tanh
-from dynamic_kd.torch._fused._kernels._pixels import logits, place, signed
+from dynamic_kd.torch._fused._kernels._math import clipped_logit, decays, log1p, map_entropy, reciprocal, root, tanh
+from dynamic_kd.torch._fused._kernels._pixels import logits, place, saliency, signed
 
 SUMS = tl.constexpr(_kernels.SUMS)
 TERMS = tl.constexpr(_kernels.TERMS)
@@ -42,6 +42,7 @@ def forward(
     width,
     pixels,
     tiles,
+    clip,
     rate,
     inverse_temperature,
     kl_scale,
@@ -56,6 +57,7 @@ def forward(
     TARGET_DENSE: tl.constexpr,
     VALID_DENSE: tl.constexpr,
     HAS_VALID: tl.constexpr,
+    TEACHER_MAPS: tl.constexpr,
     WEIGHTING: tl.constexpr,
     NOISE_ELIMINATION: tl.constexpr,
     REDUCTION: tl.constexpr,
@@ -91,7 +93,11 @@ def forward(
         at = place(index, width, student_strides[2], student_strides[3], STUDENT_DENSE)
         s = logits(student, at, inside, student_strides[1], STUDENT_CHANNELS)
         at = place(index, width, teacher_strides[2], teacher_strides[3], TEACHER_DENSE)
-        t = logits(teacher, at, inside, teacher_strides[1], TEACHER_CHANNELS)
+        if TEACHER_MAPS:
+            m = saliency(teacher, at, inside)
+            t = clipped_logit(m, clip, FAST)
+        else:
+            t = logits(teacher, at, inside, teacher_strides[1], TEACHER_CHANNELS)
         at = place(index, width, target_strides[2], target_strides[3], TARGET_DENSE)
         g = signed(tl.load(target + at, inside, other=0))
         one = inside.to(tl.float32)
@@ -104,6 +110,8 @@ def forward(
         s_map = tl.where(s < 0, s_rest, s_share)
         s_rest = tl.where(s < 0, s_share, s_rest)  # one minus the map, exact where the map is near one
         t_map = tl.where(t < 0, t_tail * t_share, t_share)
+        if TEACHER_MAPS:
+            t_map = m * one
         student_errors += _folded(s_map * (1.0 - g) + s_rest * g, WIDE)
         of_teacher += _folded(t_map, WIDE)
         student_hits += _folded(s_map * g, WIDE)
@@ -114,8 +122,11 @@ def forward(
         wrong = tl.where(s < 0, g, 1.0 - g)
         entropy += _folded((tl.abs(s) * wrong + log1p(s_tail)) * one, WIDE)
         if WEIGHTING == "a2dele":
-            wrong = tl.where(t < 0, g, 1.0 - g)
-            teacher_entropy += _folded((tl.abs(t) * wrong + log1p(t_tail)) * one, WIDE)
+            if TEACHER_MAPS:
+                teacher_entropy += _folded(map_entropy(m, g) * one, WIDE)
+            else:
+                wrong = tl.where(t < 0, g, 1.0 - g)
+                teacher_entropy += _folded((tl.abs(t) * wrong + log1p(t_tail)) * one, WIDE)
 
         # q (b - a) + max(-b, 0) + log((1 + e^-|b|) / (1 + e^-a)), with a = |z_t| / T, b = z_s / T towards the teacher's
         # side, and q the teacher's soft doubt; the quotients of all steps go into one logarithm.

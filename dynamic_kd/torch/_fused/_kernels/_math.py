@@ -4,6 +4,8 @@ import triton
 import triton.language as tl
 
 LOG2_E = tl.constexpr(1.4426950408889634)
+LN_2 = tl.constexpr(0.6931471805599453)
+LEAST_LOG = tl.constexpr(-100.0)
 # log1p(x) / x on [0, 1], relative error 2e-7 in float32.
 _COEFFICIENTS = (
     0.9999999403953552,
@@ -30,8 +32,18 @@ def exp2(x, FAST: tl.constexpr):
 
 
 @triton.jit
+def log2(x, FAST: tl.constexpr):
+    """Logarithm to base 2, of a normal number."""
+    if FAST:
+        result = tl.inline_asm_elementwise("lg2.approx.ftz.f32 $0, $1;", "=f,f", [x], tl.float32, True, 1)
+    else:
+        result = tl.log2(x)
+    return result
+
+
+@triton.jit
 def reciprocal(x, FAST: tl.constexpr):
-    """1 / x, for x from 1 to 2."""
+    """1 / x, for a normal number whose reciprocal is one."""
     if FAST:
         result = tl.inline_asm_elementwise("rcp.approx.ftz.f32 $0, $1;", "=f,f", [x], tl.float32, True, 1)
     else:
@@ -70,6 +82,28 @@ def decays(size, rate, POWER: tl.constexpr, FAST: tl.constexpr):
     else:
         tail = exp2(-size * LOG2_E, FAST)
     return soft, tail
+
+
+@triton.jit
+def clipped_logit(saliency, clip, FAST: tl.constexpr):
+    """Return the logit of a saliency limited to [clip, 1 - clip]; NaN stays NaN, which minimum and maximum drop."""
+    rest = 1.0 - saliency
+    most = 1.0 - clip
+    salient = tl.where(saliency < clip, clip, tl.where(saliency > most, most, saliency))
+    background = tl.where(rest < clip, clip, tl.where(rest > most, most, rest))
+    return log2(salient * reciprocal(background, FAST), FAST) * LN_2
+
+
+@triton.jit
+def map_entropy(saliency, g):
+    """Return the cross-entropy of a saliency in [0, 1], with logarithms of at least -100."""
+    log_salient = tl.log(tl.where(saliency == 0, 1.0, saliency))
+    rest = 1.0 - saliency
+    known = tl.where(rest == 0, 1.0, rest)
+    log_background = tl.log(known) - (rest - 1.0 + saliency) / known  # what rounding took from the complement
+    log_salient = tl.where((saliency == 0) | (log_salient < LEAST_LOG), LEAST_LOG, log_salient)
+    log_background = tl.where(rest == 0, LEAST_LOG, log_background)
+    return -g * log_salient - (1.0 - g) * log_background
 
 
 @triton.jit
