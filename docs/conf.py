@@ -54,7 +54,7 @@ sphinx_gallery_conf = {
     "ignore_pattern": r"/_",
     "within_subsection_order": "FileNameSortKey",
     "image_scrapers": ("gallery_figures.figures",),
-    "notebook_extensions": set(),  # scripts read options, which a notebook does not have
+    "notebook_extensions": set(),
     "capture_repr": (),
     "abort_on_example_error": True,
     "download_all_examples": False,

@@ -2,7 +2,8 @@
 The dynamic loss in JAX
 =======================
 
-The same loss, compiled and differentiated; here the logits themselves are trained.
+``jax.jit`` and ``jax.value_and_grad`` work on the loss as on any function of arrays. For simplicity, this example trains the
+logits themselves instead of a network.
 """
 
 import jax
@@ -17,7 +18,7 @@ target = (jax.random.uniform(keys[1], (8, 32, 32)) > 0.6).astype(jnp.float32)
 teacher_logits = 6 * target - 3 + jax.random.normal(keys[2], (8, 32, 32))
 
 # %%
-# The loss is a function of arrays, so JAX transforms it like any other.
+# Compile the loss together with its gradient, and take 200 steps.
 
 loss = DynamicKDLoss(temperature=5.0)
 step = jax.jit(jax.value_and_grad(loss))
@@ -33,7 +34,7 @@ _, terms = loss.with_terms(student_logits, teacher_logits, target)
 print(f"after 200 steps {value:.4f}, β {terms.student_error.mean():.4f}")
 
 # %%
-# Gradient descent on the logits themselves goes down smoothly.
+# The loss falls smoothly.
 
 figure = Figure(figsize=(5, 2.8), layout="constrained")
 axes = figure.subplots()
