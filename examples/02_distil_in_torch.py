@@ -3,7 +3,8 @@ The dynamic loss in your own training loop
 ==========================================
 
 A small student learns from masks and from a teacher that is wrong on a quarter of the images. The loss finds these
-images by itself: there, the teacher's weight is ε = 0.01. Elsewhere, it falls from 0.7 to 0.5 as the student catches up.
+images by itself: there, the teacher's weight is ε = 0.01. Elsewhere, it falls from 0.7 to 0.5 as the student catches
+up.
 """
 
 import torch

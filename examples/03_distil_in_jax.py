@@ -2,8 +2,8 @@
 The dynamic loss in JAX
 =======================
 
-``jax.jit`` and ``jax.value_and_grad`` work on the loss as on any function of arrays. For simplicity, this example trains the
-logits themselves instead of a network.
+``jax.jit`` and ``jax.value_and_grad`` work on the loss as on any function of arrays. For simplicity, this example
+trains the logits themselves instead of a network.
 """
 
 import jax

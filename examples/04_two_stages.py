@@ -35,8 +35,8 @@ for stage in ("teacher", "student"):
     print(f"{stage}: maxF {results['results'][stage]['last']['scores']['maxF']:.3f}")
 
 # %%
-# ``noise.csv`` in the run folder has α, the teacher's IoU with the mask, for each training sample. Below the threshold, the
-# loss ignores the teacher. It was never told which depth maps are spoilt.
+# ``noise.csv`` in the run folder has α, the teacher's IoU with the mask, for each training sample. Below the threshold,
+# the loss ignores the teacher. It was never told which depth maps are spoilt.
 
 with open(run / "noise.csv", newline="", encoding="utf-8") as file:
     rows = list(csv.DictReader(file))
