@@ -6,7 +6,7 @@ import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import NamedTuple, TypedDict, Unpack
+from typing import Any, NamedTuple, TypedDict, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -157,7 +157,7 @@ class Part(NamedTuple):
 
 
 def batch_parts(pred: Array, target: Array, valid: Array | None, **settings: Unpack[InputSettings]) -> list[Part]:
-    """Return a batch as pairs, in several parts if its images are cut out of padding.
+    """Return a batch as pairs, in several parts if its images are cut out of padding or come in a list.
 
     Consecutive images with the same rectangle of valid pixels form one part.
 
@@ -166,6 +166,8 @@ def batch_parts(pred: Array, target: Array, valid: Array | None, **settings: Unp
     ValueError, TypeError
         As `as_pairs`; shapes that differ, or valid pixels that do not fill a rectangle.
     """
+    if isinstance(pred, list | tuple):
+        return _listed_parts(pred, target, valid, **settings)
     if valid is None:
         pairs = as_pairs(pred, target, **settings)
         return [Part(pairs, range(len(pairs)))]
@@ -184,6 +186,27 @@ def batch_parts(pred: Array, target: Array, valid: Array | None, **settings: Unp
         here = slice(images[0], images[-1] + 1)
         cut = [_batched(array)[here, None, top:bottom, left:right] for array in (pred, target)]
         parts.append(Part(as_pairs(*cut, **settings), images))
+    return parts
+
+
+def _listed_parts(preds: Sequence[Array], target: Any, valid: Any, **settings: Unpack[InputSettings]) -> list[Part]:
+    """Return the parts of a list of images or batches, each of its own size."""
+    valid = [None] * len(preds) if valid is None else valid
+    for name, entries in (("target", target), ("valid", valid)):
+        if not isinstance(entries, list | tuple) or len(entries) != len(preds):
+            got = f"{len(entries)} entries" if isinstance(entries, list | tuple) else type(entries).__name__
+            raise ValueError(f"{name}: expected a list with an entry for each of {len(preds)} predictions, got {got}")
+    if not preds:
+        raise ValueError("pred: expected at least one image, got an empty list")
+    parts: list[Part] = []
+    first = 0
+    for index, entry in enumerate(zip(preds, target, valid, strict=True)):
+        try:
+            found = batch_parts(*entry, **settings)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{error} (entry {index} of the list)") from None
+        parts += [Part(pairs, [first + image for image in images]) for pairs, images in found]
+        first += sum(len(images) for _, images in found)
     return parts
 
 

@@ -151,9 +151,11 @@ class SODMetrics:
         Parameters
         ----------
         pred
-            Saliency maps, shape (H, W), (B, H, W) or (B, 1, H, W); uint8, or floating values in [0, 1].
+            Saliency maps, shape (H, W), (B, H, W) or (B, 1, H, W); uint8, or floating values in [0, 1]. Images that
+            differ in size can be given as a list of such arrays.
         target
-            Masks of the same shape: bool, integers 0 to 255 (more than 128 is salient) or floats (more than 0.5 is).
+            Masks of the same shape, in a list for a list of maps: bool, integers 0 to 255 (more than 128 is salient) or
+            floats (more than 0.5 is).
         names
             One name for each image, for the per-image rows; by default the position in the stream.
         valid

@@ -34,6 +34,8 @@ class SODMetric(Metric):
     metrics, normalize, quantize, strict, empty_target, duplicates, check
         As for `dynamic_kd.metrics.SODMetrics`. A distributed sampler may repeat images to give each process as many.
         Set ``duplicates="once"`` and pass names to `update` to count them once.
+    prefix : str
+        Put before the name of each score that `compute` returns, for example ``"val/"``.
     **options
         Options of ``torchmetrics.Metric``, such as ``sync_on_compute`` or ``process_group``.
 
@@ -78,9 +80,11 @@ class SODMetric(Metric):
         empty_target: str = "count",
         duplicates: str = "refuse",
         check: str = "auto",
+        prefix: str = "",
         **options: Any,
     ) -> None:
         super().__init__(**options)
+        self._prefix = prefix  # torchmetrics' collections read and write "prefix"
         self._settings: dict[str, Any] = {
             "metrics": tuple(metrics) if not isinstance(metrics, str) else metrics,
             "normalize": normalize,
@@ -173,7 +177,10 @@ class SODMetric(Metric):
                 self.unsync()
             raise
         dtype = torch.float32 if self.device.type == "mps" else torch.float64
-        return {name: torch.tensor(value, dtype=dtype, device=self.device) for name, value in report.items()}
+        return {
+            f"{self._prefix}{name}": torch.tensor(value, dtype=dtype, device=self.device)
+            for name, value in report.items()
+        }
 
     def reset(self) -> None:
         """Forget every image."""
@@ -189,6 +196,24 @@ class SODMetric(Metric):
         self.compute()
         assert self._report is not None
         return self._report
+
+    def plot(self, val: Any = None, ax: Any = None) -> Any:
+        """Draw scores with matplotlib, as every torchmetrics metric does.
+
+        Parameters
+        ----------
+        val
+            What `compute` or ``forward`` returned, or a list of such results for a line over steps; by default what
+            `compute` returns now.
+        ax : matplotlib.axes.Axes, optional
+            Where to draw; by default a new figure.
+
+        Returns
+        -------
+        figure, axes
+            As in matplotlib.
+        """
+        return self._plot(val, ax)
 
     def _gathered(self) -> MetricReport:
         """Read the states back and summarize them."""
@@ -244,14 +269,16 @@ class SODScore(SODMetric):
     ----------
     score
         ``"maxF"``, ``"MAE"``, ``"Sm"`` or another number of `SODMetric`.
+    metrics
+        What `update` measures; by default the metric that gives this score. In a ``torchmetrics.MetricCollection``,
+        scores with the same ``metrics`` and settings share one computation.
     **settings
-        Settings and options of `SODMetric`. In a ``torchmetrics.MetricCollection``, scores of one metric share its
-        work.
+        Other settings and options of `SODMetric`, except ``prefix``.
 
     Raises
     ------
     ValueError, TypeError
-        As for `SODMetric`, and for an unknown score.
+        As for `SODMetric`, and for an unknown score or one that ``metrics`` do not give.
 
     Examples
     --------
@@ -259,14 +286,28 @@ class SODScore(SODMetric):
     >>> score = SODScore("MAE")
     >>> float(score(torch.eye(8), torch.eye(8) > 0))
     0.0
+
+    Three scores of one computation:
+
+    >>> from torchmetrics import MetricCollection
+    >>> scores = {name: SODScore(name, metrics=["MAE", "F", "S"]) for name in ("MAE", "maxF", "Sm")}
+    >>> collection = MetricCollection(scores, prefix="val/")
+    >>> collection.update(torch.eye(8), torch.eye(8) > 0)
+    >>> len(collection.compute_groups), sorted(collection.compute())
+    (1, ['val/MAE', 'val/Sm', 'val/maxF'])
     """
 
-    def __init__(self, score: str, **settings: Any) -> None:
+    def __init__(self, score: str, *, metrics: Sequence[str] | None = None, **settings: Any) -> None:
         known = [number for measure in MEASURES.values() for number in measure.numbers]
         if score in SCORES and SCORES[score].metric not in MEASURES:
             raise ValueError(f"score: expected one from statistics, got {score!r}, which looks at pixels on the CPU")
         check_choice("score", score, known)
-        super().__init__([SCORES[score].metric], **settings)
+        if "prefix" in settings:
+            raise TypeError("prefix: a single score is a number without a name; pass it to the MetricCollection")
+        source = SCORES[score].metric
+        super().__init__([source] if metrics is None else metrics, **settings)
+        if source not in self._selection.metrics:
+            raise ValueError(f"metrics: expected {source!r}, which gives {score}, among them, got {metrics!r}")
         self.score = score
 
     @property
@@ -277,3 +318,9 @@ class SODScore(SODMetric):
     def compute(self) -> torch.Tensor:  # type: ignore[override]
         """Return the score of all images of all processes, a scalar on this metric's device."""
         return super().compute()[self.score]
+
+    def plot(self, val: Any = None, ax: Any = None) -> Any:
+        """Draw the score with matplotlib; see `SODMetric.plot`."""
+        figure, axes = super().plot(val, ax)
+        axes.set_ylabel(self.score)
+        return figure, axes

@@ -427,6 +427,54 @@ def test_valid_pixels_have_the_shape_of_pred_or_of_target():
         SODMetrics().update(pred, target, valid=np.ones((1, 5, 5)))
 
 
+# Lists
+
+
+def test_a_list_scores_as_its_images_one_by_one(images):
+    preds, targets = zip(*images, strict=True)
+    metrics = SODMetrics()
+    metrics.update(list(preds), list(targets), names=list("abcdefgh"))
+    assert_same(metrics.compute(), stream(images, "abcdefgh").compute())
+
+
+def test_a_list_may_hold_batches_and_valid_pixels():
+    small, large = np.eye(4), np.stack([np.eye(6), np.eye(6)[::-1]])
+    valid = np.zeros((6, 6), bool)
+    valid[:4, :5] = True
+    metrics, alone = SODMetrics(), SODMetrics()
+    metrics.update(
+        (large, small),
+        (large > 0, small > 0),
+        names=list("abc"),
+        valid=[np.stack([valid, np.ones((6, 6), bool)]), None],
+    )
+    alone.update(large[0, :4, :5], large[0, :4, :5] > 0, names="a")
+    alone.update(large[1], large[1] > 0, names="b")
+    alone.update(small, small > 0, names="c")
+    assert_same(metrics.compute(), alone.compute())
+
+
+@pytest.mark.parametrize(
+    ("pred", "target", "message"),
+    [
+        ([np.eye(4)], np.eye(4), "target: expected a list with an entry for each of 1 predictions, got ndarray"),
+        ([np.eye(4)] * 2, [np.eye(4)], "target: expected a list with an entry for each of 2 predictions, got 1"),
+        ([], [], "pred: expected at least one image, got an empty list"),
+        ([np.eye(4), 3 * np.eye(4)], [np.eye(4)] * 2, "pred: expected values in [0, 1], got 0 to 3; "),
+        ([[0.5], [0.1]], [[0], [1]], "expected arrays (NumPy"),
+    ],
+)
+def test_bad_lists(pred, target, message):
+    metrics = SODMetrics()
+    with pytest.raises((ValueError, TypeError), match=re.escape(message)) as caught:
+        metrics.update(pred, target)
+    if "values in" in message:
+        assert str(caught.value).endswith("(entry 1 of the list)")
+    with pytest.raises(ValueError, match="valid: expected a list with an entry for each of 1 predictions, got ndarray"):
+        metrics.update([np.eye(4)], [np.eye(4) > 0], valid=np.eye(4))
+    assert len(metrics) == 0
+
+
 def test_a_batch_is_kept_as_a_whole_or_not_at_all():
     valid = np.zeros((2, 5, 5), bool)
     valid[0], valid[1, :3] = True, True

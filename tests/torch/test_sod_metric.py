@@ -1,5 +1,6 @@
 """The scores as torchmetrics metrics: alone, in collections, and over processes."""
 
+import json
 import socket
 import traceback
 import warnings
@@ -232,15 +233,98 @@ def test_padded_batches():
     assert_same(metric.report(), expected())
 
 
-def test_lightning_logs_the_scores_of_an_epoch(tmp_path):
+def test_images_of_several_sizes_come_as_a_list():
+    metric = SODMetric()
+    preds, targets = zip(*images(), strict=True)
+    metric.update(list(preds), targets, names=list(NAMES))
+    assert_same(metric.report(), expected())
+    alone = SODMetric()
+    batch = {name: value.item() for name, value in alone([preds[0], preds[1]], [targets[0], targets[1]]).items()}
+    assert batch == filled([0, 1]).report().as_dict()
+
+
+def test_the_prefix_is_put_before_the_names_of_scores():
+    metric = filled(prefix="val/")
+    assert {name.removeprefix("val/"): value.item() for name, value in metric.compute().items()} == expected().as_dict()
+    assert all(name.startswith("val/") for name in metric.compute())
+    assert metric.report().as_dict() == expected().as_dict()
+    assert metric._fingerprint == SODMetric()._fingerprint  # checkpoints of another prefix can be read
+    with pytest.raises(TypeError, match="prefix: a single score is a number without a name; pass it to the MetricC"):
+        SODScore("MAE", prefix="val/")
+
+
+def test_scores_of_a_collection_share_one_computation():
+    names = ("MAE", "maxF", "wF", "Sm", "maxE")
+    scores = {name: SODScore(name, metrics=["MAE", "F", "wF", "S", "E"]) for name in names}
+    collection = torchmetrics.MetricCollection(scores, prefix="val/")
+    made = images()
+    collection.update(*made[0])
+    updates = []
+    for metric in collection.values(copy_state=False):
+        metric.update = lambda *args, update=metric.update, **options: (updates.append(1), update(*args, **options))
+    for each in made[1:]:
+        collection.update(*each)
+    assert len(updates) == len(made) - 1
+    found, report = collection.compute(), expected()
+    assert {name: found[f"val/{name}"].item() for name in names} == {name: report[name] for name in names}
+    with pytest.raises(ValueError, match=r"metrics: expected 'F', which gives maxF, among them, got \['S'\]"):
+        SODScore("maxF", metrics=["S"])
+
+
+def test_collections_made_from_lists_and_dicts():
+    report = expected()
+    one = torchmetrics.MetricCollection([SODMetric()], prefix="val/")
+    several = torchmetrics.MetricCollection({"all": SODMetric(["MAE"]), "raw": SODMetric(["MAE"], normalize=False)})
+    for pred, target in images():
+        one.update(pred, target)
+        several.update(pred, target)
+    assert {name: value.item() for name, value in one.compute().items()} == {f"val/{n}": v for n, v in report.items()}
+    assert {name: value.item() for name, value in several.compute().items()} == {
+        "all_MAE": report["MAE"],
+        "raw_MAE": expected(normalize=False)["MAE"],
+    }
+
+
+def test_a_report_is_json():
+    assert json.loads(json.dumps(filled().report().as_dict())) == expected().as_dict()
+
+
+def test_scores_are_drawn():
+    pytest.importorskip("matplotlib").use("agg")
+    _, axes = filled().plot()
+    assert {text.get_text() for text in axes.get_legend().get_texts()} >= {"MAE", "maxF", "Sm"}
+    score = SODScore("maxF")
+    values = [score(*each) for each in images()[:3]]
+    figure, axes = score.plot(values)
+    assert axes.get_ylabel() == "maxF"
+    assert axes.lines[0].get_ydata() == pytest.approx([value.item() for value in values])
+    assert axes.figure is figure
+
+
+@pytest.fixture
+def lightning():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        lightning = pytest.importorskip("pytorch_lightning", reason="needs the dependency group peers")
+        return pytest.importorskip("pytorch_lightning", reason="needs the dependency group peers")
 
+
+def validated(lightning, module, tmp_path):
+    """The scores that Lightning logs of two epochs of validation; both must be the same."""
+    loader = torch.utils.data.DataLoader(images(), batch_size=None)
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what it would recommend for larger work
+        trainer = lightning.Trainer(accelerator="cpu", default_root_dir=tmp_path, **quiet)
+        (first,), (again,) = (trainer.validate(module, loader, verbose=False) for _ in range(2))
+    assert first == again
+    return first
+
+
+def test_lightning_logs_the_scores_of_an_epoch(lightning, tmp_path):
     class Module(lightning.LightningModule):
         def __init__(self):
             super().__init__()
-            self.scores = SODMetric()
+            self.scores = SODMetric(prefix="val/")
             self.best = SODScore("maxF")
 
         def validation_step(self, batch, index):
@@ -249,19 +333,30 @@ def test_lightning_logs_the_scores_of_an_epoch(tmp_path):
             self.log("best", self.best)
 
         def on_validation_epoch_end(self):
-            self.log_dict({f"val/{name}": value.float() for name, value in self.scores.compute().items()})
+            self.log_dict(self.scores.compute())
             self.scores.reset()
 
-    loader = torch.utils.data.DataLoader(images(), batch_size=None)
-    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what it would recommend for larger work
-        trainer = lightning.Trainer(accelerator="cpu", default_root_dir=tmp_path, **quiet)
-        (scores,) = trainer.validate(Module(), loader, verbose=False)
-    report = expected()
-    assert scores["val/maxF"] == pytest.approx(report["maxF"], abs=1e-6)
-    assert scores["best"] == pytest.approx(report["maxF"], abs=1e-6)
-    assert {name.removeprefix("val/") for name in scores} == {*report, "best"}
+    scores, report = validated(lightning, Module(), tmp_path), expected()
+    assert scores == pytest.approx({f"val/{name}": value for name, value in report.items()} | {"best": report["maxF"]})
+
+
+def test_lightning_logs_a_collection_of_one_computation(lightning, tmp_path):
+    names = ("MAE", "maxF", "Sm")
+
+    class Module(lightning.LightningModule):
+        def __init__(self):
+            super().__init__()
+            scores = {name: SODScore(name, metrics=["MAE", "F", "S"]) for name in names}
+            self.scores = torchmetrics.MetricCollection(scores, prefix="val/")
+
+        def validation_step(self, batch, index):
+            self.scores.update(*batch)
+            self.log_dict(self.scores)
+
+    module = Module()
+    scores, report = validated(lightning, module, tmp_path), expected()
+    assert scores == pytest.approx({f"val/{name}": report[name] for name in names})
+    assert len(module.scores.compute_groups) == 1
 
 
 # Processes
