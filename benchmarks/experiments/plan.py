@@ -228,7 +228,7 @@ def _stage_1(recipe: Recipe) -> Recipe:
     training, default = replace(recipe.teacher_training, keep_epochs=()), Teacher()
     teacher = replace(recipe.teacher, training=training, clip=default.clip, probability_shift=default.probability_shift)
     plain = replace(recipe, name="run", teacher=teacher, loss=DynamicKDLoss(), training=Training(), student=Student())
-    return replace(plain, teacher_only=True)
+    return replace(plain, objective=None, teacher_only=True)
 
 
 def _keeping(recipe: Recipe, epochs: Iterable[int]) -> Recipe:

@@ -106,6 +106,7 @@ def run_plan(
     gpus: Sequence[int] | Literal["all"] = (),
     at_once: int = 1,
     keep: str = "weights",
+    stagger: float = 0.0,
     show: Callable[[Progress], None] = lambda progress: None,
 ) -> Progress:
     """Train the runs of a plan that are not finished.
@@ -123,6 +124,8 @@ def run_plan(
     keep : {"all", "weights", "records"}
         Which files of a finished run to keep: all; all but the checkpoint; or only logs, the teacher's weights and the
         per-image records that its scores are computed from.
+    stagger : float
+        Seconds from one start to the next, so that runs do not compile all at once while the GPU is idle.
     show : callable
         Called several times a second with the progress, which changes afterwards.
 
@@ -154,7 +157,7 @@ def run_plan(
         with FileLock(folder / ".lock", timeout=0):
             states = {run.name: state_of(folder, run) for run in plan.runs}
             _check_teachers(folder, plan, states)
-            return _Runner(plan, folder, states, places, at_once, keep).run(show)
+            return _Runner(plan, folder, states, places, at_once, keep, stagger).run(show)
     except Timeout:
         raise ValueError(f"{folder}: another process works in this folder; wait for it, or stop it") from None
 
@@ -173,9 +176,17 @@ class _Runner:
     """Starts the runs that can start on free places, and collects those that have ended."""
 
     def __init__(
-        self, plan: Plan, folder: Path, states: dict[str, str], gpus: Sequence[int | None], at_once: int, keep: str
+        self,
+        plan: Plan,
+        folder: Path,
+        states: dict[str, str],
+        gpus: Sequence[int | None],
+        at_once: int,
+        keep: str,
+        stagger: float,
     ) -> None:
         self._folder, self._states, self._keep = folder, states, keep
+        self._stagger, self._next_start = stagger, 0.0
         self._waiting = [run for run in plan.runs if states[run.name] != "finished"]
         self._free = [gpu for _ in range(at_once) for gpu in gpus]
         self._threads = max(1, (os.cpu_count() or 1) // len(self._free))
@@ -211,12 +222,16 @@ class _Runner:
             if run.needs in self._progress.failed:
                 self._waiting.remove(run)
                 self._progress.failed[run.name] = f"its teacher, {run.needs}, failed"
-            elif self._free and (run.needs is None or run.needs in self._progress.finished):
+            elif self._may_start() and (run.needs is None or run.needs in self._progress.finished):
                 self._waiting.remove(run)
+                self._next_start = time.monotonic() + self._stagger if self._stagger else 0.0
                 gpu = self._free.pop(0)
                 words = start_words(self._folder, run, self._states[run.name])
                 process = start_training(words, gpu, self._threads, log_file(self._folder, run.name))
                 self._processes[run.name] = process, gpu
+
+    def _may_start(self) -> bool:
+        return bool(self._free) and (not self._next_start or time.monotonic() >= self._next_start)
 
     def _collect(self) -> None:
         for name, (process, gpu) in list(self._processes.items()):

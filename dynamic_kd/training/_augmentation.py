@@ -46,7 +46,7 @@ def transformed(batch: TrainingBatch, mirror: Tensor, angle: Tensor, *, rotates:
     inputs = everything[:, :channels].contiguous(memory_format=torch.channels_last)
     maps = everything[:, channels:].clamp(0, 1)
     teacher_maps = None if batch.teacher_maps is None else maps[:, 1:]
-    return TrainingBatch(inputs, maps[:, :1], teacher_maps, valid)
+    return TrainingBatch(inputs, maps[:, :1], teacher_maps, valid, batch.positions)
 
 
 def _grid(mirror: Tensor, angle: Tensor, shape: list[int]) -> Tensor:

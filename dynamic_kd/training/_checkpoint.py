@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
@@ -40,9 +40,7 @@ class Place:
     seconds : float
         Seconds that the run has taken, without repeated work.
     data : str
-        Digest of the training samples (`ImageSet.digest`).
-    recipe : dict
-        The settings with which the run began (`Recipe.as_dict`).
+        Digest of the training samples' names (`ImageSet.digest`).
     """
 
     stage: int
@@ -51,7 +49,6 @@ class Place:
     scaler: dict[str, Any]
     seconds: float = 0.0
     data: str = ""
-    recipe: dict[str, Any] = field(default_factory=dict)
 
 
 class Checkpoints:
@@ -99,12 +96,15 @@ class Checkpoints:
             self._unwritten, self._latest = None, time.monotonic()
 
 
-def state_of(model: nn.Module, optimizer: torch.optim.Optimizer, accelerator: Accelerator) -> State:
-    """Return weights and momentum, without a copy.
+def state_of(
+    model: nn.Module, optimizer: torch.optim.Optimizer, accelerator: Accelerator, loss: nn.Module | None = None
+) -> State:
+    """Return weights, momentum and the state of an imported loss, without a copy.
 
     Random numbers are not part of it: those of an epoch depend on the recipe's seed and the epoch's number alone.
     """
     state = {f"model.{name}": tensor for name, tensor in accelerator.unwrap_model(model).state_dict().items()}
+    state |= {f"loss.{name}": tensor for name, tensor in loss.state_dict().items()} if loss is not None else {}
     return state | {f"momentum.{number}": buffer for number, buffer in enumerate(_momenta(optimizer))}
 
 
@@ -131,23 +131,30 @@ def read_place(path: Path) -> Place:
     return Place(**json.loads(text))
 
 
-def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, accelerator: Accelerator) -> Place:
-    """Put weights and momentum into a prepared model and optimizer, and return the place.
+def load_checkpoint(
+    path: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    accelerator: Accelerator,
+    loss: nn.Module | None = None,
+) -> Place:
+    """Put the state into a prepared model, its optimizer and an imported loss, and return the place.
 
     Raises
     ------
     ValueError
-        If the file is not a checkpoint, or belongs to another network.
+        If the file is not a checkpoint, or belongs to another network or loss.
     """
     from safetensors.torch import load_file
 
     place, tensors = read_place(path), load_file(path)
-    weights = {name.removeprefix("model."): each for name, each in tensors.items() if name.startswith("model.")}
-    network = accelerator.unwrap_model(model)
-    try:
-        network.load_state_dict(weights)
-    except RuntimeError as error:
-        raise ValueError(f"{path}: not a checkpoint of the recipe's network ({error})") from error
+    parts = {"model.": ("network", accelerator.unwrap_model(model))} | ({"loss.": ("objective", loss)} if loss else {})
+    for prefix, (title, part) in parts.items():
+        state = {name.removeprefix(prefix): each for name, each in tensors.items() if name.startswith(prefix)}
+        try:
+            part.load_state_dict(state)
+        except RuntimeError as error:
+            raise ValueError(f"{path}: not a checkpoint of the recipe's {title} ({error})") from error
     for number, buffer in enumerate(_momenta(optimizer)):
         buffer.copy_(tensors[f"momentum.{number}"])
     if accelerator.scaler is not None and place.scaler:

@@ -20,12 +20,13 @@ if TYPE_CHECKING:
 
 
 class TrainingBatch(NamedTuple):
-    """The input of a network and of its loss, each (B, C, H, W)."""
+    """The input of a network and of its loss, each (B, C, H, W), and the samples' positions in the data set, (B,)."""
 
     inputs: Tensor
     targets: Tensor
     teacher_maps: Tensor | None = None
     valid: Tensor | None = None
+    positions: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,8 +49,6 @@ class ImageSet:
         How each depth map or teacher map is spoilt, as `Sample.spoilt`.
     device : torch.device
         Where batches go. The arrays may stay in the computer's memory or on its disk.
-    source : str
-        Digest of the files, or of the settings of a synthetic set; empty for arrays of another source.
     """
 
     names: tuple[str, ...]
@@ -59,7 +58,6 @@ class ImageSet:
     teacher_maps: Tensor | None
     spoilt: tuple[str | None, ...]
     device: torch.device
-    source: str = ""
 
     @classmethod
     def from_arrays(
@@ -97,8 +95,8 @@ class ImageSet:
         return self.images.device == self.device
 
     def digest(self) -> str:
-        """Return a digest of the samples' names in their order, and of where their arrays come from."""
-        return sha256("\n".join([self.source, *self.names]).encode()).hexdigest()
+        """Return a digest of the samples' names in their order."""
+        return sha256("\n".join(self.names).encode()).hexdigest()
 
     def for_device(self, device: torch.device, *, move: bool) -> ImageSet:
         """Return the data set with its batches on a device; ``move`` copies the arrays there."""
@@ -113,7 +111,9 @@ class ImageSet:
         index = index.to(self.images.device)
         found = {name: each[index].to(self.device) for name, each in self._tensors().items()}
         inputs = network_input(found["images"], found.get("depths"))
-        return TrainingBatch(inputs, found["targets"].float(), found.get("teacher_maps"))
+        return TrainingBatch(
+            inputs, found["targets"].float(), found.get("teacher_maps"), positions=index.to(self.device)
+        )
 
     def sample(self, position: int) -> Sample:
         """Return one sample, for figures."""

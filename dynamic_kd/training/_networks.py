@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import nn
 
+from dynamic_kd.losses import DynamicKDTerms
 from dynamic_kd.models import FPNStudent, RFBTeacher, load_model, read_weights
 from dynamic_kd.training._imported import ImportedWeight, attribute_named
 from dynamic_kd.training._objective import CrossEntropy, Distillation, from_network, teacher_maps
@@ -40,7 +41,7 @@ def new_networks(recipe: Recipe) -> dict[int, FPNStudent | RFBTeacher]:
     return networks
 
 
-def student_objective(recipe: Recipe, accelerator: Accelerator, folder: Path) -> Objective:
+def student_objective(recipe: Recipe, accelerator: Accelerator, folder: Path, samples: int) -> Objective:
     """Return the student's objective: distillation from its teacher, or cross-entropy alone.
 
     Parameters
@@ -51,6 +52,8 @@ def student_objective(recipe: Recipe, accelerator: Accelerator, folder: Path) ->
         Moves the teacher to its device.
     folder : Path
         The run folder, with the weights of stage 1 if there is one.
+    samples : int
+        Number of training samples, for an imported loss.
 
     Raises
     ------
@@ -62,13 +65,14 @@ def student_objective(recipe: Recipe, accelerator: Accelerator, folder: Path) ->
     if recipe.loss.impl == "fused" and accelerator.device.type != "cuda":
         raise ValueError('loss.impl: "fused" requires a GPU; choose "auto" or "eager"')
     shift, loss = recipe.teacher.probability_shift, distillation_loss(recipe)
+    module = None if recipe.objective is None else _imported_loss(recipe, samples).to(accelerator.device)
     if recipe.teacher.model == "maps":
-        return Distillation(loss, teacher_maps, shift=shift, replayable=True)
+        return Distillation(loss, teacher_maps, shift=shift, replayable=True, module=module)
     network = _network(recipe, weights_file(folder, 1, "last"))
     ours = isinstance(network, (FPNStudent, RFBTeacher))
     network = network.to(accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     network = accelerator.prepare_model(network, evaluation_mode=True)
-    return Distillation(loss, from_network(network), shift=shift, replayable=ours)
+    return Distillation(loss, from_network(network), shift=shift, replayable=ours, module=module)
 
 
 def distillation_loss(recipe: Recipe) -> DynamicKDLoss:
@@ -150,6 +154,41 @@ def check_weight(recipe: Recipe, device: torch.device) -> None:
             f"loss.weighting: {weight} must return one weight for each {recipe.loss.granularity} from (α, β, the "
             f"teacher's cross-entropy), got {type(error).__name__}: {error}"
         ) from error
+
+
+def check_objective(recipe: Recipe, accelerator: Accelerator) -> None:
+    """Raise unless an imported loss returns losses and terms of images, for a synthetic batch."""
+    if recipe.objective is None:
+        return
+    name, device = recipe.objective, accelerator.device
+    logits = torch.zeros(2, 1, 32, 32, device=device, requires_grad=True)
+    target = torch.zeros(2, 1, 32, 32, device=device)
+    target[..., :16] = 1
+    teacher = target if distillation_loss(recipe).teacher == "probabilities" else 8 * target - 4
+    try:
+        module = _imported_loss(recipe, 2).to(device)
+        losses, terms = module(logits, teacher, target, target >= 0, torch.arange(2, device=device))
+        shapes = [tuple(each.shape) for each in (losses, *DynamicKDTerms(*terms))]
+    except Exception as error:  # an imported module may raise anything
+        raise ValueError(
+            f"objective: {name} must be a function of a DynamicKDLoss and a number of samples that returns an "
+            "nn.Module, which maps (student_logits, teacher, target, valid, positions) to losses and DynamicKDTerms; "
+            f"got {type(error).__name__}: {error}"
+        ) from error
+    if wrong := [shape for shape in shapes if shape != (2,)]:
+        raise ValueError(f"objective: {name} must return losses and terms of shape (2,) for 2 images, got {wrong[0]}")
+    if next(module.parameters(), None) is not None:
+        raise ValueError(f"objective: {name} has parameters, which training does not update; make them buffers")
+    if module.state_dict() and accelerator.num_processes > 1:
+        raise ValueError(
+            f"objective: {name} has a state, which {accelerator.num_processes} processes would each have for "
+            "themselves; train in one process"
+        )
+
+
+def _imported_loss(recipe: Recipe, samples: int) -> nn.Module:
+    make = attribute_named(recipe.objective or "")
+    return cast("nn.Module", make(replace(distillation_loss(recipe), reduction="none"), samples))
 
 
 def imported(name: str, weights: str | None) -> nn.Module:

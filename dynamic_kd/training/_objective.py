@@ -36,6 +36,11 @@ class Objective(Protocol):
         ...
 
     @property
+    def module(self) -> torch.nn.Module | None:
+        """An imported loss, whose state belongs into checkpoints."""
+        ...
+
+    @property
     def replayable(self) -> bool:
         """Whether it never synchronizes with the device, so that a CUDA graph can hold it."""
         ...
@@ -49,6 +54,7 @@ class CrossEntropy:
     """Cross-entropy alone: for the teacher in stage 1, or a student without a teacher."""
 
     columns = ("loss",)
+    module = None
     replayable = True
 
     def __call__(self, logits: Tensor, batch: TrainingBatch) -> Losses:
@@ -65,17 +71,25 @@ class CrossEntropy:
 class Distillation:
     """Distillation by equations 5 and 6; with ``shift``, the teacher's wrong pixels are corrected before.
 
-    ``teacher`` returns what the loss is set to take, logits or maps.
+    ``teacher`` returns what the loss is set to take, logits or maps. An imported ``module`` replaces the equations.
     """
 
     columns = DynamicKDTerms._fields
 
     def __init__(
-        self, settings: DynamicKDLoss, teacher: TeacherOutput, *, shift: bool = False, replayable: bool = False
+        self,
+        settings: DynamicKDLoss,
+        teacher: TeacherOutput,
+        *,
+        shift: bool = False,
+        replayable: bool = False,
+        module: torch.nn.Module | None = None,
     ) -> None:
         self._shift = shift
         self._settings = replace(settings, reduction="none")
-        self.replayable = replayable and not callable(settings.weighting)
+        self.module = module
+        never_waits = not callable(settings.weighting) if module is None else getattr(module, "replayable", False)
+        self.replayable = replayable and never_waits
         self.teacher = teacher
 
     def __call__(self, logits: Tensor, batch: TrainingBatch) -> Losses:
@@ -84,7 +98,10 @@ class Distillation:
             teacher = self.teacher(batch)
             if self._shift:
                 teacher = self._shifted(teacher, batch.targets)
-        loss, terms = self._settings.with_terms(logits, teacher, batch.targets, batch.valid, xp=xp)
+        if self.module is None:
+            loss, terms = self._settings.with_terms(logits, teacher, batch.targets, batch.valid, xp=xp)
+        else:
+            loss, terms = self.module(logits, teacher, batch.targets, batch.valid, batch.positions)
         return Losses(loss, torch.stack([_of_image(term) for term in terms], dim=1))
 
     def _shifted(self, teacher: Tensor, targets: Tensor) -> Tensor:

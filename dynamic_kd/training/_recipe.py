@@ -17,17 +17,9 @@ SCORE_NAMES = ("MAE", "maxF", "meanF", "adpF", "wF", "Sm", "maxE", "meanE", "adp
 """The scores of a validation, in logs and as ``Recipe.best_by``."""
 NONE_IN_FILES = ("noise_elimination", "clip_norm")
 """Settings whose None is the word "none" in files. TOML has no null, and a setting left out takes another value."""
+
 _OF_TEACHER = {"teacher": "teacher.output", "clip": "teacher.clip"}
 """Settings of the loss that a recipe has in the teacher's section."""
-
-FREE_SETTINGS = (
-    "name", "compile", "data.root", "data.report", "teacher.maps", "loss.impl", "training.accumulation",
-    "training.keep_epochs", "teacher.training.accumulation", "teacher.training.keep_epochs",
-)  # fmt: skip
-"""Settings that a resumed run may change: they move its result by rounding at most.
-
-Moved images and maps are compared by their contents.
-"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +43,9 @@ class Recipe:
     loss : DynamicKDLoss
         Of stage 2; weighting "none" trains the student without a teacher. Its ``teacher`` and ``clip`` are set by the
         teacher's section.
+    objective : str, optional
+        Your own loss of stage 2, ``"package.module:name"``: a function of ``loss`` and the number of training samples
+        that returns an ``nn.Module`` (see the how-to on training).
     training : Training
         Of stage 2.
     evaluate_every : int
@@ -74,6 +69,7 @@ class Recipe:
     teacher_only: bool = False
     student: Student = field(default_factory=Student)
     loss: DynamicKDLoss = field(default_factory=DynamicKDLoss)
+    objective: str | None = None
     training: Training = field(default_factory=Training)
     evaluate_every: int = 5
     best_by: str = "maxF"
@@ -93,6 +89,11 @@ class Recipe:
         check_choice("precision", self.precision, PRECISIONS)
         if self.loss.reduction != "mean":
             raise ValueError(f"loss.reduction: training averages losses, got {self.loss.reduction!r}; leave it out")
+        check_text("objective", self.objective, optional=True)
+        if self.objective is not None and ":" not in self.objective:
+            raise ValueError(f'objective: expected "package.module:name", got {self.objective!r}')
+        if self.objective is not None and not self.needs_teacher:
+            raise ValueError('objective: takes a teacher, which loss.weighting = "none" leaves out; remove one of both')
         for name, setting in _OF_TEACHER.items():
             if getattr(self.loss, name) != getattr(DynamicKDLoss, name):
                 raise ValueError(f"loss.{name}: a recipe has this as {setting}; set that instead")
@@ -146,14 +147,6 @@ class Recipe:
         for name in _OF_TEACHER:
             del settings["loss"][name]
         return settings
-
-
-def flat_settings(settings: dict[str, Any], section: str = "") -> dict[str, Any]:
-    """Return nested settings by their dotted names, such as ``"loss.temperature"``."""
-    flat: dict[str, Any] = {}
-    for name, value in settings.items():
-        flat |= flat_settings(value, f"{section}{name}.") if isinstance(value, dict) else {f"{section}{name}": value}
-    return flat
 
 
 def _without_none(value: Any) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
 from dataclasses import replace
 from functools import partial
@@ -57,6 +56,12 @@ def find_folders(recipe: Recipe) -> dict[str, list[DataFolder]]:
     return folders
 
 
+def training_samples(recipe: Recipe, folders: Folders) -> int:
+    """Return the number of training samples."""
+    synthetic = recipe.data.source == "synthetic"
+    return recipe.data.train_count if synthetic else sum(len(folder.files) for folder in folders["train"])
+
+
 def read_recipe_data(
     recipe: Recipe, folders: Folders, device: torch.device, progress: Progress, note: Note
 ) -> RecipeData:
@@ -103,11 +108,14 @@ def _image_set(recipe: Recipe, part: str, folders: Folders, progress: Progress) 
     files = [(each, folder.near) for folder in folders[part] for each in folder.files]
     if not files:
         return None
-    contents = _contents(files)
-    settings = {"decoder": opencv().__version__, "size": data.size, "depth": data.depth, "files": contents}
+    settings = {
+        "decoder": opencv().__version__,
+        "size": data.size,
+        "depth": data.depth,
+        "files": _contents(files),
+    }
     chunks = _read_chunks(folders[part], data.size, len(files), advance)
     found = cached_image_set(cache_key(settings), chunks, len(files), depth=data.depth)
-    found = replace(found, source=hashlib.sha256(json.dumps(contents).encode()).hexdigest())
     if part == "train" and recipe.needs_teacher and teacher.spoil is not None:
         found = with_spoilt_maps(found, teacher.spoil, teacher.spoil_share, recipe.seed)
     return found
