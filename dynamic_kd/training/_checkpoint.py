@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
@@ -40,7 +40,9 @@ class Place:
     seconds : float
         Seconds that the run has taken, without repeated work.
     data : str
-        Digest of the training samples' names (`ImageSet.digest`).
+        Digest of the training samples (`ImageSet.digest`).
+    recipe : dict
+        The settings with which the run began (`Recipe.as_dict`).
     """
 
     stage: int
@@ -49,6 +51,7 @@ class Place:
     scaler: dict[str, Any]
     seconds: float = 0.0
     data: str = ""
+    recipe: dict[str, Any] = field(default_factory=dict)
 
 
 class Checkpoints:

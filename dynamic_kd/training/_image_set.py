@@ -49,6 +49,8 @@ class ImageSet:
         How each depth map or teacher map is spoilt, as `Sample.spoilt`.
     device : torch.device
         Where batches go. The arrays may stay in the computer's memory or on its disk.
+    source : str
+        Digest of the files, or of the settings of a synthetic set; empty for arrays of another source.
     """
 
     names: tuple[str, ...]
@@ -58,6 +60,7 @@ class ImageSet:
     teacher_maps: Tensor | None
     spoilt: tuple[str | None, ...]
     device: torch.device
+    source: str = ""
 
     @classmethod
     def from_arrays(
@@ -95,8 +98,8 @@ class ImageSet:
         return self.images.device == self.device
 
     def digest(self) -> str:
-        """Return a digest of the samples' names in their order."""
-        return sha256("\n".join(self.names).encode()).hexdigest()
+        """Return a digest of the samples' names in their order, and of where their arrays come from."""
+        return sha256("\n".join([self.source, *self.names]).encode()).hexdigest()
 
     def for_device(self, device: torch.device, *, move: bool) -> ImageSet:
         """Return the data set with its batches on a device; ``move`` copies the arrays there."""

@@ -13,6 +13,7 @@ import torch
 from dynamic_kd.models import FPNStudent, RFBTeacher
 from dynamic_kd.training._augmentation import EpochSteps, epoch_steps, transformed
 from dynamic_kd.training._processes import fail_together
+from dynamic_kd.training._sections import share_of_peak
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -54,7 +55,7 @@ class Epoch:
     loss : float
         Mean over the samples.
     rate : float
-        Learning rate of the last step.
+        Learning rate of the last step, in the optimizer's first group of parameters.
     kept : Tensor
         The objective's values of each sample, (N, columns), on the CPU.
     seconds : float
@@ -69,11 +70,11 @@ class Epoch:
 
 
 def sgd(model: nn.Module, training: Training) -> torch.optim.SGD:
-    """Return the optimizer of a network that is on its device; the loop sets its rate before each step."""
+    """Return the optimizer of a network that is on its device; the loop follows the schedule before each step."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     on_gpu = parameters[0].is_cuda
     optimizer = torch.optim.SGD(
-        parameters,
+        [{"params": parameters, "initial_lr": training.learning_rate}],
         lr=torch.tensor(training.learning_rate, device=parameters[0].device) if on_gpu else training.learning_rate,
         momentum=training.momentum,
         weight_decay=training.weight_decay,
@@ -100,6 +101,9 @@ def fit(
 ) -> Iterator[Epoch]:
     """Train a network in place, and yield after each epoch.
 
+    Each group of parameters keeps its own learning rate as the peak of the schedule: its ``initial_lr``, as in
+    ``torch.optim.lr_scheduler``, or else the ``lr`` that it comes with.
+
     Parameters
     ----------
     model, optimizer
@@ -109,7 +113,7 @@ def fit(
     objective : Objective
         The loss.
     training : Training
-        Settings.
+        Settings; the learning rate is the optimizer's.
     accelerator : Accelerator
         Of Hugging Face.
     seed : tuple of int
@@ -133,6 +137,7 @@ def fit(
     take = _GraphedStep(step) if replayable else step
     steps = math.ceil(len(data) / training.batch_size)
     total = steps * training.epochs
+    peaks = [group.setdefault("initial_lr", float(group["lr"])) for group in optimizer.param_groups]
     for number in range(first, training.epochs + 1):
         start, done = time.perf_counter(), (number - 1) * steps
         model.train()
@@ -143,15 +148,16 @@ def fit(
         step.kept.zero_()
         for row in torch.stack(plan, dim=1).to(accelerator.device).unbind(0):
             done += 1
-            rate = training.rate(done / (total + 1))
-            _set_rate(optimizer, rate)
+            share = share_of_peak(training.schedule, done / (total + 1))
+            rates = [peak * share for peak in peaks]
+            _set_rates(optimizer, rates)
             take(row)
             advance(done, total)
         kept = accelerator.reduce(step.kept, "sum").cpu()
         loss = float(kept[:, -1].mean())
         with fail_together(accelerator):
             _check_finite(loss, number, training)
-        yield Epoch(number, loss, rate, kept, time.perf_counter() - start)
+        yield Epoch(number, loss, rates[0], kept, time.perf_counter() - start)
 
 
 def _check_finite(loss: float, number: int, training: Training) -> None:
@@ -178,8 +184,8 @@ def _is_replayable(model: nn.Module, accelerator: Accelerator) -> bool:
     return one_gpu and isinstance(model, (FPNStudent, RFBTeacher))
 
 
-def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    for group in optimizer.param_groups:
+def _set_rates(optimizer: torch.optim.Optimizer, rates: list[float]) -> None:
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
         if isinstance(group["lr"], torch.Tensor):
             group["lr"].fill_(rate)
         else:

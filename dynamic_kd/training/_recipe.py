@@ -17,9 +17,17 @@ SCORE_NAMES = ("MAE", "maxF", "meanF", "adpF", "wF", "Sm", "maxE", "meanE", "adp
 """The scores of a validation, in logs and as ``Recipe.best_by``."""
 NONE_IN_FILES = ("noise_elimination", "clip_norm")
 """Settings whose None is the word "none" in files. TOML has no null, and a setting left out takes another value."""
-
 _OF_TEACHER = {"teacher": "teacher.output", "clip": "teacher.clip"}
 """Settings of the loss that a recipe has in the teacher's section."""
+
+FREE_SETTINGS = (
+    "name", "compile", "data.root", "data.report", "teacher.maps", "loss.impl", "training.accumulation",
+    "training.keep_epochs", "teacher.training.accumulation", "teacher.training.keep_epochs",
+)  # fmt: skip
+"""Settings that a resumed run may change: they move its result by rounding at most.
+
+Moved images and maps are compared by their contents.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +155,14 @@ class Recipe:
         for name in _OF_TEACHER:
             del settings["loss"][name]
         return settings
+
+
+def flat_settings(settings: dict[str, Any], section: str = "") -> dict[str, Any]:
+    """Return nested settings by their dotted names, such as ``"loss.temperature"``."""
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        flat |= flat_settings(value, f"{section}{name}.") if isinstance(value, dict) else {f"{section}{name}": value}
+    return flat
 
 
 def _without_none(value: Any) -> Any:

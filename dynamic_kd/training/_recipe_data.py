@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
 from dataclasses import replace
 from functools import partial
@@ -108,14 +109,11 @@ def _image_set(recipe: Recipe, part: str, folders: Folders, progress: Progress) 
     files = [(each, folder.near) for folder in folders[part] for each in folder.files]
     if not files:
         return None
-    settings = {
-        "decoder": opencv().__version__,
-        "size": data.size,
-        "depth": data.depth,
-        "files": _contents(files),
-    }
+    contents = _contents(files)
+    settings = {"decoder": opencv().__version__, "size": data.size, "depth": data.depth, "files": contents}
     chunks = _read_chunks(folders[part], data.size, len(files), advance)
     found = cached_image_set(cache_key(settings), chunks, len(files), depth=data.depth)
+    found = replace(found, source=hashlib.sha256(json.dumps(contents).encode()).hexdigest())
     if part == "train" and recipe.needs_teacher and teacher.spoil is not None:
         found = with_spoilt_maps(found, teacher.spoil, teacher.spoil_share, recipe.seed)
     return found

@@ -15,6 +15,8 @@ import torch
 
 from dynamic_kd._files import write_whole
 from dynamic_kd._version import __version__
+from dynamic_kd.training._checkpoint import read_place
+from dynamic_kd.training._recipe import FREE_SETTINGS, flat_settings
 from dynamic_kd.training._recipe_file import RECIPE, read_recipe, recipe_toml
 
 if TYPE_CHECKING:
@@ -79,6 +81,8 @@ def check_run_folder(folder: Path, recipe: Recipe, *, resume: bool, overwrite: b
             raise ValueError(f"{folder}: holds no run ({RECIPE} is missing); name a run folder to resume")
         if read_recipe(folder) != recipe:
             raise ValueError(f"{folder}: holds a run of another recipe; resume it without changes")
+        if (folder / CHECKPOINT).exists():
+            _check_unchanged(folder / RECIPE, read_place(folder / CHECKPOINT).recipe, recipe.as_dict())
         return
     recipe_toml(recipe)  # raises for what a file cannot hold
     if all(path.name == LOCK for path in folder.iterdir()):
@@ -88,6 +92,21 @@ def check_run_folder(folder: Path, recipe: Recipe, *, resume: bool, overwrite: b
     if not overwrite:
         raise ValueError(
             f"{folder}: holds a run; resume it (--resume), replace it (--overwrite), or name another folder"
+        )
+
+
+def _check_unchanged(path: Path, began: dict[str, Any], now: dict[str, Any]) -> None:
+    """Raise if a recipe file was edited since its run began, except for `FREE_SETTINGS`."""
+    before, after = flat_settings(began), flat_settings(now)
+    changed = [
+        f"{name} (it was {before.get(name, 'not set')!r}, now {after.get(name, 'not set')!r})"
+        for name in sorted(before.keys() | after.keys())
+        if before.get(name) != after.get(name) and name not in FREE_SETTINGS
+    ]
+    if changed:
+        raise ValueError(
+            f"{path}: expected the settings that the run began with, got others for {', '.join(changed)}; restore "
+            f"them, or begin another run in a new folder; only these may change: {', '.join(FREE_SETTINGS)}"
         )
 
 

@@ -76,7 +76,7 @@ class Training:
 
     def rate(self, progress: float) -> float:
         """Return the learning rate after a share of the steps, in [0, 1]."""
-        return self.learning_rate * _share_of_peak(self.schedule, progress)
+        return self.learning_rate * share_of_peak(self.schedule, progress)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -255,7 +255,8 @@ class Student:
         check_text("weights", self.weights, optional=True)
 
 
-def _share_of_peak(schedule: str, progress: float) -> float:
+def share_of_peak(schedule: str, progress: float) -> float:
+    """Return the share of its peak that the learning rate has after a share of the steps, both in [0, 1]."""
     if schedule == "constant":
         return 1.0
     if schedule == "poly":

@@ -30,7 +30,6 @@ from dynamic_kd.training._processes import (
     sigterm_interrupts,
 )
 from dynamic_kd.training._recipe_data import RecipeData, find_folders, read_recipe_data, training_samples
-from dynamic_kd.training._recipe_file import RECIPE
 from dynamic_kd.training._run_folder import (
     CHECKPOINT,
     RESULTS,
@@ -44,6 +43,7 @@ from dynamic_kd.training._run_folder import (
     weights_file,
 )
 from dynamic_kd.training._scoring import read_records, scores, write_records
+from dynamic_kd.training._unused_teacher import note_on_epoch, note_on_maps
 from dynamic_kd.training._weights_log import WEIGHTS, read_weights_log
 
 if TYPE_CHECKING:
@@ -88,6 +88,7 @@ class _Run:
     data: RecipeData
     logs: Logs | None
     progress: Progress
+    note: Note
     begun: float
     checkpoint_every: float
 
@@ -180,15 +181,17 @@ def train(
         with fail_together(accelerator):
             data = read_recipe_data(recipe, folders, accelerator.device, progress, note)
             check_teacher(recipe, objective, data.train, accelerator, note)
+            if (unused := note_on_maps(recipe, data.train)) is not None:
+                note(unused)
         with fail_together(accelerator):
             if main and not resume:
                 begin_run_folder(folder, recipe)
         with fail_together(accelerator):
-            place = _place(folder, recipe, min(networks), data.train)
+            place = _place(folder, min(networks), data.train)
             logs = Logs(folder, place) if main else None
             if main:
                 record_session(folder, accelerator, place)
-        run = _Run(recipe, folder, accelerator, data, logs, progress, start - place.seconds, checkpoint_every)
+        run = _Run(recipe, folder, accelerator, data, logs, progress, note, start - place.seconds, checkpoint_every)
         if place.stage == 1:
             _run_stage(run, networks[1], CrossEntropy(), place)
             place = Place(2, 0, None, {})
@@ -211,27 +214,22 @@ def _check_stages(recipe: Recipe, accelerator: Accelerator) -> None:
         check_shares(recipe.training_of(stage), accelerator.num_processes)
 
 
-def _place(folder: Path, recipe: Recipe, first_stage: int, data: ImageSet) -> Place:
+def _place(folder: Path, first_stage: int, data: ImageSet) -> Place:
     """Return where a run begins or continues.
 
     Raises
     ------
     ValueError
-        If the checkpoint does not belong to the recipe and its images.
+        If the checkpoint does not belong to the images.
     """
     checkpoint = folder / CHECKPOINT
     if not checkpoint.exists():
         return Place(first_stage, 0, None, {})
     place = read_place(checkpoint)
-    if place.stage < first_stage or place.epoch > recipe.training_of(place.stage).epochs:
+    if place.data != data.digest():
         raise ValueError(
-            f"{folder}: its checkpoint is after epoch {place.epoch} of the {STAGES[place.stage]}, which its recipe "
-            f"does not have; restore {RECIPE} if it was changed"
-        )
-    if place.data not in ("", data.digest()):
-        raise ValueError(
-            f"{folder}: the run began with other training images, now there are {len(data)}; restore them, or begin "
-            "another run"
+            f"{folder}: the run began with other training images: names or contents of the {len(data)} samples have "
+            "changed; restore the files, or begin another run"
         )
     return place
 
@@ -268,10 +266,13 @@ def _train_network(run: _Run, model: nn.Module, objective: Objective, place: Pla
             better = report is not None and _is_better(report[recipe.best_by], place.best, recipe.best_by)
             best = report[recipe.best_by] if report is not None and better else place.best
             scaler = accelerator.scaler.state_dict() if accelerator.scaler else {}
-            place = Place(place.stage, epoch.number, best, scaler, run.seconds, run.data.train.digest())
+            facts = (run.seconds, run.data.train.digest(), recipe.as_dict())
+            place = Place(place.stage, epoch.number, best, scaler, *facts)
             with fail_together(accelerator):
                 if run.logs is not None:
                     _log(run.logs, run.data.train, place, objective, epoch, report)
+                    if epoch.number == 1 and (unused := note_on_epoch(recipe, epoch.kept, objective.columns)):
+                        run.note(unused)
                     kept = _weights_to_keep(epoch.number, training, better=better)
                     for which in kept:
                         _save_weights(run, model, place, which, report)

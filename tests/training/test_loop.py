@@ -291,3 +291,18 @@ def test_scores_are_those_of_the_maps_as_files_hold_them(student, data):
     report = scores(student, data, accelerator_of(cpu=True))
     assert report.as_dict() == pytest.approx(metrics.compute().as_dict())
     assert report.counts["images"] == 10
+
+
+def test_groups_of_parameters_keep_their_own_rates(student, data):
+    """The schedule scales each group's rate: the poly schedule's last of six steps is at 6/7 of the way."""
+    training = Training(**STILL, epochs=2, batch_size=4, learning_rate=0.5, schedule="poly")
+    trunk, head = list(student.parameters())[:4], list(student.parameters())[4:]
+    optimizer = torch.optim.SGD([{"params": trunk, "lr": 0.002}, {"params": head, "lr": 0.0}])
+    before = [parameter.clone() for parameter in head]
+    accelerator = accelerator_of(cpu=True)
+    model, optimizer = accelerator.prepare(student, optimizer)
+    *_, last = fit(model, optimizer, data, CrossEntropy(), training, accelerator=accelerator, seed=(0,))
+    rates = [group["lr"] for group in optimizer.param_groups]
+    assert rates == pytest.approx([0.002 * (1 / 7) ** 0.9, 0.0], rel=1e-12)
+    assert last.rate == rates[0]
+    assert all(torch.equal(old, new) for old, new in zip(before, head, strict=True))

@@ -4,17 +4,22 @@ import itertools
 import json
 import math
 import re
+import shutil
 import signal
 import time
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
+cv2 = pytest.importorskip("cv2", reason="OpenCV is not installed")
 for package in ("accelerate", "matplotlib", "safetensors", "tensorboard", "tomli_w"):
     pytest.importorskip(package, reason=f"{package} is not installed")
 
 from tiny_runs import killed_when, place, recipe_file, rows, same_run, started  # noqa: E402
 
+from dynamic_kd.data import synthetic_rgbd  # noqa: E402
 from dynamic_kd.models import RFBTeacher, save_model  # noqa: E402
 from dynamic_kd.training import _checkpoint, _loop, _train, read_recipe, recipe_toml, train  # noqa: E402
 
@@ -274,12 +279,18 @@ def test_a_run_goes_on_from_another_folder(tiny, tmp_path, monkeypatch, no_figur
 @pytest.mark.parametrize(
     ("before", "settings", "message"),
     [
-        ((1, 2), ["teacher.training.epochs=1"], "its checkpoint is after epoch 2 of the teacher, which its recipe do"),
-        ((2, 2), ["training.epochs=1"], "run: its checkpoint is after epoch 2 of the student"),
-        ((1, 1), ["loss.weighting=none"], "its checkpoint is after epoch 1 of the teacher, which its recipe do"),
-        ((2, 1), ["data.train_count=9"], "run: the run began with other training images, now there are 9"),
-        ((1, 1), ["data.depth=false"], "not a checkpoint of the recipe's network ("),
-        ((2, 1), ["data.depth=false"], "teacher-last.safetensors: takes 4 channels, but"),
+        ((1, 2), ["teacher.training.epochs=1"], "teacher.training.epochs (it was 2, now 1)"),
+        ((1, 1), ["loss.weighting=none"], "loss.weighting (it was 'dynamic', now 'none')"),
+        (
+            (2, 1),
+            ["loss.temperature=4", "seed=3", "training.learning_rate=0.5", "precision=bf16", "training.clip_norm=1"],
+            (
+                "loss.temperature (it was 5.0, now 4.0), precision (it was 'fp32', now 'bf16'), seed (it was 0, now 3)"
+                ", teacher.training.clip_norm (it was 'none', now 1.0), teacher.training.learning_rate (it was 0.05, "
+                "now 0.5), training.clip_norm (it was 'none', now 1.0), training.learning_rate (it was 0.05, now 0.5)"
+                "; restore them, or begin another run in a new folder; only these may change: name, compile, data.root"
+            ),
+        ),
     ],
 )  # fmt: skip
 def test_a_run_whose_recipe_was_changed(tiny, tmp_path, monkeypatch, before, settings, message):
@@ -287,10 +298,12 @@ def test_a_run_whose_recipe_was_changed(tiny, tmp_path, monkeypatch, before, set
     stop(monkeypatch, tiny(), folder, before)
     logs = (folder / "epochs.csv").read_bytes()
     (folder / "recipe.toml").write_text(recipe_toml(tiny(*settings)))
+    message = f"{folder}/recipe.toml: expected the settings that the run began with, got others for {message}"
     with pytest.raises(ValueError, match=re.escape(message)):
         train(read_recipe(folder), folder, resume=True)
     assert (folder / "epochs.csv").read_bytes() == logs
-    (folder / "recipe.toml").write_text(recipe_toml(tiny()))
+    free = ["name=other", "training.keep_epochs=[3]", "training.accumulation=1", "data.report_count=0"]
+    (folder / "recipe.toml").write_text(recipe_toml(tiny(*free)))
     stop(
         monkeypatch,
         read_recipe(folder),
@@ -298,6 +311,30 @@ def test_a_run_whose_recipe_was_changed(tiny, tmp_path, monkeypatch, before, set
         (before[0], before[1] + 1) if before != (1, 2) else (2, 1),
         resume=True,
     )
+
+
+@pytest.mark.parametrize("role", ["GT", "maps"])
+def test_a_run_whose_files_were_edited_under_the_same_names(tiny, tmp_path, monkeypatch, no_figures, role):
+    for sample in synthetic_rgbd(5, size=32, seed=3):
+        mask = 255 * sample.mask.astype(np.uint8)
+        for name, picture in {"RGB": sample.image, "GT": mask, "maps": mask}.items():
+            (tmp_path / "set" / name).mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(tmp_path / "set" / name / f"{sample.name}.png"), picture)
+    recipe = tiny(
+        "data.source=folders", f"data.root={tmp_path}", "data.train=['set']", "data.depth=false", "training.epochs=2",
+        "teacher.model=maps", "teacher.maps=maps", "evaluate_every=0",
+    )  # fmt: skip
+    folder, edited = tmp_path / "run", tmp_path / "set" / role / "00002.png"
+    stop(monkeypatch, recipe, folder, (2, 1))
+    content = edited.read_bytes()
+    cv2.imwrite(str(edited), 255 - cv2.imread(str(edited), 0))
+    with pytest.raises(ValueError, match="run began with other training images: names or contents of the 5 samples"):
+        train(recipe, folder, resume=True)
+    edited.write_bytes(content)
+    shutil.move(tmp_path / "set", tmp_path / "moved" / "set")
+    moved = replace(recipe, data=replace(recipe.data, root=str(tmp_path / "moved")))
+    (folder / "recipe.toml").write_text(recipe_toml(moved))
+    assert train(moved, folder, resume=True)["results"]["student"]["last"]["epoch"] == 2
 
 
 def test_two_processes_do_not_share_a_run_folder(tiny, tmp_path):
