@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dynamic_kd._array import (
     Array,
@@ -15,6 +15,10 @@ from dynamic_kd._array import (
     requires_grad,
     stop_gradient,
 )
+from dynamic_kd.losses._resize import resized
+
+if TYPE_CHECKING:
+    from dynamic_kd.losses._dynamic_kd_loss import DynamicKDLoss
 
 _CAST = "cast them to float32"
 SMALLEST_MAP = 256  # with fewer pixels, all logits may lie in [0, 1] by chance
@@ -43,11 +47,22 @@ def refuse_lists(**arguments: Any) -> None:
 
 
 def check_batch(
-    student_logits: Array, teacher_logits: Array, target: Array, valid: Array | None, teacher: str, xp: Namespace
+    student_logits: Array,
+    teacher_logits: Array,
+    target: Array,
+    valid: Array | None,
+    settings: DynamicKDLoss,
+    xp: Namespace,
 ) -> None:
     """Check the four inputs and that they match, without looking at values."""
-    check_both_logits(student_logits, teacher_logits, xp, teacher=teacher)
-    check_maps("student_logits", student_logits, target=target, valid=valid)
+    check_both_logits(student_logits, teacher_logits, xp, settings=settings)
+    if settings.resize is None:
+        fix = "set resize='bilinear', which brings logits to the target's size"
+        check_maps("student_logits", student_logits, target=target, valid=valid, fix=fix)
+    else:
+        check_plane("target", target)
+        check_match("target", target, "student_logits", student_logits, fix=None)
+        check_maps("target", target, target=target, valid=valid)
     for name, constant in (("teacher_logits", teacher_logits), ("target", target)):
         if requires_grad(constant):
             raise ValueError(
@@ -56,49 +71,60 @@ def check_batch(
             )
 
 
-def check_both_logits(student_logits: Array, teacher_logits: Array, xp: Namespace, *, teacher: str = "logits") -> None:
-    """Raise unless both are logits (or maps, for the teacher), of one batch size, resolution and device."""
-    is_map = teacher == "probabilities"
+def check_both_logits(
+    student_logits: Array, teacher_logits: Array, xp: Namespace, *, settings: DynamicKDLoss | None = None
+) -> None:
+    """Raise unless both are logits (or as the loss is set), of one batch size, resolution and device."""
+    is_map = settings is not None and settings.teacher == "probabilities"
     casts = {"student_logits": _CAST, "teacher_logits": f"{_CAST}, and divide 0-255 maps by 255" if is_map else _CAST}
     for (name, fix), logits in zip(casts.items(), (student_logits, teacher_logits), strict=True):
         check_floating(name, logits, xp, fix=fix)
         check_plane(name, logits, channels=(1, 2))
-    fix = "resize the teacher with dynamic_kd.torch.align_teacher"
+    by_hand: str | None = "resize the teacher with dynamic_kd.torch.align_teacher"
     if is_map:
-        fix = "resize the teacher's maps, as they are"
+        by_hand = "resize the teacher's maps, as they are"
         if teacher_logits.ndim == 4 and teacher_logits.shape[1] == 2:
             raise ValueError(
                 "teacher_logits: 2 channels: expected 1 with teacher='probabilities', got shape "
                 f"{tuple(teacher_logits.shape)}; pass the map of the salient class alone, such as maps[:, 1:]"
             )
-    check_match("teacher_logits", teacher_logits, "student_logits", student_logits, fix=fix)
+    if settings is not None:
+        by_hand = f"set resize='bilinear', or {by_hand}" if settings.resize is None else None
+    check_match("teacher_logits", teacher_logits, "student_logits", student_logits, fix=by_hand)
 
 
 def pixels(
-    student_logits: Array, teacher_logits: Array, target: Array, valid: Array | None, teacher: str, xp: Namespace
+    student_logits: Array,
+    teacher_logits: Array,
+    target: Array,
+    valid: Array | None,
+    settings: DynamicKDLoss,
+    xp: Namespace,
 ) -> Pixels:
-    """Check the four inputs and convert them to one shape and dtype."""
-    check_batch(student_logits, teacher_logits, target, valid, teacher, xp)
+    """Check the four inputs and convert them to one shape, that of the target, and one dtype."""
+    check_batch(student_logits, teacher_logits, target, valid, settings, xp)
     dtype = accumulation_dtype(xp, student_logits, teacher_logits)
     mask = None if valid is None else validity(valid, dtype, xp)
-    read_teacher = _teacher_map if teacher == "probabilities" else _teacher_margin
+    size = tuple(target.shape[-2:])
+    read_teacher = _teacher_map if settings.teacher == "probabilities" else _teacher_margin
     return Pixels(
-        margin(student_logits, mask, dtype, xp),
-        stop_gradient(read_teacher(teacher_logits, mask, dtype, xp)),
+        margin(student_logits, mask, dtype, xp, size),
+        stop_gradient(read_teacher(teacher_logits, mask, dtype, xp, size)),
         unit_map("target", target, mask, dtype, xp),
         mask,
     )
 
 
-def _teacher_map(maps: Array, valid: Array | None, dtype: Any, xp: Namespace) -> Array:
+def _teacher_map(maps: Array, valid: Array | None, dtype: Any, xp: Namespace, size: tuple[int, int]) -> Array:
     """Return a teacher's saliency maps, limited to [0, 1]; resizing may leave them a few units of rounding outside."""
     rounding = 4 * float(xp.finfo(maps.dtype).eps)
-    return xp.clip(unit_map("teacher_logits", maps, valid, dtype, xp, slack=rounding), 0, 1)
+    wide = resized(plane(maps, dtype, xp), size, xp)
+    return xp.clip(unit_map("teacher_logits", wide, valid, dtype, xp, slack=rounding), 0, 1)
 
 
-def _teacher_margin(logits: Array, valid: Array | None, dtype: Any, xp: Namespace) -> Array:
+def _teacher_margin(logits: Array, valid: Array | None, dtype: Any, xp: Namespace, size: tuple[int, int]) -> Array:
     """Return a teacher's logits; raise unless they are finite, and warn if they look like a map."""
-    margins = margin(logits, valid, dtype, xp)
+    margins = margin(logits, valid, dtype, xp, size)
     if not is_concrete(margins):
         return margins
     if not bool(xp.all(xp.isfinite(margins))):
@@ -148,10 +174,10 @@ def check_plane(name: str, array: Array, *, channels: tuple[int, ...] = (1,)) ->
         raise ValueError(f"{name}: expected at least one image and one pixel, got shape {shape}; skip empty batches")
 
 
-def check_match(name: str, array: Array, other_name: str, other: Array, *, fix: str) -> None:
+def check_match(name: str, array: Array, other_name: str, other: Array, *, fix: str | None) -> None:
     """Raise unless two arrays of valid shapes have the same batch size, resolution and device.
 
-    ``fix`` tells how to get the same resolution.
+    ``fix`` tells how to get the same resolution; None allows any.
     """
     batch, other_batch = array.shape[0], other.shape[0]
     if batch != other_batch:
@@ -160,25 +186,37 @@ def check_match(name: str, array: Array, other_name: str, other: Array, *, fix: 
             f"pass the same images to both"
         )
     size, other_size = tuple(array.shape[-2:]), tuple(other.shape[-2:])
-    if size != other_size:
+    if size != other_size and fix is not None:
         raise ValueError(f"{name}: expected the resolution of {other_name}, {other_size}, got {size}; {fix}")
     check_device(name, array, other_name, other)
 
 
-def check_maps(name: str, array: Array, *, target: Array, valid: Array | None) -> None:
+def check_maps(
+    name: str,
+    array: Array,
+    *,
+    target: Array,
+    valid: Array | None,
+    fix: str = "resize the target (nearest neighbour keeps it binary)",
+) -> None:
     """Raise unless target and ``valid`` are one-channel maps that match the array called ``name``."""
     check_plane("target", target)
-    check_match("target", target, name, array, fix="resize the target (nearest neighbour keeps it binary)")
+    check_match("target", target, name, array, fix=fix)
     if valid is not None:
         check_plane("valid", valid)
         check_match("valid", valid, name, array, fix="resize it by nearest neighbour")
 
 
-def margin(logits: Array, valid: Array | None, dtype: Any, xp: Namespace) -> Array:
-    """Return the salient logit minus the background's, (B, H, W), converted to ``dtype`` before subtracting."""
+def margin(logits: Array, valid: Array | None, dtype: Any, xp: Namespace, size: tuple[int, int] | None = None) -> Array:
+    """Return the salient logit minus the background's, (B, H, W), converted to ``dtype`` before subtracting.
+
+    With ``size``, logits are brought to (H, W) first; ``valid`` has that size.
+    """
     wide = xp.astype(logits, dtype)
     if wide.ndim == 3:
         wide = wide[:, None, :, :]
+    if size is not None:
+        wide = resized(wide, size, xp)
     if valid is not None:
         wide = xp.where(valid[:, None, :, :], wide, xp.zeros_like(wide))
     return wide[:, 0, :, :] if wide.shape[1] == 1 else wide[:, 1, :, :] - wide[:, 0, :, :]

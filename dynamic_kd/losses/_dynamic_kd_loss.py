@@ -70,6 +70,9 @@ class DynamicKDLoss:
     granularity : {"image", "pixel"}
         One α, β and θ for each image, as in Algorithm 1, or for each pixel, equations 1 to 3 read literally. At pixel
         granularity only the foreground is distilled, because α is 0 at every background pixel.
+    resize : {"bilinear"} or None
+        Bring student and teacher, of any sizes, to the target's by bilinear interpolation (``align_corners=False``,
+        antialiased where an axis shrinks), maps as probabilities. None requires equal sizes.
     temperature_squared : bool
         Whether to multiply the divergence by T². At T = 5 this multiplies its gradient by 25.
     detach_weight : bool
@@ -119,6 +122,7 @@ class DynamicKDLoss:
     teacher: Literal["logits", "probabilities"] = "logits"
     clip: float = 0.5 / 255
     granularity: Granularity = "image"
+    resize: Literal["bilinear"] | None = None
     temperature_squared: bool = True
     detach_weight: bool = True
     reduction: Literal["mean", "sum", "none"] = "mean"
@@ -137,6 +141,8 @@ class DynamicKDLoss:
         check_choice("teacher", self.teacher, TEACHERS)
         check_number("clip", self.clip, low=SMALLEST_CLIP, high=0.5, exclusive_high=True)
         check_choice("granularity", self.granularity, GRANULARITIES)
+        if self.resize is not None:
+            check_choice("resize (or None)", self.resize, ("bilinear",))
         check_flag("temperature_squared", self.temperature_squared)
         check_flag("detach_weight", self.detach_weight)
         check_choice("reduction", self.reduction, REDUCTIONS)
@@ -246,7 +252,7 @@ class DynamicKDLoss:
         """Return the loss and its terms by array operations."""
         refuse_lists(student_logits=student_logits, teacher_logits=teacher_logits)
         xp = array_namespace(student_logits, teacher_logits, target, valid) if xp is None else xp
-        inputs = pixels(student_logits, teacher_logits, target, valid, self.teacher, xp)
+        inputs = pixels(student_logits, teacher_logits, target, valid, self, xp)
         terms = terms_of(inputs, self, xp)
         return reduced(terms.loss, inputs.valid, self.reduction, xp), terms
 
@@ -289,6 +295,7 @@ def as_json(loss: DynamicKDLoss) -> str:
         "noise_weight": str(float(loss.noise_weight)),
         "teacher": f'"{loss.teacher}"',
         "clip": str(float(loss.clip)),
+        "resize": '"bilinear"' if loss.resize else "null",
         "temperature_squared": "true" if loss.temperature_squared else "false",
         "reduction": f'"{loss.reduction}"',
     }

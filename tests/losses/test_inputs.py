@@ -74,13 +74,13 @@ def with_value(value):
         (
             {"teacher_logits": np.zeros((2, 1, 8, 8))},
             ValueError,
-            r"teacher_logits: .* of student_logits, \(4, 4\), got \(8, 8\); resize .* dynamic_kd\.torch\.align_teacher",
+            r"teacher_logits: .* student_logits, \(4, 4\), got \(8, 8\); set resize='bilinear', or .*\.align_teacher",
         ),
         ({"target": np.ones((3, 4, 4))}, ValueError, "target: expected the batch of student_logits, 2, got 3 images"),
         (
             {"target": np.ones((2, 8, 8))},
             ValueError,
-            r"target: expected the resolution of student_logits, \(4, 4\), got \(8, 8\); resize the target",
+            r"target: .* of student_logits, \(4, 4\), got \(8, 8\); set resize='bilinear', which brings logits to",
         ),
         ({"valid": np.ones((3, 4, 4))}, ValueError, "valid: expected the batch of student_logits, 2, got 3 images"),
         (

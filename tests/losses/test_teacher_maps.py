@@ -182,7 +182,7 @@ def with_value(value):
         (
             MAPS[..., :2],
             ValueError,
-            r"teacher_logits: expected the resolution of .*, got \(4, 2\); resize the teacher's maps, as they are",
+            r"teacher_logits: .* resolution of .*, got \(4, 2\); set resize='bilinear', or resize the teacher's maps, ",
         ),
     ],
     ids=str,

@@ -193,3 +193,31 @@ def loss_gradient(student, teacher, target, valid=None, /, *, detach_weight=True
 
         gradient[index] = numerical_gradient(loss, student[index]) / images
     return gradient
+
+
+def resized_line(values, length):
+    """One axis at another length: bilinear between half-pixel centres where it grows, a triangle where it shrinks."""
+    given = len(values)
+    scale = given / length
+    result = []
+    for output in range(length):
+        centre = (output + 0.5) * scale - 0.5
+        if scale <= 1:
+            centre = min(max(centre, 0.0), given - 1.0)
+            left = int(centre)
+            right = min(left + 1, given - 1)
+            result.append(values[left] + (centre - left) * (values[right] - values[left]))
+        else:
+            weights = [max(0.0, 1 - abs(place - centre) / scale) for place in range(given)]
+            result.append(sum(w * v for w, v in zip(weights, values, strict=True)) / sum(weights))
+    return result
+
+
+def resized(maps, size):
+    """Maps (B, h, w) at another size (H, W), columns first."""
+    result = np.zeros((len(maps), *size))
+    for image, given in enumerate(maps):
+        columns = [resized_line([float(value) for value in column], size[0]) for column in given.T]
+        for row in range(size[0]):
+            result[image, row] = resized_line([column[row] for column in columns], size[1])
+    return result

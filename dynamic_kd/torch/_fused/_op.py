@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import array_api_compat.torch as xp
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from dynamic_kd.losses import DynamicKDLoss, DynamicKDTerms
@@ -45,8 +46,11 @@ def loss_and_packed_terms(
     """
     if torch.compiler.is_compiling():
         reason = _refusal(inputs, settings, check)
-        return _compiled_loss(*inputs, text) if reason is None else reason
+        return _compiled_loss(*_at_one_size(inputs), text) if reason is None else reason
     reason = reason_of_settings(settings) or reason_of_tensors(inputs)
+    if reason is None and settings.resize is not None:
+        reason = _refusal(inputs, settings, check)
+        inputs = inputs if reason else _at_one_size(inputs)
     if reason is not None:
         return reason
     key = _key(inputs, text)
@@ -70,8 +74,24 @@ def _refusal(inputs: Inputs, settings: DynamicKDLoss, check: Callable[..., None]
     """Return why the kernels cannot compute the loss; raise where no implementation can."""
     reason = fused_unavailable_reason(*inputs, settings=settings)
     if reason is None:
-        check(*inputs, settings.teacher, xp)
+        check(*inputs, settings, xp)
     return reason
+
+
+def _at_one_size(inputs: Inputs) -> Inputs:
+    """Return the inputs with both logits at the target's size."""
+    student, teacher, target, valid = inputs
+    return _interpolated(student, target.shape[-2:]), _interpolated(teacher, target.shape[-2:]), target, valid
+
+
+def _interpolated(maps: Tensor, size: torch.Size) -> Tensor:
+    """Return logits or maps at another size, in float32."""
+    if maps.shape[-2:] == size:
+        return maps
+    planes = maps.float() if maps.ndim == 4 else maps.float()[:, None]
+    shrinks = maps.shape[-2] > size[0] or maps.shape[-1] > size[1]
+    result = F.interpolate(planes, size=size, mode="bilinear", align_corners=False, antialias=shrinks)
+    return result if maps.ndim == 4 else result[:, 0]
 
 
 @cache
