@@ -83,7 +83,7 @@ def requires_grad(array: Array) -> bool:
 
 
 def is_traced(array: Array) -> bool:
-    """Whether the array has no values yet, as in tracing, compiling and function transforms."""
+    """Whether results of the array have no values yet, as in tracing, compiling and function transforms."""
     if is_torch(array):
         import torch
 
@@ -91,8 +91,16 @@ def is_traced(array: Array) -> bool:
     if compat.is_jax_array(array):
         import jax
 
-        return isinstance(array, jax.core.Tracer)
+        return isinstance(array, jax.core.Tracer) or isinstance(_jax_constant()(), jax.core.Tracer)
     return False
+
+
+@cache
+def _jax_constant() -> Any:
+    """Return a function whose result is traced wherever JAX traces; there, results of constants are traced too."""
+    import jax
+
+    return jax.jit(lambda: False)
 
 
 def is_concrete(array: Array) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from loss_reference import random_batch, reduced_loss
+from loss_reference import random_batch, random_maps, reduced_loss
 
 from dynamic_kd.losses import DynamicKDLoss, logits_from_probabilities
 
@@ -71,3 +71,36 @@ def test_bfloat16_gives_float32(jax, batch):
 def test_saved_maps_under_jit(jax):
     maps = jax.numpy.asarray(np.random.default_rng(0).random((1, 2, 3)))
     np.testing.assert_allclose(jax.jit(logits_from_probabilities)(maps), logits_from_probabilities(maps))
+
+
+@pytest.mark.parametrize("settings", [{}, {"granularity": "pixel"}, {"teacher": "probabilities"}], ids=str)
+@pytest.mark.parametrize("around", ["jit", "scan", "vmap", "checkpoint", "jit of vmap"])
+def test_constants_may_be_closed_over(jax, around, settings):
+    """Of concrete arrays too, in every dtype that targets have, results are traced inside `jit`."""
+    student, teacher, target, valid = map(jax.numpy.asarray, random_maps())
+    for dtype in (target.dtype, teacher.dtype):
+        constants = teacher, target.astype(dtype), valid.astype(dtype)
+        loss = DynamicKDLoss(**settings)
+        if settings.get("teacher") != "probabilities":
+            constants = (10 * teacher - 5, *constants[1:])
+        expected = loss(student, *constants)
+
+        def call(student, constants=constants, loss=loss):
+            return loss(student, *constants)
+
+        if around == "scan":
+            value = jax.lax.scan(lambda total, student: (total + call(student), None), 0.0, student[None])[0]
+        elif "vmap" in around:
+            mapped = jax.vmap(call)
+            value = (jax.jit(mapped) if around == "jit of vmap" else mapped)(student[None])[0]
+        else:
+            value = getattr(jax, around)(call)(student)
+        np.testing.assert_allclose(value, expected, rtol=1e-12)
+
+
+def test_what_jit_does_not_look_at_is_looked_at_outside(jax, batch):
+    student, teacher, target, _ = batch
+    wrong = 255.0 * target
+    assert jax.jit(lambda student: DynamicKDLoss()(student, teacher, wrong))(student).shape == ()
+    with pytest.raises(ValueError, match="divide a 0-255 map by 255"):
+        DynamicKDLoss()(student, teacher, wrong)

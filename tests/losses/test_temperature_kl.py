@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from loss_reference import kl_divergence
+from loss_reference import kl_divergence, kl_divergence_of_60_digits
 
 from dynamic_kd.losses import temperature_kl
 
@@ -149,3 +149,38 @@ def test_a_single_softmax_channel_is_not_silently_zero():
 def test_resolution_mismatch_names_the_remedy():
     with pytest.raises(ValueError, match=r"teacher_logits: .*align_teacher"):
         temperature_kl(np.zeros((1, 4, 4)), np.zeros((1, 2, 2)))
+
+
+# Some at the border between the series and the closed form, |z_s - z_t| / T = .68 in float32 and .07 in float64.
+PAIRS = [(0.0, 4.0), (3.0, -3.0), (1.0, 1.001), (-40.0, 25.0), (6.79, 0.0), (6.81, 0.0), (0.7, 0.0), (200.0, -150.0)]
+
+
+@pytest.mark.parametrize("temperature", [8.5, 10.0, 1e3, 1e4, 1e6])
+@pytest.mark.parametrize(("dtype", "rtol"), [("float32", 5e-6), ("float64", 1e-12)])
+def test_a_high_temperature_loses_no_digits(xp, to_numpy, dtype, rtol, temperature):
+    student, teacher = (plane(values, dtype) for values in zip(*PAIRS, strict=True))
+    found = to_numpy(temperature_kl(xp.asarray(student), xp.asarray(teacher), temperature=temperature)).ravel()
+    for value, *logits in zip(found, student.ravel(), teacher.ravel(), strict=True):
+        exact = kl_divergence_of_60_digits(*logits, temperature)
+        assert value == pytest.approx(exact, rel=rtol, abs=1e-30), logits
+
+
+def test_the_limit_of_high_temperatures():
+    """An eighth of the squared difference: 36 / 8 for logits of ±3."""
+    found = temperature_kl(plane(3, np.float32), plane(-3, np.float32), temperature=1e6)
+    np.testing.assert_allclose(found, 4.5, rtol=1e-6)
+
+
+@pytest.mark.parametrize("temperature", [8.5, 1e3, 1e6])
+def test_the_gradient_at_a_high_temperature(temperature, jax):
+    """T (s - t), by 60 digits."""
+    torch = pytest.importorskip("torch")
+    student, teacher = (plane(values, np.float32) for values in zip(*PAIRS, strict=True))
+    leaf = torch.from_numpy(student).requires_grad_()
+    temperature_kl(leaf, torch.from_numpy(teacher), temperature=temperature).sum().backward()
+    by_jax = jax.grad(lambda z: temperature_kl(z, jax.numpy.asarray(teacher), temperature=temperature).sum())(student)
+    for found in (leaf.grad.numpy(), np.asarray(by_jax)):
+        for value, s, t in zip(found.ravel(), student.ravel(), teacher.ravel(), strict=True):
+            step = 1e-9 * max(abs(float(s)), 1)
+            high, low = (kl_divergence_of_60_digits(float(s) + d, t, temperature) for d in (step, -step))
+            assert value == pytest.approx((high - low) / (2 * step), rel=1e-5), (s, t)

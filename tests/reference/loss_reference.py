@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from decimal import Decimal, localcontext
 
 import numpy as np
 
@@ -49,6 +50,13 @@ def kl_divergence(student, teacher, temperature, temperature_squared):
     t, s = probability(teacher, temperature), probability(student, temperature)
     divergence = t * math.log(t / s) + (1 - t) * math.log((1 - t) / (1 - s))
     return divergence * (temperature**2 if temperature_squared else 1)
+
+
+def kl_divergence_of_60_digits(student, teacher, temperature):
+    """T² KL(t || s) of two logits: at a high temperature the formula loses all digits of a float."""
+    with localcontext(prec=60):
+        t, s = (1 / (1 + (-Decimal(float(z)) / Decimal(temperature)).exp()) for z in (teacher, student))
+        return float(Decimal(temperature) ** 2 * (t * (t / s).ln() + (1 - t) * ((1 - t) / (1 - s)).ln()))
 
 
 def binary_cross_entropy(logit, g):

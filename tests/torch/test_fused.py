@@ -226,7 +226,7 @@ def test_maps_may_have_another_dtype(student_dtype, map_dtype):
 
 @runs_kernels
 @pytest.mark.parametrize("clip", [2.0**-126, 1e-10, 0.3])
-@pytest.mark.parametrize("temperature", [0.5, 5.0])
+@pytest.mark.parametrize("temperature", [0.5, 5.0, 50.0])
 def test_any_clip_of_maps(clip, temperature):
     assert_as_good_as_eager(map_batch(), teacher="probabilities", clip=clip, temperature=temperature)
 
@@ -316,6 +316,10 @@ def test_without_valid_pixels_it_is_zero(reduction):
         {"temperature": 2.5},
         {"temperature": 40.0, "temperature_squared": False},
         {"temperature": 0.05},
+        {"temperature": 9.0},
+        {"temperature": 50.0},
+        {"temperature": 1e4},
+        {"temperature": 1e6, "noise_elimination": None},
         {"p": 0.0},
         {"p": 1, "noise_threshold": 0.0},
         {"noise_threshold": 1, "noise_weight": 0.2},
@@ -323,6 +327,19 @@ def test_without_valid_pixels_it_is_zero(reduction):
 )
 def test_every_setting(settings):
     assert_as_good_as_eager(batch(seed=4), **settings)
+
+
+@runs_kernels
+@pytest.mark.parametrize("temperature", [10.0, 1e3, 1e6])
+@pytest.mark.parametrize("regime", ["first teacher right", "student near the teacher", "sure and wrong"])
+def test_a_high_temperature_loses_no_digits(temperature, regime):
+    """The divergence is close to a quarter of half the squared difference, and its gradient to a quarter of that."""
+    inputs = batch(regime)
+    settings = {"temperature": temperature, "weighting": 1.0, "noise_elimination": None, "reduction": "sum"}
+    exact = value_and_gradient(DynamicKDLoss(**settings, impl="eager"), *(each.double() for each in inputs))
+    found = value_and_gradient(fused_loss(**settings), *inputs)
+    for pair in zip(found, exact, strict=True):
+        torch.testing.assert_close(*pair, rtol=3e-6, atol=1e-10)
 
 
 @runs_kernels

@@ -9,6 +9,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+import warnings
 
 import pytest
 from loss_reference import random_batch
@@ -114,6 +115,44 @@ def test_halves_compile_to_one_graph(batch, dtype):
     halves = [each.to(dtype) for each in batch]
     compiled = torch.compile(DynamicKDLoss(), fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(value_and_gradient(compiled, *halves), value_and_gradient(DynamicKDLoss(), *halves))
+
+
+DTYPES = [torch.bfloat16, torch.float16, torch.float32, torch.float64]
+
+
+@pytest.mark.parametrize("student_dtype", DTYPES)
+@pytest.mark.parametrize("teacher_dtype", DTYPES)
+def test_dtypes_may_differ_in_one_graph(batch, student_dtype, teacher_dtype):
+    torch.compiler.reset()
+    target_dtype = [torch.bool, torch.uint8, torch.float16, torch.float32][
+        (DTYPES.index(student_dtype) + DTYPES.index(teacher_dtype)) % 4
+    ]
+    student, teacher, target, valid = batch
+    inputs = student.to(student_dtype), teacher.to(teacher_dtype), target.to(target_dtype), valid
+    loss = losses.DynamicKDLoss()  # without xp=, which finds the namespace in the graph
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
+        found = value_and_gradient(compiled, *inputs)
+    assert found[0].dtype == (torch.float64 if torch.float64 in (student_dtype, teacher_dtype) else torch.float32)
+    torch.testing.assert_close(found, value_and_gradient(loss, *inputs))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_autocast_in_one_graph(dtype):
+    torch.compiler.reset()
+    generator = torch.manual_seed(0)
+    head = torch.nn.Conv2d(3, 1, 1)
+    images, mask = torch.rand(2, 3, 16, 16, generator=generator), torch.rand(2, 1, 16, 16, generator=generator) < 0.5
+    teacher, loss = torch.where(mask, 4.0, -4.0), losses.DynamicKDLoss()
+
+    def step(images):
+        with torch.autocast("cpu", dtype=dtype):
+            return loss(head(images), teacher, mask)
+
+    compiled = torch.compile(step, fullgraph=True, backend="aot_eager")(images)
+    assert compiled.dtype == torch.float32
+    torch.testing.assert_close(compiled, step(images))
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from dynamic_kd.losses import DynamicKDLoss
 
 LOG2_E = 1.4426950408889634
+# Above it, small differences are summed by series: terms of the closed form would cancel.
+HIGH_TEMPERATURE = 8.0
 # Warps of a program. In each step a thread loads 16 bytes of the student's logits.
 WARPS = 4
 BYTES = 16
@@ -63,6 +65,7 @@ class Launches:
         self._common = _constants(planes, valid is not None) | {
             "TEACHER_MAPS": settings.teacher == "probabilities",
             "POWER": _power(settings.temperature),
+            "HIGH_TEMPERATURE": settings.temperature > HIGH_TEMPERATURE,
             "BLOCK": block,
             "STEPS": steps,
             "FAST": self._device.type == "cuda",

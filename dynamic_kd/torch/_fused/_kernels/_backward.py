@@ -4,7 +4,7 @@ import triton
 import triton.language as tl
 
 from dynamic_kd.torch._fused._kernels._forward import TERMS
-from dynamic_kd.torch._fused._kernels._math import clipped_logit, decays, reciprocal
+from dynamic_kd.torch._fused._kernels._math import LN_2, NEAR, clipped_logit, decays, near_difference, reciprocal
 from dynamic_kd.torch._fused._kernels._pixels import logits, place, saliency, signed
 
 
@@ -38,6 +38,7 @@ def backward(
     HAS_VALID: tl.constexpr,
     TEACHER_MAPS: tl.constexpr,
     POWER: tl.constexpr,
+    HIGH_TEMPERATURE: tl.constexpr,
     BLOCK: tl.constexpr,
     STEPS: tl.constexpr,
     FAST: tl.constexpr,
@@ -85,7 +86,12 @@ def backward(
         s_map = tl.where(s < 0, s_tail * s_share, s_share)
         s_soft_map = tl.where(s < 0, s_soft * s_part, s_part)
         t_soft_map = tl.where(t < 0, t_soft * t_part, t_part)
-        slope = soft_scale * (s_soft_map - t_soft_map) + hard_scale * (s_map - g)
+        difference = s_soft_map - t_soft_map
+        if HIGH_TEMPERATURE:
+            step = (tl.where(t < 0, -s, s) - tl.abs(t)) * (rate * LN_2)
+            nearby = near_difference(t_soft, t_part, step)
+            difference = tl.where(tl.abs(step) < NEAR, tl.where(t < 0, -nearby, nearby), difference)
+        slope = soft_scale * difference + hard_scale * (s_map - g)
         if HAS_VALID:
             slope = tl.where(inside, slope, 0.0)
         if STUDENT_CHANNELS == 1:

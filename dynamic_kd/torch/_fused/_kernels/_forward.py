@@ -5,7 +5,17 @@ import triton.language as tl
 
 from dynamic_kd.losses import _weighting as weighting
 from dynamic_kd.torch._fused import _kernels
-from dynamic_kd.torch._fused._kernels._math import clipped_logit, decays, log1p, map_entropy, reciprocal, root, tanh
+from dynamic_kd.torch._fused._kernels._math import (
+    NEAR,
+    clipped_logit,
+    decays,
+    log1p,
+    map_entropy,
+    near_divergence,
+    reciprocal,
+    root,
+    tanh,
+)
 from dynamic_kd.torch._fused._kernels._pixels import logits, place, saliency, signed
 
 SUMS = tl.constexpr(_kernels.SUMS)
@@ -62,6 +72,7 @@ def forward(
     NOISE_ELIMINATION: tl.constexpr,
     REDUCTION: tl.constexpr,
     POWER: tl.constexpr,
+    HIGH_TEMPERATURE: tl.constexpr,
     BLOCK: tl.constexpr,
     STEPS: tl.constexpr,
     WIDE: tl.constexpr,
@@ -82,7 +93,7 @@ def forward(
         valid += image * valid_strides[0]
     folded = tl.zeros((BLOCK // WIDE,), tl.float32)
     of_teacher, teacher_hits, student_errors, student_hits, of_target = folded, folded, folded, folded, folded
-    divergence, entropy, teacher_entropy, counted = folded, folded, folded, folded
+    divergence, nearby, entropy, teacher_entropy, counted = folded, folded, folded, folded, folded
     product = folded + 1.0
     for step in range(STEPS):
         index = (tile * STEPS + step) * BLOCK + tl.arange(0, BLOCK)
@@ -132,12 +143,21 @@ def forward(
         # side, and q the teacher's soft doubt; the quotients of all steps go into one logarithm.
         t_part = reciprocal(1.0 + t_soft, FAST)
         b = tl.where(t < 0, -s, s)
-        divergence += _folded(t_soft * t_part * (b - tl.abs(t)) + tl.maximum(-b, 0.0), WIDE)
+        linear = t_soft * t_part * (b - tl.abs(t)) + tl.maximum(-b, 0.0)
         ratio = tl.where(inside, (1.0 + s_soft) * t_part, 1.0)
+        if HIGH_TEMPERATURE:
+            step = (b - tl.abs(t)) * inverse_temperature
+            near = tl.abs(step) < NEAR
+            linear = tl.where(near, 0.0, linear)
+            ratio = tl.where(near, 1.0, ratio)
+            nearby += _folded(tl.where(near, near_divergence(t_soft, t_part, step), 0.0), WIDE)
+        divergence += _folded(linear, WIDE)
         product *= tl.reduce(tl.reshape(ratio, (BLOCK // WIDE, WIDE)), 1, _multiply)
         if HAS_VALID:
             counted += _folded(one, WIDE)
     divergence = divergence * inverse_temperature + tl.log(product)
+    if HIGH_TEMPERATURE:
+        divergence += nearby
     at = partials + (image * tiles + tile) * SUMS
     tl.store(at, tl.sum(of_teacher))
     tl.store(at + 1, tl.sum(teacher_hits))

@@ -6,6 +6,7 @@ import triton.language as tl
 LOG2_E = tl.constexpr(1.4426950408889634)
 LN_2 = tl.constexpr(0.6931471805599453)
 LEAST_LOG = tl.constexpr(-100.0)
+NEAR = tl.constexpr(0.68)  # steps of softened logits up to which series are exact in float32
 # log1p(x) / x on [0, 1], relative error 2e-7 in float32.
 _COEFFICIENTS = (
     0.9999999403953552,
@@ -104,6 +105,32 @@ def map_entropy(saliency, g):
     log_salient = tl.where((saliency == 0) | (log_salient < LEAST_LOG), LEAST_LOG, log_salient)
     log_background = tl.where(rest == 0, LEAST_LOG, log_background)
     return -g * log_salient - (1.0 - g) * log_background
+
+
+@triton.jit
+def near_divergence(tail, part, step):
+    """Divergence for a small step from a = -log(tail); ``part`` is 1 / (1 + tail).
+
+    The series of `losses.temperature_kl`.
+    """
+    variance = tail * part * part
+    skew = (tail - 1.0) * part
+    total = (1.0 - variance * (126.0 - variance * (1680.0 - 5040.0 * variance))) * step / 40320.0
+    total = (total + skew * (1.0 - variance * (60.0 - 360.0 * variance)) / 5040.0) * step
+    total = (total + (1.0 - variance * (30.0 - 120.0 * variance)) / 720.0) * step
+    total = (total + skew * (1.0 - 12.0 * variance) / 120.0) * step
+    total = (total + (1.0 - 6.0 * variance) / 24.0) * step
+    total = (total + skew / 6.0) * step
+    return variance * step * step * (total + 0.5)
+
+
+@triton.jit
+def near_difference(tail, part, step):
+    """Sigmoid(a + step) - sigmoid(a) for a small step, by exp(step) - 1; arguments as for `near_divergence`."""
+    growth = step * (1.0 + step / 9.0)
+    for order in tl.static_range(8, 1, -1):
+        growth = step * (1.0 + growth / order)
+    return tail * part * part * growth / (1.0 + part * growth)
 
 
 @triton.jit
