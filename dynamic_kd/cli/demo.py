@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from dynamic_kd.cli._terminal import bars, print_table
+from dynamic_kd.cli._terminal import bars, print_table, print_text
+
+if TYPE_CHECKING:
+    from dynamic_kd.evaluation import Comparison, Table
 
 _DESCRIPTION = """\
-Train a teacher and four thin students, predict test images, and compare the
-maps: cross-entropy alone, distilled with a fixed weight, with the dynamic
-weight, and with the dynamic weight and noise elimination. This takes about
-three minutes on two cores.
+See what noise elimination is for. The demo trains a teacher, gives 60% of the
+training images the map of another image, and trains four thin students from
+these maps: without the teacher, with a fixed weight, and with noise elimination
+under a fixed and under the dynamic weight. It compares them on test images,
+prints their scores and says what they show. This takes about three minutes on
+two cores.
 
-The default data is a synthetic RGB-D set, in which depth shows what is salient
-and some depth maps are spoilt; --data takes your own. The demo is dynamic-kd
-train, predict and compare over the recipe "demo", so its folder has what these
-commands write. The noise report of the last student shows which training
-samples noise elimination flags."""
+The default data is a synthetic RGB-D set; --data takes your own. The demo is
+dynamic-kd train, predict and compare over the recipe "demo", so its folder has
+what these commands write."""
 
 _EPILOG = """\
 Examples:
@@ -29,12 +32,14 @@ A data set is a folder with the sub-folders RGB, depth and GT (or other common
 names); DIR is one, or contains several. The same seed gives the same numbers on
 the same machine."""
 
+_SHOWN = ("MAE", "maxF", "wF", "Sm", "maxE")
 _FILES = {
-    "comparison": "scores as tables, curves, pictures of each network's maps",
+    "scores.png": "the weighted F of each network",
+    "runs/NETWORK": "weights, logs, and noise.png: the worst teacher maps",
+    "comparison": "all scores and tests as tables, curves, pictures",
     "compare.toml": "the comparison, to repeat it with other settings",
-    "runs/NETWORK": "weights, logs, noise report and figures of each training",
-    "data": "the test images",
-    "maps/NETWORK": "the saliency maps of the test images",
+    "data": "the images",
+    "maps/NETWORK": "the saliency maps",
 }
 
 
@@ -68,14 +73,13 @@ def add_parser(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the demo, print its comparison and where everything is."""
-    from dynamic_kd.evaluation import comparison_tables
+    """Run the demo, print its scores, what they show, and where everything is."""
     from dynamic_kd.training import run_demo
 
     source = f"-{Path(arguments.data).resolve().name}" if arguments.data else ""
     folder = Path(arguments.out or f"runs/demo{source}-seed{arguments.seed}")
     with bars() as (progress, note):
-        comparison = run_demo(
+        comparison, findings = run_demo(
             folder,
             data=arguments.data,
             near=arguments.near,
@@ -86,11 +90,26 @@ def run(arguments: argparse.Namespace) -> int:
             progress=progress,
             note=note,
         )
-    for table in comparison_tables(comparison):
-        print_table(table)
+    print_table(_scores(comparison))
+    for finding in findings:
         print()
-    print(f"In {folder}:")
+        print_text(finding)
+    print(f"\nIn {folder}:")
     width = max(map(len, _FILES))
     for name, content in _FILES.items():
         print(f"  {name:<{width}}  {content}")
     return 0
+
+
+def _scores(comparison: Comparison) -> Table:
+    """Return a row for each network, with the scores that papers print first."""
+    from dynamic_kd.evaluation import Column, Table
+    from dynamic_kd.metrics import SCORES
+
+    table = Table(
+        [Column("network")]
+        + [Column(name, "score", "higher" if SCORES[name].higher_is_better else "lower") for name in _SHOWN]
+    )
+    for name, report in comparison.datasets["test"].reports.items():
+        table.add_row(name, *(report[score] for score in _SHOWN), compared=name != "teacher")
+    return table

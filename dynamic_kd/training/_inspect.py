@@ -21,6 +21,7 @@ from dynamic_kd.training._weights_log import WEIGHTS, read_weights_log
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from dynamic_kd.training._contact_sheet import TeacherMaps
     from dynamic_kd.training._image_set import ImageSet
     from dynamic_kd.training._recipe import Recipe
     from dynamic_kd.training._weights_log import WeightsLog
@@ -50,6 +51,7 @@ def write_insight(
     data: ImageSet | None = None,
     limit: NoiseLimit | None = None,
     *,
+    teacher_maps: TeacherMaps | None = None,
     last: int = 10_000,
     suffix: str = "",
 ) -> list[Path]:
@@ -66,6 +68,8 @@ def write_insight(
         The training samples, for ``noise.png``.
     limit : NoiseLimit, optional
         Of the run.
+    teacher_maps : callable, optional
+        Computes the teacher's maps from the positions of samples, for ``noise.png``.
     last : int
         Samples in the scatter.
     suffix : str
@@ -93,7 +97,7 @@ def write_insight(
         "weight": weight_over_time(log, **limits),
     }
     if data is not None:
-        figures["noise"] = contact_sheet(data, report)
+        figures["noise"] = contact_sheet(data, report, teacher_maps)
     table = folder / _NOISE.replace(".", f"{suffix}.")
     write_whole(table, report.csv().encode())
     pictures = {folder / f"{name}{suffix}.png": figures[name] for name in sorted(figures)}

@@ -104,6 +104,14 @@ class Distillation:
             loss, terms = self.module(logits, teacher, batch.targets, batch.valid, batch.positions)
         return Losses(loss, torch.stack([_of_image(term) for term in terms], dim=1))
 
+    @torch.no_grad()
+    def maps(self, batch: TrainingBatch) -> Tensor:
+        """Return the teacher's saliency maps of a batch, (B, 1, H, W)."""
+        output = self.teacher(batch).float()
+        if self._settings.teacher == "probabilities":
+            return output
+        return torch.sigmoid(output.diff(dim=1) if output.shape[1] == 2 else output)
+
     def _shifted(self, teacher: Tensor, targets: Tensor) -> Tensor:
         if self._settings.teacher == "logits":
             shifted: Tensor = probability_shift(teacher, targets, xp=xp)

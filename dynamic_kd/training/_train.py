@@ -21,7 +21,7 @@ from dynamic_kd.training._logs import Logs
 from dynamic_kd.training._loop import DivergedError, check_shares, fit, sgd
 from dynamic_kd.training._networks import check_objective, check_teacher, check_weight, new_networks, student_objective
 from dynamic_kd.training._noise_report import noise_report_from_log
-from dynamic_kd.training._objective import CrossEntropy
+from dynamic_kd.training._objective import CrossEntropy, Distillation
 from dynamic_kd.training._processes import (
     accelerator_of,
     fail_together,
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from dynamic_kd.metrics import MetricReport
+    from dynamic_kd.training._contact_sheet import TeacherMaps
     from dynamic_kd.training._image_set import ImageSet
     from dynamic_kd.training._loop import Epoch
     from dynamic_kd.training._objective import Objective
@@ -201,7 +202,7 @@ def train(
         with fail_together(accelerator):
             if logs is not None:
                 logs.close()
-                _write_results(run)
+                _write_results(run, objective)
         results: dict[str, Any] = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
     return results
 
@@ -316,16 +317,24 @@ def _save_weights(run: _Run, model: nn.Module, place: Place, which: str, report:
     save_model(run.accelerator.unwrap_model(model), weights_file(run.folder, place.stage, which), **facts)
 
 
-def _write_results(run: _Run) -> None:
+def _write_results(run: _Run, objective: Objective | None) -> None:
     """Write the noise report and figures of stage 2, and the scores of each network."""
     content: dict[str, Any] = {"name": run.recipe.name, "results": _network_scores(run.folder)}
     if (run.folder / WEIGHTS).exists():
         log, limit = read_weights_log(run.folder / WEIGHTS), noise_limit(run.recipe)
         spoilt = dict(zip(run.data.train.names, run.data.train.spoilt, strict=True))
-        write_insight(run.folder, log, run.data.train, limit)
+        write_insight(run.folder, log, run.data.train, limit, teacher_maps=_teacher_maps(run, objective))
         content["noise"] = noise_report_from_log(log, **limit._asdict(), spoilt=spoilt).summary()
     content["seconds"] = round(run.seconds, 2)
     write_whole(run.folder / RESULTS, (json.dumps(content, indent=1) + "\n").encode())
+
+
+def _teacher_maps(run: _Run, objective: Objective | None) -> TeacherMaps | None:
+    """Return what computes the maps of a teacher network, without augmentation; None for a teacher given as maps."""
+    data = run.data.train
+    if not isinstance(objective, Distillation) or data.teacher_maps is not None:
+        return None
+    return lambda places: objective.maps(data.batch(torch.as_tensor(places)))[:, 0].cpu().numpy()
 
 
 def _network_scores(folder: Path) -> dict[str, Any]:

@@ -31,11 +31,11 @@ def test_the_default_folder_and_what_is_printed(demo, tmp_path, capsys, monkeypa
     monkeypatch.setenv("COLUMNS", "80")
     assert demo("--seed", "5") == 0
     out, err = capsys.readouterr()
-    assert "clean depth" in out
-    assert "dynamic + noise elimination" in " ".join(out.split())
+    assert "dynamic weight + noise elimination" in out
+    assert "7 of the teacher's 12 training maps were swapped. Noise elimination flags" in " ".join(out.split())
     assert "In runs/demo-seed5:" in out
     assert all(len(line) <= 80 for line in out.splitlines())
-    assert "training samples (IoU ≤ 0.5)" in " ".join(err.split())
+    assert "fixed weight: student: 2/2" in err
     assert (tmp_path / "runs" / "demo-seed5" / "comparison" / "scores.md").is_file()
     assert read_recipe(tmp_path / "runs" / "demo-seed5" / "runs" / "teacher").seed == 5
 
@@ -81,6 +81,5 @@ def test_real_images(demo, tmp_path, capsys):
     assert demo("--data", str(MINI)) == 0
     out, err = capsys.readouterr()
     assert "near is dark in the depth files of DES" in " ".join(err.split())
-    assert "precision of the flags" not in err
-    assert (tmp_path / "runs" / f"demo-{MINI.name}-seed0" / "comparison" / "grid" / "test images.png").is_file()
-    assert "test images" in out
+    assert (tmp_path / "runs" / f"demo-{MINI.name}-seed0" / "comparison" / "grid" / "test.png").is_file()
+    assert "Weighted F on the test images: no teacher" in out

@@ -3,6 +3,8 @@
 import csv
 import json
 import tomllib
+from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -14,16 +16,17 @@ for package in ("accelerate", "filelock", "matplotlib", "openpyxl", "safetensors
 
 from dynamic_kd.data import read_gray, synthetic_rgbd  # noqa: E402
 from dynamic_kd.evaluation import evaluate_folders  # noqa: E402
+from dynamic_kd.losses import soft_iou  # noqa: E402
 from dynamic_kd.models import FPNStudent, RFBTeacher, load_model, model_metadata  # noqa: E402
 from dynamic_kd.training import _demo, read_recipe, run_demo  # noqa: E402
 
-NETWORKS = ["teacher", "cross-entropy", "fixed weight 0.5", "dynamic weight", "dynamic + noise elimination"]
 STUDENTS = {
-    "cross-entropy": ("none", "absolute"),
-    "fixed weight 0.5": (0.5, None),
-    "dynamic weight": ("dynamic", None),
-    "dynamic + noise elimination": ("dynamic", "absolute"),
+    "no teacher": ("none", "absolute"),
+    "fixed weight": (0.5, None),
+    "fixed weight + noise elimination": (0.5, "absolute"),
+    "dynamic weight + noise elimination": ("dynamic", "absolute"),
 }
+NETWORKS = ["teacher", *STUDENTS]
 
 
 def small(recipe, settings=None):
@@ -34,14 +37,12 @@ def small(recipe, settings=None):
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
-    """A demo on the synthetic set: its folder, its comparison, and what was told of it."""
-    out, notes, steps = tmp_path_factory.mktemp("demo") / "out", [], []
+    """A demo on the synthetic set: its folder, its comparison, its findings, and the steps it told of."""
+    out, steps = tmp_path_factory.mktemp("demo") / "out", []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_demo, "read_recipe", small)
-        comparison = run_demo(
-            out, size=32, epochs=2, seed=3, progress=lambda *step: steps.append(step), note=notes.append
-        )
-    return out, comparison, notes, steps
+        comparison, findings = run_demo(out, size=32, epochs=2, seed=3, progress=lambda *step: steps.append(step))
+    return out, comparison, findings, steps
 
 
 @pytest.fixture
@@ -55,7 +56,7 @@ def folder(tmp_path):
     return tmp_path / "set"
 
 
-def test_each_network_has_a_run_folder_and_the_teacher_teaches_the_students(demo):
+def test_each_network_has_a_run_folder(demo):
     out, *_ = demo
     assert sorted(path.name for path in (out / "runs").iterdir()) == sorted(NETWORKS)
     assert isinstance(load_model(out / "runs" / "teacher" / "teacher-last.safetensors"), RFBTeacher)
@@ -63,62 +64,95 @@ def test_each_network_has_a_run_folder_and_the_teacher_teaches_the_students(demo
         recipe = read_recipe(out / "runs" / name)
         assert recipe.loss.weighting == weighting
         assert recipe.loss.noise_elimination == noise_elimination
-        assert recipe.teacher.checkpoint == str((out / "runs" / "teacher" / "teacher-last.safetensors").resolve())
-        assert (recipe.training.epochs, recipe.teacher_training.epochs) == (2, 3)
+        assert (recipe.training.epochs, read_recipe(out / "runs" / "teacher").teacher_training.epochs) == (2, 3)
         assert isinstance(load_model(out / "runs" / name / "student-last.safetensors"), FPNStudent)
         assert model_metadata(out / "runs" / name / "student-last.safetensors")["epoch"] == 2
 
 
-def test_the_comparison_is_of_the_maps_on_clean_and_on_spoilt_depth(demo):
+def test_students_learn_from_the_teachers_maps_most_of_which_are_swapped(demo):
+    out, *_ = demo
+    for name in STUDENTS:
+        teacher = read_recipe(out / "runs" / name).teacher
+        assert (teacher.model, teacher.spoil, teacher.spoil_share) == ("maps", "swapped", 0.6)
+        assert {path.name for path in Path(teacher.maps).iterdir()} == {f"{number:05}.png" for number in range(24)}
+    with (out / "runs" / "fixed weight" / "noise.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    maps = {row["sample"]: read_gray(Path(teacher.maps) / f"{row['sample']}.png") / 255 for row in rows}
+    masks = {name: read_gray(out / "data" / "train" / "GT" / f"{name}.png") > 0 for name in maps}
+    assert sum(row["kind"] == "swapped" for row in rows) == round(0.6 * 24)
+    own = {name: float(soft_iou(maps[name][None], masks[name][None])[0]) for name in maps}
+    swapped = [row["sample"] for row in rows if row["kind"]]
+    assert np.mean([own[name] for name in swapped]) > np.mean(
+        [float(row["teacher_iou"]) for row in rows if row["kind"]]
+    )
+
+
+def test_the_comparison_is_of_the_maps_of_the_test_images(demo):
     out, comparison, *_ = demo
-    assert list(comparison.datasets) == ["clean depth", "spoilt depth"]
-    expected = {sample.name: sample.spoilt for sample in synthetic_rgbd(12, size=32, seed=3, first=24)}
-    for depth, result in comparison.datasets.items():
-        names = {name for name, kind in expected.items() if (kind is not None) == (depth == "spoilt depth")}
-        assert list(result.reports) == NETWORKS
-        for name, report in result.reports.items():
-            assert set(report.names) == names
-            alone = evaluate_folders(out / "maps" / name / depth, out / "data" / depth / "GT")
-            assert report.as_dict() == pytest.approx(alone.as_dict())
+    [result] = comparison.datasets.values()
+    assert list(result.reports) == NETWORKS
+    for name, report in result.reports.items():
+        assert set(report.names) == {f"{number:05}" for number in range(24, 36)}
+        maps = next(path.parent for path in (out / "maps" / name).rglob("00024.png"))
+        assert report.as_dict() == pytest.approx(evaluate_folders(maps, out / "data" / "test" / "GT").as_dict())
     assert tomllib.loads((out / "compare.toml").read_text())["methods"].keys() == set(NETWORKS)
     written = {path.name for path in (out / "comparison").iterdir()}
     assert {"scores.md", "results.json", "curves", "grid"} <= written
-    assert read_gray(out / "comparison" / "grid" / "clean depth.png").std() > 10
+    assert read_gray(out / "scores.png").std() > 10
 
 
-def test_test_images_are_those_of_the_recipe(demo):
+def test_images_are_those_of_the_recipe(demo):
     out, *_ = demo
-    samples = synthetic_rgbd(12, size=32, seed=3, first=24)
-    for sample in samples:
-        folder = out / "data" / ("clean depth" if sample.spoilt is None else "spoilt depth")
-        np.testing.assert_array_equal(cv2.imread(str(folder / "RGB" / f"{sample.name}.png"))[..., ::-1], sample.image)
-        depth = cv2.imread(str(folder / "depth" / f"{sample.name}.png"), cv2.IMREAD_UNCHANGED)
-        np.testing.assert_allclose(depth / 65535, sample.depth, atol=1e-5)
-        np.testing.assert_array_equal(read_gray(folder / "GT" / f"{sample.name}.png") > 0, sample.mask)
+    for part, first, count in (("train", 0, 24), ("test", 24, 12)):
+        folder = out / "data" / part
+        for sample in synthetic_rgbd(count, size=32, seed=3, first=first):
+            image = cv2.imread(str(folder / "RGB" / f"{sample.name}.png"))[..., ::-1]
+            np.testing.assert_array_equal(image, sample.image)
+            depth = cv2.imread(str(folder / "depth" / f"{sample.name}.png"), cv2.IMREAD_UNCHANGED)
+            np.testing.assert_allclose(depth / 65535, sample.depth, atol=1e-5)
+            np.testing.assert_array_equal(read_gray(folder / "GT" / f"{sample.name}.png") > 0, sample.mask)
 
 
-def test_which_training_samples_noise_elimination_flags_is_told(demo):
-    out, _, notes, steps = demo
-    run = out / "runs" / "dynamic + noise elimination"
-    noise = json.loads((run / "results.json").read_text())["noise"]
-    assert notes[0].startswith(f"noise elimination flags {noise['flagged']} of 24 training samples (IoU ≤ 0.5)")
-    assert notes[1].startswith(f"{noise['spoilt']} of them really have a spoilt depth map: precision of the flags ")
-    with (run / "noise.csv").open(newline="") as file:
-        kinds = {row["sample"]: row["kind"] for row in csv.DictReader(file)}
-    assert kinds == {sample.name: sample.spoilt or "" for sample in synthetic_rgbd(24, size=32, seed=3)}
-    assert (run / "noise.png").is_file()
+def test_the_findings_are_computed(demo):
+    out, comparison, findings, steps = demo
+    noise = json.loads((out / "runs" / "dynamic weight + noise elimination" / "results.json").read_text())["noise"]
+    assert findings[0] == (
+        f"14 of the teacher's 24 training maps were swapped. Noise elimination flags {noise['flagged']}: "
+        f"{noise['recall']:.0%} of the swapped maps, and {noise['precision']:.0%} of the flagged ones are swapped."
+    )
+    scores = [comparison.datasets["test"].reports[name]["wF"] for name in STUDENTS]
+    listed = ", ".join(f"{name} {score:.3f}" for name, score in zip(STUDENTS, scores, strict=True))
+    assert findings[1] == f"Weighted F on the test images: {listed}."
     assert ("teacher: teacher", 9, 9) in steps
-    assert ("dynamic weight: predicting", 12, 12) in steps
+    assert ("fixed weight: predicting", 36, 36) in steps
+
+
+@pytest.mark.parametrize(
+    ("scores", "verdict"),
+    [
+        ((0.5, 0.4, 0.55, 0.6), "With a fixed weight the student also learns the wrong maps, and ends below a student"),
+        ((0.5, 0.5, 0.4, 0.6), "This run does not show what the method promises: fixed weight is not below no teach"),
+        ((0.5, 0.4, 0.4, 0.4), "dynamic weight + noise elimination is not above fixed weight; dynamic weight + noise"),
+        ((0.5, 0.4, 0.6, 0.45), "promises: dynamic weight + noise elimination is not above no teacher."),
+    ],
+)
+def test_the_verdict_follows_from_the_scores(demo, scores, verdict):
+    out, *_ = demo
+    result = SimpleNamespace(reports={name: {"wF": score} for name, score in zip(STUDENTS, scores, strict=True)})
+    *_, last = _demo._findings(out / "runs" / "dynamic weight + noise elimination", result)
+    assert verdict in last
 
 
 def test_a_data_set_is_split_by_the_seed(folder, tmp_path):
+    def parts():
+        return [sorted(path.stem for path in (out / "data" / part / "GT").iterdir()) for part in ("train", "test")]
+
     out = tmp_path / "out"
-    comparison = run_demo(out, data=folder, size=32, epochs=1, seed=1)
-    train, test = ((out / name).read_text().split() for name in ("train.txt", "test.txt"))
+    comparison, _ = run_demo(out, data=folder, size=32, epochs=1, seed=1)
+    train, test = parts()
     assert (len(train), len(test)) == (7, 3)
-    assert sorted(train + test) == [f"RGB/{number:05}.png" for number in range(10)]
-    assert list(comparison.datasets) == ["test images"]
-    assert set(comparison.datasets["test images"].reports["teacher"].names) == {name[4:-4] for name in test}
+    assert sorted(train + test) == [f"{number:05}" for number in range(10)]
+    assert set(comparison.datasets["test"].reports["teacher"].names) == set(test)
     with pytest.raises(ValueError, match="out: is not empty; name another folder, or replace an earlier demo"):
         run_demo(out, data=folder)
     (out / "mine.txt").touch()
@@ -126,7 +160,7 @@ def test_a_data_set_is_split_by_the_seed(folder, tmp_path):
         run_demo(out, data=tmp_path / "nowhere", overwrite=True)
     assert (out / "comparison").is_dir()
     run_demo(out, data=folder, size=32, epochs=1, seed=2, overwrite=True)
-    assert (out / "test.txt").read_text().split() != test
+    assert parts()[1] != test
     assert (out / "mine.txt").exists()
 
 
@@ -138,7 +172,7 @@ def test_epochs_follow_from_the_number_of_samples(folder, tmp_path, monkeypatch)
         raise InterruptedError
 
     monkeypatch.setattr(_demo, "train", remember)
-    for epochs, expected in ((None, (60, 96)), (5, (5, 8))):
+    for epochs, expected in ((None, (60, 90)), (5, (5, 8))):
         with pytest.raises(InterruptedError):
             run_demo(tmp_path / f"out{epochs}", data=folder, size=32, epochs=epochs)
         assert (recipes[-1].training.epochs, recipes[-1].teacher_training.epochs) == expected

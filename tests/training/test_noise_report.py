@@ -218,7 +218,7 @@ class TestFile:
 class TestFigures:
     @pytest.mark.parametrize(
         ("changes", "pictures"),
-        [({}, 3), ({"teacher": None}, 2), ({"depth": None}, 2), ({"depth": None, "teacher": None}, 1)],
+        [({}, 4), ({"teacher": None}, 3), ({"depth": None}, 3), ({"depth": None, "teacher": None}, 2)],
     )
     def test_the_contact_sheet_shows_what_there_is(self, samples, changes, pictures):
         shown = [replace(sample, **changes) for sample in samples]
@@ -227,13 +227,25 @@ class TestFigures:
         cells = contact_sheet(data, report).axes
         assert [cell.images[0].get_array().shape for cell in cells] == [(32, 32 * pictures, 3)] * 3
         kinds = [samples[position].spoilt.replace("_", " ") for position in (1, 2, 0)]
-        titles = [f"α = 0.30: {kinds[0]}", f"α = 0.60 (kept): {kinds[1]}", f"α = 0.90 (kept): {kinds[2]}"]
+        what = "depth" if "teacher" in changes else "map"
+        titles = [f"α = 0.30: {kinds[0]} {what}", f"α = 0.60 (kept): {kinds[1]} {what}"]
+        titles.append(f"α = 0.90 (kept): {kinds[2]} {what}")
         assert [cell.get_title() for cell in cells] == titles
 
-    def test_the_teachers_map_is_beside_the_image(self, samples):
+    def test_the_contact_sheet_shows_a_networks_maps_and_says_so(self, samples):
+        shown = [replace(sample, teacher=None) for sample in samples]
+        maps = np.stack([sample.teacher for sample in samples])
+        report = noise_report_from_maps(samples, 0.5)
+        figure = contact_sheet(ImageSet.from_samples(shown), report, lambda places: maps[places])
+        [cell, *_] = figure.axes
+        np.testing.assert_array_equal(cell.images[0].get_array()[:, 96:, 0], (255 * maps[1]).astype(np.uint8))
+        assert figure.get_suptitle().endswith("with the mask. Left to right: image, depth, mask, teacher's map")
+
+    def test_mask_and_teachers_map_are_beside_the_image(self, samples):
         colour = [replace(sample, depth=None, spoilt=None) for sample in samples]
         [cell, *_] = contact_sheet(ImageSet.from_samples(colour, depth=False), noise_report_from_maps(colour, 0.5)).axes
         picture = cell.images[0].get_array()
         np.testing.assert_array_equal(picture[:, :32], samples[1].image)
-        np.testing.assert_array_equal(picture[:, 32:, 0], (255 * samples[1].teacher).astype(np.uint8))
+        np.testing.assert_array_equal(picture[:, 32:64, 0], 255 * samples[1].mask)
+        np.testing.assert_array_equal(picture[:, 64:, 0], (255 * samples[1].teacher).astype(np.uint8))
         assert cell.get_title() == f"α = 0.30: {samples[1].name}"
