@@ -22,7 +22,7 @@ def draw(ink):
     with plt.rc_context({"text.color": ink}):
         picture = axes.imshow(theta, origin="lower", extent=(0, 1, 0, 1), aspect="auto", cmap="viridis", vmin=0)
         bar = figure.colorbar(picture, label="weight of the teacher")
-        axes.text(0.25, 0.5, "not heard", ha="center", va="center", color="white")
+        axes.text(0.25, 0.5, "teacher ignored", ha="center", va="center", color="white")
     axes.set(xlabel="how right the teacher is (α)", ylabel="how wrong the student is (β)")
     for each in (axes, bar.ax):
         each.tick_params(colors=ink)
