@@ -134,6 +134,14 @@ def accumulation_dtype(xp: Namespace, *arrays: Array) -> Any:
     return dtype
 
 
+def unit_tolerance(xp: Namespace, dtype: Any) -> float:
+    """Return how far beyond [0, 1] a floating value counts as rounded there: four units in the last place of 1.
+
+    Resizing with antialiasing and weighted means of maps leave up to three.
+    """
+    return 4 * float(xp.finfo(dtype).eps)
+
+
 def widest_float(xp: Namespace, array: Array) -> Any:
     """Return float64 where the array's library and device support it, otherwise float32 (MPS, JAX without x64)."""
     if compat.is_jax_array(array):

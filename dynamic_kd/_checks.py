@@ -57,3 +57,9 @@ def check_flag(name: str, value: Any) -> None:
     """Raise unless ``value`` is True or False."""
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name}: expected True or False, got {value!r} ({type(value).__name__})")
+
+
+def digits(value: float, low: float, high: float) -> str:
+    """Return a number with six digits, or with all of them if six would hide that it lies outside [low, high]."""
+    short = f"{value:g}"
+    return short if (low <= value <= high) == (low <= float(short) <= high) else repr(float(value))

@@ -21,9 +21,10 @@ from dynamic_kd._array import (
     runs_triton,
     stop_gradient,
     to_host,
+    unit_tolerance,
     widest_float,
 )
-from dynamic_kd._checks import check_choice, check_flag
+from dynamic_kd._checks import check_choice, check_flag, digits
 
 CHECKS = ("auto", "off")
 
@@ -49,8 +50,8 @@ class Pairs:
     Attributes
     ----------
     pred
-        Shape (B, H, W), uint8 levels or floating values in [0, 1], not normalised yet. NumPy arrays if the values lie
-        in the CPU's memory.
+        Shape (B, H, W), uint8 levels or floating values, not normalised yet. NumPy arrays if the values lie in the
+        CPU's memory. Statistics clip values that rounding pushed beyond [0, 1].
     target
         Shape (B, H, W), bool; for `on_kernels` as it was given.
     normalize
@@ -110,7 +111,10 @@ def as_pairs(
     check_device("target", target, "pred", pred)
     _check_pred_dtype(xp, pred)
     _check_target_dtype(xp, target)
+    tolerance = unit_tolerance(xp, pred.dtype) if xp.isdtype(pred.dtype, "real floating") else 0.0
     pred, target = stop_gradient(pred), stop_gradient(target)  # scores are steps of their inputs: no gradient
+    if pred.dtype == xp.bool:
+        pred = xp.astype(pred, xp.uint8) * 255
     single, (height, width) = pred.ndim == 2, pred.shape[-2:]
     on_kernels = runs_triton(pred) and max(height, width) <= LARGEST_SIDE and height * width <= MOST_PIXELS
     if not on_kernels:
@@ -119,7 +123,7 @@ def as_pairs(
     checked_there = on_kernels and check == "auto"
     extremes = None
     if check == "auto" and not (on_kernels or is_traced(given) or is_traced(target)):
-        extremes = check_values(given, target)
+        extremes = check_values(given, target, tolerance)
     quantized = quantize and xp.isdtype(given.dtype, "real floating")
     return Pairs(
         pred=_quantized(xp, given) if quantized else given,
@@ -145,7 +149,7 @@ def _in_memory(xp: Namespace, pred: Array, target: Array) -> tuple[Namespace, Ar
 
 def _quantized(xp: Namespace, pred: Array) -> Array:
     """Round half up, as image writers do; bfloat16 and float16 would round the product first."""
-    wide = xp.astype(pred, widest_float(xp, pred))
+    wide = xp.clip(xp.astype(pred, widest_float(xp, pred)), 0, 1)
     return xp.astype(xp.floor(wide * 255 + 0.5), xp.uint8)
 
 
@@ -277,15 +281,17 @@ def check_shapes(pred: tuple[int, ...], target: tuple[int, ...]) -> None:
 
 
 def _check_pred_dtype(xp: Namespace, pred: Array) -> None:
-    if pred.dtype != xp.uint8 and not xp.isdtype(pred.dtype, "real floating"):
+    if pred.dtype not in (xp.uint8, xp.bool) and not xp.isdtype(pred.dtype, "real floating"):
         raise TypeError(
-            f"pred: expected uint8 (0 to 255) or floating values in [0, 1], got {pred.dtype}; "
-            f"cast 8-bit maps to uint8, divide others by their largest possible value"
+            f"pred: expected uint8 (0 to 255), bool or floating values in [0, 1], got {pred.dtype}; "
+            f"cast maps of 0 to 255 to uint8 and maps of 0 and 1 to bool, divide others by their largest possible value"
         )
 
 
-def check_values(pred: Array, target: Array) -> tuple[Array, Array] | None:
+def check_values(pred: Array, target: Array, tolerance: float) -> tuple[Array, Array] | None:
     """Raise unless the values, of shape (B, H, W), are what the dtypes promise.
+
+    Floating predictions may leave [0, 1] by the ``tolerance``, `unit_tolerance` of the dtype that they came with.
 
     Returns
     -------
@@ -296,7 +302,7 @@ def check_values(pred: Array, target: Array) -> tuple[Array, Array] | None:
     extremes = None
     if pred.dtype != xp.uint8:
         low, high = extremes = xp.min(pred, axis=(1, 2)), xp.max(pred, axis=(1, 2))
-        if not bool(xp.all((low >= 0) & (high <= 1))):
+        if not bool(xp.all((low >= -tolerance) & (high <= 1 + tolerance))):
             _refuse_pred(float(xp.min(low)), float(xp.max(high)), finite=bool(xp.all(xp.isfinite(pred))))
     _check_target_values(xp, target)
     return extremes
@@ -305,11 +311,13 @@ def check_values(pred: Array, target: Array) -> tuple[Array, Array] | None:
 def _refuse_pred(low: float, high: float, *, finite: bool) -> None:
     if not finite:
         raise ValueError("pred: expected finite values in [0, 1], got NaN or infinity")
-    if low >= 0 and high <= 255:
+    if low >= -0.01 and high <= 1.01:
+        hint = "clip them if rounding has pushed them there"
+    elif low >= 0 and high <= 255:
         hint = "divide 0 to 255 maps by 255, or pass them as uint8"
     else:
         hint = "pass probabilities: apply the sigmoid to logits"
-    raise ValueError(f"pred: expected values in [0, 1], got {low:g} to {high:g}; {hint}")
+    raise ValueError(f"pred: expected values in [0, 1], got {digits(low, 0, 1)} to {digits(high, 0, 1)}; {hint}")
 
 
 def _check_target_dtype(xp: Namespace, target: Array) -> None:

@@ -387,3 +387,31 @@ def test_working_memory_is_at_most_24_bytes_a_pixel(dtype):
     torch.cuda.reset_peak_memory_stats()
     SODMetrics().update(pred, target)
     assert torch.cuda.max_memory_allocated() - before <= 24 * pred.numel()
+
+
+@runs_kernels
+@pytest.mark.parametrize("name", ["float32", "float16", "bfloat16"])
+def test_the_kernels_clip_what_rounding_pushed_beyond_0_and_1(name):
+    dtype = getattr(torch, name)
+    eps, mask = torch.finfo(dtype).eps, np.indices((9, 13)).sum(axis=0) % 5 < 2
+    clean = torch.linspace(0, 1, 117).reshape(9, 13).to(dtype)
+    clean[3:5, 2:6], clean[0, 1] = 1, 0
+    for units in (4, 5):
+        rounded = torch.where(clean == 1, 1 + units * eps, torch.where(clean == 0, -units * eps, clean)).to(dtype)
+        scores = []
+        for pred in (rounded, clean):
+            metrics = SODMetrics(normalize=False)
+            metrics.update(pred.to(DEVICE), tensor(mask), names=["first"])
+            if units == 5 and pred is rounded:
+                with pytest.raises(ValueError, match=r"pred: expected values in \[0, 1\], got others in first"):
+                    metrics.compute()
+                return
+            scores.append(metrics.compute())
+        assert scores[0].scores == scores[1].scores
+
+
+@runs_kernels
+def test_the_kernels_take_booleans_as_0_and_1():
+    pred, mask = np.indices((9, 13)).sum(axis=0) % 3 < 2, np.indices((9, 13)).sum(axis=0) % 5 < 2
+    found = mean_absolute_error(tensor(pred), tensor(mask), normalize=False)
+    assert float(found) == pytest.approx((pred != mask).mean(), abs=1e-15)

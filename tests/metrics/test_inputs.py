@@ -37,8 +37,7 @@ BAD_ARRAYS = [
     (PRED * 256, TARGET, ValueError, "got 0 to 256; pass probabilities: apply the sigmoid to logits"),
     (PRED - 0.5, TARGET, ValueError, "got -0.5 to 0.5; pass probabilities: apply the sigmoid to logits"),
     (PRED * 8 - 4, TARGET, ValueError, "got -4 to 4; pass probabilities: apply the sigmoid to logits"),
-    (PRED.astype(int), TARGET, TypeError, "pred: expected uint8 (0 to 255) or floating values in [0, 1], got int64"),
-    (PRED > 0.5, TARGET, TypeError, "pred: expected uint8 (0 to 255) or floating values in [0, 1], got bool"),
+    (PRED.astype(int), TARGET, TypeError, "uint8 (0 to 255), bool or floating values in [0, 1], got int64; cast"),
     (
         PRED,
         TARGET * 1,

@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from dynamic_kd._checks import check_flag
+from dynamic_kd._array import unit_tolerance
+from dynamic_kd._checks import check_flag, digits
 
 # Private: a public metric normalizes the map and computes its statistics in each call. Objects stepped side by side
 # share both.
@@ -187,9 +188,15 @@ def _cut(gt: NDArray) -> npt.NDArray[np.bool_]:
 
 
 def _check_levels(name: str, array: NDArray, fix: str) -> None:
-    low, high = array.min(), array.max()
-    if not (low >= 0 and high <= 255):
-        raise ValueError(f"{name}: expected finite values from 0 to 255, got {low:g} to {high:g}; {fix}")
+    low, high, tolerance = array.min(), array.max(), 255 * _tolerance(array)
+    if not (low >= -tolerance and high <= 255 + tolerance):
+        found = f"{digits(low, 0, 255)} to {digits(high, 0, 255)}"
+        raise ValueError(f"{name}: expected finite values from 0 to 255, got {found}; {fix}")
+
+
+def _tolerance(array: NDArray) -> float:
+    """Return how far rounding may have pushed a value of a map in [0, 1] beyond."""
+    return unit_tolerance(np, array.dtype) if array.dtype.kind == "f" else 0.0
 
 
 def _measured_probabilities(pred: NDArray, gt: NDArray) -> Measured:
@@ -201,10 +208,10 @@ def _measured_probabilities(pred: NDArray, gt: NDArray) -> Measured:
         )
     if gt.dtype != np.bool_:
         raise TypeError(f"gt: expected bool with normalize=False, got {gt.dtype}; pass gt > 128 for 8-bit masks")
-    low, high = pred.min(), pred.max()
-    if not (low >= 0 and high <= 1):
+    low, high, tolerance = pred.min(), pred.max(), _tolerance(pred)
+    if not (low >= -tolerance and high <= 1 + tolerance):
         raise ValueError(
-            f"pred: expected finite values in [0, 1] with normalize=False, got {low:g} to {high:g}; "
-            f"divide 0 to 255 maps by 255, or leave normalize=True"
+            f"pred: expected finite values in [0, 1] with normalize=False, got {digits(low, 0, 1)} to "
+            f"{digits(high, 0, 1)}; divide 0 to 255 maps by 255, or leave normalize=True"
         )
     return Measured.of(pred, gt, normalize=False, check="off")

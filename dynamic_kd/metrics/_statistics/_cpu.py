@@ -49,7 +49,6 @@ class CPUStatistics:
         self.pixels = pred.shape[1] * pred.shape[2]
         self._target = frozen(target)
         low, high = extremes or (pred.min(axis=(1, 2)), pred.max(axis=(1, 2)))
-        self.constant = low == high
         self._has_levels = pred.dtype == np.uint8
         # Pixels are 8-bit levels with a table of their normalised values, or normalised values already.
         self._table = np.tile(np.arange(THRESHOLDS) / 255, (len(pred), 1))
@@ -58,10 +57,11 @@ class CPUStatistics:
             if normalize:
                 self._table = _stretch(self._table, low / 255, high / 255)
         else:
-            wide = np.ascontiguousarray(pred, np.float64)
-            self._pixels = frozen(
-                _stretch(wide, low.astype(np.float64), high.astype(np.float64)) if normalize else wide
-            )
+            wide, low, high = (np.ascontiguousarray(values, np.float64) for values in (pred, low, high))
+            if (low < 0).any() or (high > 1).any():  # by rounding
+                wide, low, high = (values.clip(0, 1) for values in (wide, low, high))
+            self._pixels = frozen(_stretch(wide, low, high) if normalize else wide)
+        self.constant = low == high
 
     @property
     def _kernels(self) -> Any:

@@ -14,7 +14,7 @@ import array_api_compat.torch as xp
 import numpy as np
 import torch
 
-from dynamic_kd._array import Array
+from dynamic_kd._array import Array, unit_tolerance
 from dynamic_kd._launch import on_device
 from dynamic_kd.metrics._inputs import Pairs, check_values
 from dynamic_kd.metrics._statistics._contribution import Contribution, unpacked
@@ -61,7 +61,9 @@ class CUDAStatistics(DeferredStatistics):
         """Wait for the flags of the values, and raise if a value is not what its dtype promises."""
         if self._pairs.check and bool((self._read(FLAGS) > 0).any()):
             unquantized = self._pairs.unquantized
-            check_values(self._pairs.pred if unquantized is None else unquantized, self._pairs.target)
+            given = self._pairs.pred if unquantized is None else unquantized
+            tolerance = unit_tolerance(xp, given.dtype) if given.is_floating_point() else 0.0
+            check_values(given, self._pairs.target, tolerance)
 
     def evaluate(self, formula: Formula, *, skip_empty: bool, keep: Sequence[int] = ()) -> Callable[[], Contribution]:
         """Start a formula and copy its results to the host; the function returned waits for the `Contribution`."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from dynamic_kd._array import unit_tolerance
 from dynamic_kd._launch import launch, on_device
 from dynamic_kd.metrics._statistics._recorded import SIZE
 from dynamic_kd.metrics._statistics._triton import _distance, _mean, _moments, _record, _scan, _values, _weighted
@@ -79,7 +80,8 @@ class Steps:
 
     def _scan(self, pred: torch.Tensor) -> torch.Tensor:
         integers = torch.zeros((self.size, _values.INTEGERS.value), dtype=torch.int64, device=self.device)
-        settings = {"LEVELS": pred.dtype == torch.uint8} | self._cut | SCAN
+        tolerance = unit_tolerance(torch, pred.dtype) if pred.is_floating_point() else 0.0
+        settings = {"LEVELS": pred.dtype == torch.uint8, "TOLERANCE": tolerance} | self._cut | SCAN
         self.run(_scan.scan, self._blocks, pred, self._target, integers, self._width, self.pixels, **settings)
         return integers
 
@@ -147,7 +149,7 @@ class Steps:
         tiles, smoothed_tiles = intervals * -(-self._height // WEIGH["TALL"]), self._tiles(**SMOOTH)
         weights, smoothed, spread = self._empty(tiles, 2), self._empty(smoothed_tiles), torch.empty_like(self._pred)
         arguments: tuple[Any, ...] = (self._pred, nearest, ends, spread, weights, *self._shape, intervals + 1)
-        self.run(_weighted.weigh, tiles, *arguments, **WEIGH)
+        self.run(_weighted.weigh, tiles, *arguments, **self._levels, **WEIGH)
         settings = self._levels | self._normalize
         arguments = (*self._images, spread, self.integers, smoothed, *self._shape)
         self.run(_weighted.smooth, smoothed_tiles, *arguments, **settings, **self._cut, **SMOOTH)

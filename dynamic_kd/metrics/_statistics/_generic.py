@@ -34,7 +34,10 @@ class GenericStatistics:
         self._device = device_of(pairs.pred)
         self._size, self._height, self._width = pairs.pred.shape
         self.pixels = self._height * self._width
-        x = self._from_levels(pairs.pred) if pairs.pred.dtype == xp.uint8 else xp.astype(pairs.pred, self._dtype)
+        if pairs.pred.dtype == xp.uint8:
+            x = self._from_levels(pairs.pred)
+        else:
+            x = xp.clip(xp.astype(pairs.pred, self._dtype), 0, 1)  # what rounding pushed beyond
         low, high = xp.min(x, axis=(1, 2), keepdims=True), xp.max(x, axis=(1, 2), keepdims=True)
         self.constant = xp.reshape(low == high, (-1,))
         if pairs.normalize:

@@ -21,6 +21,7 @@ from dynamic_kd.metrics._statistics._triton._values import (
     TARGET_NOT_FINITE,
     TARGET_OUT_OF_RANGE,
     bounds,
+    clipped,
     salient,
     value,
     widened,
@@ -28,7 +29,17 @@ from dynamic_kd.metrics._statistics._triton._values import (
 
 
 @triton.jit
-def scan(pred, target, integers, width, pixels, LEVELS: tl.constexpr, CUT: tl.constexpr, BLOCK: tl.constexpr):
+def scan(
+    pred,
+    target,
+    integers,
+    width,
+    pixels,
+    LEVELS: tl.constexpr,
+    TOLERANCE: tl.constexpr,
+    CUT: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
     """Add a block of pixels to its image's integers; grid (images, blocks)."""
     image = tl.program_id(0).to(tl.int64)
     ints = integers + image * INTEGERS
@@ -50,13 +61,13 @@ def scan(pred, target, integers, width, pixels, LEVELS: tl.constexpr, CUT: tl.co
         _raise(ints + LOW, tl.where(inside, 255 - level, 0))
         _count(ints + HISTOGRAM, level + 256 * g.to(tl.int32), inside)
     else:
-        x = pixel.to(tl.float64) + 0.0  # no negative zero, whose bits are no bound
-        bits = x.to(tl.int64, bitcast=True)
+        x = pixel.to(tl.float64)
+        bits = (clipped(x) + 0.0).to(tl.int64, bitcast=True)  # no negative zero, whose bits are no bound
         _raise(ints + HIGH, tl.where(inside, bits, 0))
         _raise(ints + LOW, tl.where(inside, -bits + ONE, 0))
-        _flag(ints, x, PRED_NOT_FINITE, PRED_OUT_OF_RANGE)
+        _flag(ints, x, TOLERANCE, PRED_NOT_FINITE, PRED_OUT_OF_RANGE)
     if CUT == 0.5:
-        _flag(ints, mask.to(tl.float64), TARGET_NOT_FINITE, TARGET_OUT_OF_RANGE)
+        _flag(ints, mask.to(tl.float64), 0.0, TARGET_NOT_FINITE, TARGET_OUT_OF_RANGE)
     elif CUT == 128:
         wide = widened(mask)
         _raise(ints + PEAK, wide)
@@ -108,10 +119,10 @@ def _raise(slot, values):
 
 
 @triton.jit
-def _flag(ints, x, NOT_FINITE: tl.constexpr, OUT_OF_RANGE: tl.constexpr):
+def _flag(ints, x, TOLERANCE: tl.constexpr, NOT_FINITE: tl.constexpr, OUT_OF_RANGE: tl.constexpr):
     finite = tl.abs(x) < INFINITY
     _set(ints, finite == 0, NOT_FINITE)
-    _set(ints, finite & ((x < 0) | (x > 1)), OUT_OF_RANGE)
+    _set(ints, finite & ((x < -TOLERANCE) | (x > 1 + TOLERANCE)), OUT_OF_RANGE)
 
 
 @triton.jit

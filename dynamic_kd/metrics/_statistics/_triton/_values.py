@@ -80,11 +80,15 @@ def bounds(ints, LEVELS: tl.constexpr, NORMALIZE: tl.constexpr):
 
 
 @triton.jit
+def clipped(x):
+    """Value in float64 without what rounding pushed beyond [0, 1]."""
+    return tl.minimum(tl.maximum(x.to(tl.float64), 0.0), 1.0)
+
+
+@triton.jit
 def value(pixel, low, span, LEVELS: tl.constexpr):
     """Normalised value, in the original's order of operations."""
-    x = pixel.to(tl.float64)
-    if LEVELS:
-        x = x / 255
+    x = pixel.to(tl.float64) / 255 if LEVELS else clipped(pixel)
     return (x - low) / span
 
 

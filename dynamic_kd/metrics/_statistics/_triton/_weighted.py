@@ -14,6 +14,7 @@ from dynamic_kd.metrics._statistics._triton._values import (
     RECORD,
     RECORD_ERRORS,
     bounds,
+    clipped,
     salient,
 )
 
@@ -24,7 +25,19 @@ OUTER, MIDDLE, INNER, CENTER = (tl.constexpr(float(weight)) for weight in gaussi
 
 
 @triton.jit
-def weigh(pred, nearest, ends, spread, partials, height, width, count, TALL: tl.constexpr, INTERVAL: tl.constexpr):
+def weigh(
+    pred,
+    nearest,
+    ends,
+    spread,
+    partials,
+    height,
+    width,
+    count,
+    LEVELS: tl.constexpr,
+    TALL: tl.constexpr,
+    INTERVAL: tl.constexpr,
+):
     """Sum a tile's importance, alone and times the prediction, and write the band's nearest foreground pixels.
 
     Grid (images, tiles), a tile being one interval of several rows.
@@ -48,6 +61,8 @@ def weigh(pred, nearest, ends, spread, partials, height, width, count, TALL: tl.
     importance = 2 - tl.exp(tl.sqrt(squared.to(tl.float64)) * DECAY)
     importance = tl.where(inside & (squared > 0), importance, 0.0)
     here = tl.load(pred + line * width + x, inside, other=0).to(tl.float64)
+    if not LEVELS:
+        here = clipped(here)
     at = partials + 2 * (image * tl.num_programs(1) + tl.program_id(1))
     tl.store(at, tl.sum(importance))
     tl.store(at + 1, tl.sum(importance * here))
@@ -60,19 +75,26 @@ def _gaussian(outer, middle, inner, center):
 
 
 @triton.jit
-def _pixel(spread, row, column, height, width):
+def _pixel(spread, row, column, height, width, LEVELS: tl.constexpr):
     """Pixel in float64, zero outside the image."""
     inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
-    return tl.load(spread + row * width + column, inside, other=0).to(tl.float64)
+    pixel = tl.load(spread + row * width + column, inside, other=0).to(tl.float64)
+    return pixel if LEVELS else clipped(pixel)
 
 
 @triton.jit
-def _across(spread, row, column, height, width):
+def _across(spread, row, column, height, width, LEVELS: tl.constexpr):
     """Gaussian sums along a row."""
-    outer = _pixel(spread, row, column - 3, height, width) + _pixel(spread, row, column + 3, height, width)
-    middle = _pixel(spread, row, column - 2, height, width) + _pixel(spread, row, column + 2, height, width)
-    inner = _pixel(spread, row, column - 1, height, width) + _pixel(spread, row, column + 1, height, width)
-    return _gaussian(outer, middle, inner, _pixel(spread, row, column, height, width))
+    outer = _pixel(spread, row, column - 3, height, width, LEVELS) + _pixel(
+        spread, row, column + 3, height, width, LEVELS
+    )
+    middle = _pixel(spread, row, column - 2, height, width, LEVELS) + _pixel(
+        spread, row, column + 2, height, width, LEVELS
+    )
+    inner = _pixel(spread, row, column - 1, height, width, LEVELS) + _pixel(
+        spread, row, column + 1, height, width, LEVELS
+    )
+    return _gaussian(outer, middle, inner, _pixel(spread, row, column, height, width, LEVELS))
 
 
 @triton.jit
@@ -133,11 +155,12 @@ def smooth(
         below2 = tl.zeros((WIDE,), tl.float64)
         for step in range(tl.minimum(TALL, height - top) + 2 * MARGIN):
             row = tl.zeros((WIDE,), tl.int32) + top + step - MARGIN
-            below3 = _across(spread, row, column, height, width)
+            below3 = _across(spread, row, column, height, width, LEVELS)
             at = (row - MARGIN) * width + column
             inside = (row - MARGIN >= top) & (column < width)
             g = salient(tl.load(target + at, inside, other=0), CUT)
-            error = best - slope * tl.load(pred + at, inside, other=0).to(tl.float64)
+            here = tl.load(pred + at, inside, other=0).to(tl.float64)
+            error = best - slope * (here if LEVELS else clipped(here))
             sums = _gaussian(above3 + below3, above2 + below2, above1 + below1, center)
             around = best * (mass * _mass(row - MARGIN, height)) - slope * sums
             total += tl.where(g, tl.minimum(error, around), 0.0)
