@@ -13,8 +13,7 @@ cv2 = pytest.importorskip("cv2")
 pytest.importorskip("matplotlib")
 
 from dynamic_kd.cli import main  # noqa: E402
-from dynamic_kd.evaluation import evaluate_folders  # noqa: E402
-from dynamic_kd.metrics import SODMetrics  # noqa: E402
+from dynamic_kd.evaluation import _measure, evaluate_folders  # noqa: E402
 
 OPTIONS = {
     "--json": "out.json",
@@ -142,13 +141,13 @@ def test_a_disk_that_stops_answering_is_named(folders, tmp_path, monkeypatch):
 def test_a_worker_that_dies_ends_the_run_and_its_threads(folders, tmp_path, monkeypatch, cancelled, error):
     begun = []
 
-    def measure(*_):
-        begun.append(1)
-        if len(begun) > 1:
+    def read(path, content):
+        begun.append(path.stem)
+        if path.stem != "00":  # the run waits for the first one
             cancelled.wait()
         raise error
 
-    monkeypatch.setattr(SODMetrics, "measure", measure)
+    monkeypatch.setattr(_measure, "read_gray", read)
     before = threading.active_count()
     with pytest.raises(type(error)):
         evaluate_folders(tmp_path / "pred", tmp_path / "target", workers=2)
