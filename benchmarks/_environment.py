@@ -24,6 +24,15 @@ def write_rows(path, rows):
         writer.writerows(rows)
 
 
+def require_gpus(parser, least=1):
+    """End the command unless torch sees as many NVIDIA GPUs."""
+    import torch
+
+    found = torch.cuda.device_count()
+    if found < least:
+        parser.error(f"requires {least} NVIDIA GPU{'s' if least > 1 else ''}, and torch sees {found}")
+
+
 def _processor():
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()

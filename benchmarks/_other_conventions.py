@@ -6,6 +6,8 @@ import cv2
 import numpy as np
 
 from dynamic_kd.metrics import human_correction_effort, multi_scale_iou, s_measure, weighted_f_measure
+
+# Private: one convention differs in a step inside the measure.
 from dynamic_kd.metrics._pixels import _multi_scale_iou
 
 NETWORK = (256, 256)

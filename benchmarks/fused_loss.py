@@ -20,7 +20,7 @@ from typing import NamedTuple
 import torch
 import triton
 import triton.language as tl
-from _environment import environment, write_rows
+from _environment import environment, require_gpus, write_rows
 
 from dynamic_kd.models import FPNStudent
 from dynamic_kd.torch import DynamicKDLoss
@@ -383,9 +383,8 @@ def main():
     options = parser.parse_args()
     if options.plot:
         plot(options.output or RESULTS / "fused_loss.csv")
-    elif not torch.cuda.is_available():
-        parser.error("an NVIDIA GPU is needed, and torch sees none")
     else:
+        require_gpus(parser)
         (training if options.training else sizes)(options)
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from _environment import environment, write_rows
+from _environment import environment, require_gpus, write_rows
 
 from dynamic_kd.models import FPNStudent, export_onnx, profile
 
@@ -187,6 +187,8 @@ def main():
     parser.add_argument("--compile-seconds", type=float, default=45, help="compile nothing more after this time")
     parser.add_argument("--output", type=Path, default=RESULTS, help="CSV to write")
     options = parser.parse_args()
+    if not options.cpu:
+        require_gpus(parser)
     device = torch.device("cpu" if options.cpu else "cuda")
     torch.backends.cudnn.benchmark = True
     repeats = options.repeats or (5 if options.cpu else 30)

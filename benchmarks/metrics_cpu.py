@@ -17,6 +17,8 @@ from _environment import environment, write_rows
 from scipy.ndimage import gaussian_filter
 
 from dynamic_kd.metrics import SODMetrics
+
+# Private: the kernels are chosen by whether numba is installed, and this measures both.
 from dynamic_kd.metrics._statistics import _cpu, _numpy
 
 RESULTS = Path(__file__).parent / "results" / "metrics_cpu.csv"

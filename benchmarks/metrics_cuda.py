@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from _environment import environment, write_rows
+from _environment import environment, require_gpus, write_rows
 from metrics_cpu import image, peer
 
 from dynamic_kd.metrics import SODMetrics
@@ -123,6 +123,7 @@ def main():
     parser.add_argument("--repeats", type=int, default=30)
     parser.add_argument("--output", type=Path, default=RESULTS)
     options = parser.parse_args()
+    require_gpus(parser)
     rows, peers = [], {}
     for size, batch, dtype in CASES:
         pred, target = pairs(size, batch, dtype)

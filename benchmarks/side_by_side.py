@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 import torch
-from _environment import environment
+from _environment import environment, require_gpus
 
 RESULTS = Path(__file__).parent / "results" / "side_by_side.csv"
 SETTINGS = "VGG16 student, bf16, batch 4 of 256 x 256, graphed steps, random images"
@@ -27,6 +27,8 @@ def trainings(count, compiled):
     """Make so many trainings, and the row of a plan that each step takes."""
     from dynamic_kd.models import FPNStudent
     from dynamic_kd.training import read_recipe
+
+    # Private: `train` runs one training in a process, and this measures steps of several.
     from dynamic_kd.training._augmentation import epoch_steps
     from dynamic_kd.training._image_set import ImageSet
     from dynamic_kd.training._loop import _GraphedStep, _Step, sgd
@@ -101,10 +103,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=5, help="to measure each row")
     parser.add_argument("--output", type=Path, default=RESULTS, help="CSV to add rows to")
-    parser.add_argument(
-        "--one", nargs=4, help=argparse.SUPPRESS
-    )  # a process of a row: streams, compiled, begin, seconds
+    # A process of a row: streams, compiled, begin, seconds.
+    parser.add_argument("--one", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    require_gpus(parser)
     if options.one:
         streams, compiled, begin, seconds = map(float, options.one)
         print(*measured(int(streams), bool(compiled), begin, seconds))

@@ -26,7 +26,7 @@ from pathlib import Path
 from queue import Queue
 
 import torch
-from _environment import environment, write_rows
+from _environment import environment, require_gpus, write_rows
 
 RESULTS = Path(__file__).parent / "results" / "training.csv"
 STAGE_1 = ["training.epochs=1", "evaluate_every=40"]  # the student after it is of no interest
@@ -118,6 +118,7 @@ def main():
     parser.add_argument("--set", nargs="+", default=[], metavar="SETTING=VALUE", help="settings for every run")
     parser.add_argument("--output", type=Path, default=RESULTS, help="CSV to write")
     options = parser.parse_args()
+    require_gpus(parser)
     gpus, rows = Queue(), []
     for gpu in list(range(torch.cuda.device_count())) * options.at_once:
         gpus.put(gpu)

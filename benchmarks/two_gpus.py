@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 import torch
-from _environment import environment, write_rows
+from _environment import environment, require_gpus, write_rows
 from safetensors.torch import load_file
 
 RESULTS = Path(__file__).parent / "results" / "two_gpus.csv"
@@ -70,8 +70,7 @@ def main():
     parser.add_argument("--gpus", type=int, default=torch.cuda.device_count())
     parser.add_argument("--output", type=Path, default=RESULTS, help="CSV to write")
     options = parser.parse_args()
-    if options.gpus < 2:
-        parser.error(f"expected two GPUs or more, got {options.gpus}")
+    require_gpus(parser, max(2, options.gpus))
     about = {"gpu": torch.cuda.get_device_name(), **environment("torch", "triton", "accelerate")}
     rows = []
     with tempfile.TemporaryDirectory() as folder:
