@@ -61,6 +61,8 @@ def main():
     torch.set_num_threads(1)
     runs = parser.parse_args().experiment / "runs"
     teachers = [each for each in sorted(runs.glob("teacher--*")) if read_recipe(each).data.spoilt_share > 0]
+    if not teachers:
+        parser.error(f"{runs}: has no teacher that learnt from spoilt depth; run the experiment synthetic-noise first")
     rows = [found(folder, first) for folder in teachers for first in (0, UNSEEN)]
     rows.sort(key=lambda row: (row["spoilt_share"], row["scenes"], row["seed"]))
     write_rows(RESULTS, [row | environment("torch", "numpy") for row in rows])
