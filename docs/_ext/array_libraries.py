@@ -15,7 +15,9 @@ class ArrayLibraries(SphinxDirective):
         package = importlib.import_module(self.arguments[0])
         rows = [row(package, name) for name, value in vars(package).items() if hasattr(value, "__array_support__")]
         lines = [HEADER, ["---"] * len(HEADER), *rows]
-        return self.parse_text_to_nodes("\n".join(f"| {' | '.join(line)} |" for line in lines))
+        (table,) = self.parse_text_to_nodes("\n".join(f"| {' | '.join(line)} |" for line in lines))
+        table["classes"].append("short-cells")
+        return [table]
 
 
 def row(package, name):

@@ -44,13 +44,10 @@ def draw(run):
     figure = Figure(figsize=(5.2, 3.9), layout="constrained", facecolor="white")
     good, bad = scene(SCENE, 0.0), scene(SCENE, 1.0)
     rows = figure.subplots(2, 3)
-    for row, first, name, sample in ((rows[0], good.image, "good", good), (rows[1], good.mask, "bad", bad)):
+    for row, shown, name, sample in ((rows[0], "image", "good", good), (rows[1], "mask", "bad", bad)):
         saliency, alpha, theta = judged(teacher, student, sample)
-        titles = (
-            "image" if first is good.image else "mask",
-            f"{name} depth",
-            f"teacher's map\nα = {alpha:.2f}, θ = {theta:.2f}",
-        )
+        titles = (shown, f"{name} depth", f"teacher's map\nα = {alpha:.2f}, θ = {theta:.2f}")
+        first = getattr(sample, shown)
         for each, title, picture in zip(row, titles, (first, sample.depth, saliency), strict=True):
             each.imshow(picture, cmap="gray", vmin=0, vmax=1, interpolation="bilinear")
             each.set_xlabel(title, fontsize=10)
