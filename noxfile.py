@@ -101,6 +101,14 @@ def types(session: nox.Session) -> None:
 
 
 @nox.session(requires=["build"])
+def frameworks(session: nox.Session) -> None:
+    """Test the wheel in the frameworks of examples/frameworks that work with a CPU build of torch."""
+    group = nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), "frameworks")
+    installed(session, "[eval,jax,torchmetrics]", *group, "-c", str(ROOT / "constraints.txt"))
+    check(session, "tests/frameworks")
+
+
+@nox.session(requires=["build"])
 def audit(session: nox.Session) -> None:
     """Look up known vulnerabilities of everything that the run-time extras install. Needs the advisory service."""
     session.install("pip-audit")

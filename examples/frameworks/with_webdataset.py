@@ -1,0 +1,58 @@
+"""
+WebDataset
+==========
+
+Shards hold an image, its mask and the teacher's saliency map, saved once. With ``teacher="probabilities"`` the loss
+takes such maps as they are. Validation images keep their own sizes.
+"""
+
+import numpy as np
+import torch
+import webdataset as wds
+from torch import nn
+
+from dynamic_kd.metrics import SODMetrics
+from dynamic_kd.torch import DynamicKDLoss
+
+# %%
+# A stand-in for your shards: noisy squares, in two sizes, with a teacher that is right but not sure.
+
+generator = np.random.default_rng(0)
+with wds.TarWriter("train.tar") as train, wds.TarWriter("validation.tar") as validation:
+    for number in range(32):
+        shard, size = (train, 32) if number < 16 else (validation, 32 + number)
+        mask = np.zeros((size, size), np.uint8)
+        mask[8:24, 8:24] = 255
+        image = np.clip(0.5 * mask[..., None] + generator.normal(64, 32, (size, size, 3)), 0, 255).astype(np.uint8)
+        files = {"image.png": image, "mask.png": mask, "teacher.png": mask // 4 * 3 + 32}
+        shard.write({"__key__": f"{number:04}", **files})
+
+# %%
+# Images become floats from 0 to 1, channels first; so do grey ones.
+
+names = ("image.png", "mask.png", "teacher.png")
+
+
+def tensors(sample):
+    image, mask, taught = (torch.from_numpy(array).float() / 255 for array in sample[1:])
+    return sample[0], image.permute(2, 0, 1), (mask > 0.5)[..., 0], taught[..., 0]
+
+
+def pipeline(shards):
+    return wds.WebDataset(shards, shardshuffle=False).decode("rgb8").to_tuple("__key__", *names).map(tensors)
+
+
+student, criterion = nn.Conv2d(3, 1, 5, padding=2), DynamicKDLoss(teacher="probabilities")
+optimizer = torch.optim.SGD(student.parameters(), lr=0.1, momentum=0.9)
+for epoch in range(5):
+    for _, images, masks, taught in wds.WebLoader(pipeline("train.tar").batched(8), batch_size=None):
+        loss, terms = criterion.with_terms(student(images), taught, masks)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    metrics = SODMetrics()
+    with torch.no_grad():
+        for name, image, mask, _ in pipeline("validation.tar"):
+            metrics.update(student(image[None]).sigmoid()[0, 0], mask, names=[name])
+    means, report = terms.log("train/"), metrics.compute()
+    print(epoch, f"loss {means['train/loss']:.3f}, weight {means['train/weight']:.3f}, maxF {report['maxF']:.3f}")
