@@ -9,6 +9,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
 
+from dynamic_kd._mask import CHANNELS
+
 PICTURES = (".png", ".pdf", ".svg")
 
 
@@ -53,6 +55,13 @@ def known_names(text: str, kind: str, known: Iterable[str]) -> list[str]:
         if close and word.casefold() not in names:
             raise argparse.ArgumentTypeError(f"expected {kind}, got {word!r}; did you mean {names[close[0]]!r}?")
     return [names.get(word.casefold(), word) for word in words]
+
+
+def add_mask_arguments(parser: Any) -> None:
+    """Add what a user can say of masks; each is None unless it is given."""
+    parser.add_argument("--salient", metavar="LEVELS", help="salient levels of the masks, such as 1,15 or 129-255")
+    parser.add_argument("--void", metavar="LEVELS", help="levels that are not labelled, such as 255: left out")
+    parser.add_argument("--channel", choices=CHANNELS, help="channel that holds the masks (default: not alpha)")
 
 
 def check_output(option: str, path: str | None, suffixes: tuple[str, ...] = ()) -> None:

@@ -7,11 +7,14 @@ import os
 from functools import partial
 from typing import Any
 
-from dynamic_kd.cli._arguments import known_names
+from dynamic_kd.cli._arguments import add_mask_arguments, known_names
 from dynamic_kd.metrics import SCORES
 
 _METRICS = tuple(dict.fromkeys(score.metric for score in SCORES.values()))
-_SETTINGS = ("metrics", "allow_missing", "strict_size", "strict", "normalize", "empty_target")
+_SETTINGS = (
+    *("metrics", "allow_missing", "strict_size", "strict", "normalize", "empty_target"),
+    *("salient", "void", "channel"),
+)
 
 
 def add_scoring_arguments(parser: argparse.ArgumentParser, title: str) -> Any:
@@ -37,6 +40,7 @@ def add_scoring_arguments(parser: argparse.ArgumentParser, title: str) -> Any:
         choices=("count", "skip", "refuse"),
         help="what to do with empty masks (default: count)",
     )
+    add_mask_arguments(group)
     return group
 
 

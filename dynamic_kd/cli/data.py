@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dynamic_kd._files import write_whole
-from dynamic_kd.cli._arguments import PICTURES, check_output
+from dynamic_kd.cli._arguments import PICTURES, add_mask_arguments, check_output
 from dynamic_kd.cli._terminal import one_bar
 
 if TYPE_CHECKING:
@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 _DESCRIPTION = """\
 Check data sets before you train on them. The report covers the layout, counts
 that differ from the known splits, unmatched and unreadable files, sizes and
-formats, whether near is bright or dark in the depth files, masks that are empty
-or would read as empty, a teacher's maps against the masks, duplicate images.
+formats, whether near is bright or dark in the depth files, the levels of masks
+and what they mean, empty masks, a teacher's maps against the masks, duplicate
+images.
 
 DIR is a data set or holds several, one or two levels below:
 
@@ -63,6 +64,7 @@ def add_parser(commands: Any) -> None:
         default="auto",
         help="what is near in the depth files (default: decided for each data set)",
     )
+    add_mask_arguments(parser)
     share = parser.add_mutually_exclusive_group()
     share.add_argument("--full", dest="quick", action="store_false", default=False, help="decode every file (default)")
     share.add_argument("--quick", action="store_true", help="decode fifty samples of each data set, evenly spread")
@@ -77,7 +79,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Check the data, draw a picture if requested, and print the report."""
     from dynamic_kd.data import check_data, contact_sheet
 
-    source = {"list_file": arguments.list_file, "teacher": arguments.teacher, "near": arguments.near}
+    names = ("list_file", "teacher", "near", "salient", "void")
+    source = {name: getattr(arguments, name) for name in names} | {"channel": arguments.channel or "auto"}
     check_output("--contact", arguments.contact, PICTURES)
     check_output("--json", arguments.json)
     if arguments.contact:

@@ -21,8 +21,9 @@ F-measure (max, mean, adaptive), weighted F-measure, S-measure and E-measure
 (max, mean, adaptive).
 
 Files are paired by stem, whatever their suffix: maps/0001.png with
-masks/0001.bmp. Each map is min-max normalised; in masks, levels over 128 are
-salient. max and mean are those of the data set's mean curve."""
+masks/0001.bmp. Each map is min-max normalised. A mask has two levels, 0 and a
+salient one, or 0 and 255 with grey edges; --salient, --void and --channel tell
+what others mean. max and mean are those of the data set's mean curve."""
 
 _EPILOG = """\
 Examples:

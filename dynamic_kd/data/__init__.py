@@ -9,6 +9,7 @@ from dynamic_kd.data._images import is_colour as is_colour
 from dynamic_kd.data._images import read_depth as read_depth
 from dynamic_kd.data._images import read_gray as read_gray
 from dynamic_kd.data._images import read_rgb as read_rgb
+from dynamic_kd.data._mask import Mask as Mask
 from dynamic_kd.data._mask import read_mask as read_mask
 from dynamic_kd.data._pairing import Matching as Matching
 from dynamic_kd.data._pairing import images_by_stem as images_by_stem
@@ -16,6 +17,7 @@ from dynamic_kd.data._pairing import match_by_stem as match_by_stem
 from dynamic_kd.data._polarity import decide_near as decide_near
 from dynamic_kd.data._report import DataReport as DataReport
 from dynamic_kd.data._sample import Sample as Sample
+from dynamic_kd.data._sample import decide_masks as decide_masks
 from dynamic_kd.data._sample import read_inputs as read_inputs
 from dynamic_kd.data._sample import read_samples as read_samples
 from dynamic_kd.data._synthetic import synthetic_rgbd as synthetic_rgbd

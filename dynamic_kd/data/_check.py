@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from dynamic_kd._checks import check_choice, check_flag, check_whole
 from dynamic_kd._files import listing
+from dynamic_kd._mask import LevelsSeen, Meaning, meaning
 from dynamic_kd._threads import default_workers, in_order, thread_pool
 from dynamic_kd.data._file_facts import FileFacts, sample_facts
 from dynamic_kd.data._find_data import POLARITIES
@@ -39,19 +42,22 @@ def check_data(
     list_file: str | Path | None = None,
     teacher: str | Path | None = None,
     near: str = "auto",
+    salient: Any = None,
+    void: Any = None,
+    channel: str = "auto",
     quick: bool = False,
     workers: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> DataReport:
     """Check data sets as `find_data` finds them, and report problems instead of raising.
 
-    Every file is decoded once. The report covers unmatched and unreadable files, masks that would read as empty, sizes,
-    formats, depth polarity, flat depth maps, empty masks, the overlap of a teacher's maps with the masks, and duplicate
-    images.
+    Every file is decoded once. The report covers unmatched and unreadable files, the levels of masks and what they
+    mean, sizes, formats, depth polarity, flat depth maps, empty masks, the overlap of a teacher's maps with the masks,
+    and duplicate images.
 
     Parameters
     ----------
-    root, list_file, teacher, near
+    root, list_file, teacher, near, salient, void, channel
         As for `find_data`.
     quick : bool
         Decode fifty samples of each data set, evenly spread, instead of all.
@@ -79,19 +85,20 @@ def check_data(
     check_choice("near", near, POLARITIES)
     check_flag("quick", quick)
     check_whole("workers", workers, low=1, optional=True)
+    wanted = meaning(salient, void, channel)
     workers = workers or default_workers()
     located, notes = locate_any(Path(root), list_file, teacher)
     chosen = [spread(_with_image(each), LOOKED_AT) if quick else _with_image(each) for each in located]
     jobs = [each.of(stem) for each, stems in zip(located, chosen, strict=True) for stem in stems]
     facts: list[list[FileFacts]] = []
     with thread_pool(workers) as pool:
-        for found in in_order(pool, sample_facts, jobs, ahead=4 * workers):
+        for found in in_order(pool, partial(sample_facts, wanted=wanted), jobs, ahead=4 * workers):
             facts.append(found)
             progress(len(facts), len(jobs))
     sets, named = [], []
     for each, stems in zip(located, chosen, strict=True):
         of_set, facts = facts[: len(stems)], facts[len(stems) :]
-        sets.append(_set_report(each, of_set, near))
+        sets.append(_set_report(each, stems, of_set, near, wanted))
         named += [(each.prefix + stem, found) for stem, found in zip(stems, of_set, strict=True)]
     return DataReport(str(root), tuple(sets), _duplicates(named), tuple(notes))
 
@@ -110,8 +117,16 @@ def _duplicates(named: list[tuple[str, list[FileFacts]]]) -> tuple[tuple[str, ..
     return tuple(tuple(names) for names in by_digest.values() if len(names) > 1)
 
 
-def _set_report(located: Located, facts: Sequence[list[FileFacts]], near: str) -> SetReport:
+def _set_report(
+    located: Located, stems: Sequence[str], facts: Sequence[list[FileFacts]], near: str, wanted: Meaning
+) -> SetReport:
     """Summarize a data set; ``facts`` holds a list for each decoded sample."""
+    seen = LevelsSeen(wanted)
+    masks = [(stem, fact) for stem, sample in zip(stems, facts, strict=True) for fact in sample if fact.levels]
+    for stem, fact in masks:
+        assert fact.levels is not None
+        seen.add(located.files["mask"][stem].name, fact.levels)
+    chosen, unclear = _decided(seen, located.layout.roles["mask"].name if masks else "")
     roles = tuple(_role_report(located, role, facts) for role in (*ROLES, "teacher") if role in located.files)
     depths = list(located.files.get("depth", {}).values())
     polarity = polarity_of_files(depths) if depths else None
@@ -127,7 +142,10 @@ def _set_report(located: Located, facts: Sequence[list[FileFacts]], near: str) -
         roles=roles,
         polarity=polarity,
         teacher_iou=teacher_iou,
-        problems=tuple(_problems(located, facts)),
+        levels=seen.levels(),
+        salient=chosen,
+        void_share=float(np.mean([fact.void for _, fact in masks])) if masks else 0.0,
+        problems=(*_problems(located, facts), *unclear),
         warnings=(
             *([count] if count else []),
             *_left_out(located),
@@ -136,6 +154,14 @@ def _set_report(located: Located, facts: Sequence[list[FileFacts]], near: str) -
             *_teacher_warnings(teacher_iou),
         ),
     )
+
+
+def _decided(seen: LevelsSeen, folder: str) -> tuple[tuple[int, ...], list[str]]:
+    """Return the salient levels of masks, or the problem that they are not clear."""
+    try:
+        return seen.decide(folder), []
+    except ValueError as error:
+        return (), [str(error)]
 
 
 def _role_report(located: Located, role: str, facts: Sequence[list[FileFacts]]) -> RoleReport:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dynamic_kd._extras import require
+from dynamic_kd._mask import Meaning, meaning
 from dynamic_kd.data._images import read_depth, read_gray, read_rgb
 from dynamic_kd.data._located import Located, locate_any
-from dynamic_kd.data._mask import salient
+from dynamic_kd.data._mask import read_mask
 from dynamic_kd.data._polarity import polarity_of_files, spread
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ def contact_sheet(
     list_file: str | Path | None = None,
     teacher: str | Path | None = None,
     near: str = "auto",
+    salient: Any = None,
+    void: Any = None,
+    channel: str = "auto",
     count: int = 4,
 ) -> Figure:
     """Draw image, depth (near = bright), mask and teacher's map of a few samples of each data set.
@@ -34,8 +38,8 @@ def contact_sheet(
 
     Parameters
     ----------
-    root, list_file, teacher, near
-        As for `find_data`.
+    root, list_file, teacher, near, salient, void, channel
+        As for `find_data`. What is void in a mask is grey.
     count : int
         Samples of each data set, evenly spread.
 
@@ -51,6 +55,7 @@ def contact_sheet(
     ModuleNotFoundError
         If matplotlib is not installed.
     """
+    wanted = meaning(salient, void, channel)
     require("matplotlib", extra="eval")
     from matplotlib.figure import Figure
 
@@ -66,7 +71,7 @@ def contact_sheet(
         for cell, role in zip(row, columns, strict=True):
             cell.set_axis_off()
             path = each.files.get(role, {}).get(stem)
-            _show(cell, _picture(role, path, polarities[each.name]) if path else "none")
+            _show(cell, _picture(role, path, polarities[each.name], wanted) if path else "none")
         row[0].set_title(each.prefix + stem, fontsize=6, loc="left")
     for cell, role in zip(axes[0], columns, strict=True):
         if role != "image":
@@ -80,15 +85,17 @@ def _near(located: Located, near: str) -> str:
     return polarity_of_files(list(located.files.get("depth", {}).values())).near
 
 
-def _picture(role: str, path: Path, near: str) -> NDArray[Any] | str:
+def _picture(role: str, path: Path, near: str, wanted: Meaning) -> NDArray[Any] | str:
     try:
         if role == "image":
             return read_rgb(path)
         if role == "depth":
             depth = read_depth(path)
             return depth if near == "bright" else 1 - depth
-        levels = read_gray(path)
-        return salient(levels) if role == "mask" else levels / 255
+        if role == "mask":
+            mask = read_mask(path, **wanted._asdict())
+            return mask.salient if mask.valid is None else np.where(mask.valid, mask.salient, 0.5)
+        return read_gray(path) / 255
     except ValueError:
         return "unreadable"
 

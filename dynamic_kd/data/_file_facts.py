@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dynamic_kd._files import read_whole
+from dynamic_kd._mask import Levels, Meaning
 from dynamic_kd.data._image_header import stored_as
 from dynamic_kd.data._images import is_colour, read_gray, read_rgb, stored_depth
-from dynamic_kd.data._mask import read_mask, salient
+from dynamic_kd.data._mask import Mask, read_mask
 from dynamic_kd.data._sample import resized
 from dynamic_kd.losses import soft_iou
 
@@ -37,12 +38,16 @@ class FileFacts:
     size : tuple of int
         Height and width in pixels.
     marks : tuple of str
-        For a mask ``"empty"``, ``"full"`` and ``"grey"`` (levels other than 0 and 255), for a depth map ``"flat"`` and
-        ``"colour"``, for a teacher's map ``"flat"``.
+        For a mask ``"empty"``, ``"full"``, ``"grey"`` (grey edges) and ``"void"`` (some pixels are), for a depth map
+        ``"flat"`` and ``"colour"``, for a teacher's map ``"flat"``.
     soft_iou : float or None
         For a teacher's map: its overlap with the mask.
     digest : bytes or None
         For an image: a hash of its pixels.
+    levels : Levels or None
+        For a mask: its levels.
+    void : float
+        For a mask: the share of its pixels that are void.
     """
 
     role: str
@@ -52,10 +57,12 @@ class FileFacts:
     marks: tuple[str, ...] = ()
     soft_iou: float | None = None
     digest: bytes | None = None
+    levels: Levels | None = None
+    void: float = 0.0
 
 
-def sample_facts(files: Mapping[str, Path]) -> list[FileFacts]:
-    """Decode the files of one sample, by role."""
+def sample_facts(files: Mapping[str, Path], wanted: Meaning) -> list[FileFacts]:
+    """Decode the files of one sample, by role; ``wanted`` is what the user says of masks."""
     facts, mask = [], None
     for role in ("image", "depth", "mask", "teacher"):
         if role not in files:
@@ -69,8 +76,8 @@ def sample_facts(files: Mapping[str, Path]) -> list[FileFacts]:
             elif role == "depth":
                 facts.append(_depth(content, files[role], stored))
             elif role == "mask":
-                mask = read_mask(files[role], content)
-                facts.append(_mask(mask, stored))
+                mask = read_mask(files[role], content, **wanted._asdict())
+                facts.append(_mask(mask))
             else:
                 facts.append(_teacher(read_gray(files[role], content), mask, stored))
         except ValueError as error:
@@ -100,17 +107,26 @@ def _depth(content: bytes, path: Path, stored: str) -> FileFacts:
     return FileFacts("depth", stored=stored, size=_size(levels), marks=_true(marks))
 
 
-def _mask(levels: NDArray[np.uint8], stored: str) -> FileFacts:
-    inside = salient(levels)
-    marks = {"empty": not inside.any(), "full": inside.all(), "grey": np.any((levels > 0) & (levels < 255))}
-    return FileFacts("mask", stored=stored, size=_size(levels), marks=_true(marks))
+def _mask(mask: Mask) -> FileFacts:
+    inside, grey = mask.salient, np.any((mask.values > 0) & (mask.values < 255))
+    valid = np.ones(inside.shape, bool) if mask.valid is None else mask.valid
+    marks = {"empty": not inside.any(), "full": inside[valid].all(), "grey": grey, "void": mask.valid is not None}
+    return FileFacts(
+        "mask",
+        stored=mask.stored,
+        size=_size(inside),
+        marks=_true(marks),
+        levels=mask.found,
+        void=float(1 - valid.mean()),
+    )
 
 
-def _teacher(levels: NDArray[np.uint8], mask: NDArray[np.uint8] | None, stored: str) -> FileFacts:
+def _teacher(levels: NDArray[np.uint8], mask: Mask | None, stored: str) -> FileFacts:
     overlap = None
     if mask is not None:
-        saliency = resized(levels.astype(np.float32) / 255, _size(mask))
-        overlap = float(soft_iou(saliency[None], salient(mask)[None])[0])
+        saliency = resized(levels.astype(np.float32) / 255, _size(mask.values))
+        valid = None if mask.valid is None else mask.valid[None]
+        overlap = float(soft_iou(saliency[None], mask.salient[None], valid=valid)[0])
     marks = () if levels.min() < levels.max() else ("flat",)
     return FileFacts("teacher", stored=stored, size=_size(levels), marks=marks, soft_iou=overlap)
 

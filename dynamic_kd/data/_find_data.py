@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from dynamic_kd._checks import check_choice, check_flag
+from dynamic_kd._mask import Meaning, meaning
 from dynamic_kd.data._known_sets import count_note
 from dynamic_kd.data._located import Located, locate
 from dynamic_kd.data._pairing import IMAGE_SUFFIXES
@@ -57,6 +59,12 @@ class DataFolder:
     depths : tuple of Path
         All depth files of the data set, also those of samples that a list file leaves out. `decide_near` looks at
         them, or at the samples' depth files if this is empty.
+    meaning : Meaning
+        What the user says of the levels of the masks.
+    masks : tuple of Path
+        All masks of the data set, also those of samples that a list file leaves out. `decide_masks` reads them.
+    salient : tuple of int or None
+        The salient levels, once `decide_masks` has found one meaning of the masks.
     """
 
     name: str
@@ -66,6 +74,9 @@ class DataFolder:
     split: str | None = None
     notes: tuple[str, ...] = ()
     depths: tuple[Path, ...] = field(default=(), repr=False)
+    meaning: Meaning = field(default_factory=Meaning)
+    masks: tuple[Path, ...] = field(default=(), repr=False)
+    salient: tuple[int, ...] | None = None
 
     @property
     def has_depth(self) -> bool:
@@ -81,6 +92,9 @@ def find_data(
     list_file: str | Path | None = None,
     teacher: str | Path | None = None,
     near: str = "auto",
+    salient: Any = None,
+    void: Any = None,
+    channel: str = "auto",
 ) -> list[DataFolder]:
     """Find data sets: a folder that holds images, depth maps and masks, or a folder of such folders.
 
@@ -106,6 +120,8 @@ def find_data(
         this folder holds one folder for each. Maps without an image are ignored.
     near : {"auto", "bright", "dark"}
         What is near in the depth files; see `decide_near`.
+    salient, void, channel
+        What the levels of the masks mean, as for `read_mask`; see `decide_masks`.
 
     Returns
     -------
@@ -126,12 +142,13 @@ def find_data(
     """
     check_choice("near", near, POLARITIES)
     check_flag("masks", masks)
+    wanted = meaning(salient, void, channel)
     if depth is not None:
         check_flag("depth", depth)
     needed = ("image", *(["depth"] if depth else []), *(["mask"] if masks else []))
     ignored = (*(["depth"] if depth is False else []), *([] if masks else ["mask"]))
     located, notes = locate(Path(root), needed, ignored, list_file, teacher)
-    folders = [_data_folder(each, near, depth) for each in located]
+    folders = [replace(_data_folder(each, near, depth), meaning=wanted) for each in located]
     return [replace(folders[0], notes=(*notes, *folders[0].notes)), *folders[1:]]
 
 
@@ -153,5 +170,5 @@ def _data_folder(located: Located, near: str, depth: bool | None) -> DataFolder:
     if count := count_note(layout.name, layout.split, len(located.wanted)):
         notes.append(count)
     files = [SampleFiles(located.prefix + stem, **located.of(stem)) for stem in located.wanted]
-    depths = tuple(located.files.get("depth", {}).values())
-    return DataFolder(located.name, layout.folder, tuple(files), near, layout.split, tuple(notes), depths)
+    depths, masks = (tuple(located.files.get(role, {}).values()) for role in ("depth", "mask"))
+    return DataFolder(located.name, layout.folder, tuple(files), near, layout.split, tuple(notes), depths, masks=masks)

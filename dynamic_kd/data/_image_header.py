@@ -10,6 +10,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 # The most pixels an image may have, such as 11585 x 11585. A few bytes can declare more than fits into memory.
 MOST_PIXELS = 2**27
@@ -24,8 +25,28 @@ _JPEG_MARKER = re.compile(rb"\xff+[^\x00\xd0-\xd7\xff]")
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_END = 0xD9
 _TIFF_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
-_TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_ORIENTATION = 256, 257, 274
+_TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_BITS, _TIFF_COLOURS, _TIFF_ORIENTATION, _TIFF_SAMPLES = 256, 257, 258, 262, 274, 277
+_TIFF_PALETTE = 320
 _TIFF_FORMATS = {1: "B", 3: "H", 4: "I"}  # of an entry's type
+_WEBP_ALPHA = 0x10
+
+
+class Indexed(NamedTuple):
+    """A file with a palette, as a grey file that decodes to its indexes.
+
+    Attributes
+    ----------
+    content : bytes
+        The grey file.
+    scale : int
+        Decoders stretch samples of fewer than eight bits to 255; an index is the level over this.
+    palette : list of tuple of int
+        Red, green and blue of each index.
+    """
+
+    content: bytes
+    scale: int
+    palette: list[tuple[int, int, int]]
 
 
 def check_header(content: bytes, path: str | Path) -> Size:
@@ -83,6 +104,87 @@ def stored_as(content: bytes) -> str:
     if content.startswith(tuple(_TIFF_ORDERS)):
         return "TIFF"
     return "WebP" if content.startswith(b"RIFF") else "other"
+
+
+def has_alpha(content: bytes) -> bool:
+    """Whether a whole image file declares an alpha channel. The transparent entries of a palette are none."""
+    if content.startswith(_PNG):
+        return content[25] in (4, 6)
+    if content.startswith(b"RIFF"):
+        extended, lossless = content[12:16] == b"VP8X", content[12:16] == b"VP8L"
+        return bool(extended and content[20] & _WEBP_ALPHA) or bool(lossless and content[24] & _WEBP_ALPHA)
+    order = _TIFF_ORDERS.get(content[:4])
+    return order is not None and _tiff_value(content, order, _TIFF_SAMPLES) in (2, 4)
+
+
+def as_indexes(content: bytes) -> Indexed | None:
+    """Return a whole file with a palette as a grey one of its indexes; None for a file without a palette.
+
+    Decoders replace an index by its colour. Only the header differs between a file of indexes and one of grey levels.
+    """
+    if content.startswith(_PNG):
+        return _png_indexes(content) if content[25] == 3 else None
+    if content.startswith(b"BM"):
+        return _bmp_indexes(content)
+    order = _TIFF_ORDERS.get(content[:4])
+    if order is not None and _tiff_value(content, order, _TIFF_COLOURS) == 3:
+        return _tiff_indexes(content, order)
+    return None
+
+
+def _png_indexes(content: bytes) -> Indexed:
+    chunks, colours = [], b""
+    for name, start, end in _png_chunks(content):
+        if name == b"PLTE":
+            colours = content[start + 8 : end - 4]
+        elif name == b"IHDR":
+            header = content[start + 4 : start + 17] + b"\0" + content[start + 18 : end - 4]
+            chunks.append(content[start : start + 4] + header + struct.pack(">I", zlib.crc32(header)))
+        elif name != b"tRNS":
+            chunks.append(content[start:end])
+    scale = 255 // ((1 << content[24]) - 1)
+    triples = [colours[place : place + 3] for place in range(0, len(colours) - 2, 3)]
+    return Indexed(b"".join([_PNG, *chunks]), scale, [(red, green, blue) for red, green, blue in triples])
+
+
+def _bmp_indexes(content: bytes) -> Indexed | None:
+    """Replace the colours of the palette, which follows the header, by the indexes."""
+    start, header = struct.unpack_from("<II", content, 10)
+    bits, entry = struct.unpack_from("<H", content, 24 if header == 12 else 28)[0], 3 if header == 12 else 4
+    if bits > 8:
+        return None
+    first = 14 + header
+    count = min(1 << bits, max(0, start - first) // entry)
+    places = [first + entry * index for index in range(count)]
+    palette = [(content[place + 2], content[place + 1], content[place]) for place in places]
+    levels = b"".join(bytes([index] * 3 + [0] * (entry - 3)) for index in range(count))
+    return Indexed(content[:first] + levels + content[first + len(levels) :], 1, palette)
+
+
+def _tiff_indexes(content: bytes, order: str) -> Indexed:
+    entries = _tiff_entries(content, order)
+    place, bits = entries[_TIFF_COLOURS] + 8, _tiff_value(content, order, _TIFF_BITS) or 1
+    count = 1 << bits
+    (start,) = struct.unpack_from(f"{order}I", content, entries[_TIFF_PALETTE] + 8)
+    colours = struct.unpack_from(f"{order}{3 * count}H", content, start)
+    palette = [tuple(colours[index + count * channel] >> 8 for channel in range(3)) for index in range(count)]
+    grey = content[:place] + struct.pack(f"{order}H", 1) + content[place + 2 :]
+    return Indexed(grey, 255 // (count - 1), palette)
+
+
+def _tiff_value(content: bytes, order: str, tag: int) -> int | None:
+    """Return the first value of a tag of the first image, if it has the tag."""
+    entries = _tiff_entries(content, order)
+    if tag not in entries:
+        return None
+    kind, count = struct.unpack_from(f"{order}HI", content, entries[tag] + 2)
+    place = entries[tag] + 8
+    if kind not in _TIFF_FORMATS:
+        return None
+    if struct.calcsize(_TIFF_FORMATS[kind]) * count > 4:  # the values stand elsewhere
+        (place,) = struct.unpack_from(f"{order}I", content, place)
+    value: int = struct.unpack_from(f"{order}{_TIFF_FORMATS[kind]}", content, place)[0]
+    return value
 
 
 def _png(content: bytes) -> Size | None:

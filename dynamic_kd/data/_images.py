@@ -6,21 +6,71 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from dynamic_kd._extras import opencv
 from dynamic_kd._files import read_whole
-from dynamic_kd.data._image_header import check_header, essential, stored_as
+from dynamic_kd.data._image_header import as_indexes, check_header, essential, has_alpha, stored_as
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 # OpenCV's IMREAD_* flags, written out so that importing this module does not import OpenCV.
-_GRAY, _COLOUR, _ANY_DEPTH, _COLOUR_EIGHTH, _IGNORE_ORIENTATION = 0, 1, 2, 65, 128
+_GRAY, _COLOUR, _ANY_DEPTH, _COLOUR_EIGHTH, _IGNORE_ORIENTATION, _UNCHANGED = 0, 1, 2, 65, 128, -1
 # Mean range of a pixel's channels in levels. Grey maps saved as colour JPEG stay far below.
 _COLOURFUL = 8
+
+
+class Pixels(NamedTuple):
+    """The pixels of an image file as they are stored, before it is decided what they mean.
+
+    Attributes
+    ----------
+    values : ndarray
+        Shape (H, W), in the file's own dtype: grey levels, or the indexes of a palette. Shape (H, W, 3), red, green,
+        blue, for a file whose channels differ.
+    palette : ndarray or None
+        The colours of the indexes, shape (n, 3), uint8; None for a file without a palette.
+    alpha : ndarray or None
+        The alpha channel, shape (H, W); None for a file without one.
+    stored : str
+        Format and bits, as `stored_as` returns them.
+    """
+
+    values: NDArray[Any]
+    palette: NDArray[np.uint8] | None
+    alpha: NDArray[Any] | None
+    stored: str
+
+
+def stored_pixels(path: str | Path, content: bytes | None = None) -> Pixels:
+    """Read the pixels of an image file without giving any up: no bits, no index and no channel.
+
+    JPEG files give their luma. Raises as `read_gray`, but for dtypes and values.
+    """
+    if content is None:
+        content = read_whole(path, "an image file")
+    stored = stored_as(content)
+    if ("grey" in stored and "alpha" not in stored) or stored == "JPEG":  # nearly all masks
+        return Pixels(_decoded(path, content, _GRAY | _ANY_DEPTH), None, None, stored)
+    if content:
+        check_header(content, path)
+    if (indexed := as_indexes(content)) is not None:
+        levels = _decoded(path, indexed.content, _GRAY | _ANY_DEPTH)
+        palette = np.array(indexed.palette, np.uint8).reshape(-1, 3)
+        return Pixels(levels // indexed.scale if indexed.scale > 1 else levels, palette, None, stored)
+    image = _decoded(path, content, _UNCHANGED)
+    if image.ndim == 2:
+        if has_alpha(content):  # OpenCV drops that of a grey TIFF
+            raise ValueError(f"{path}: the alpha channel of a grey TIFF cannot be read; save it as PNG")
+        return Pixels(image, None, None, stored)
+    alpha = np.ascontiguousarray(image[..., 3]) if image.shape[2] == 4 else None
+    blue, green, red = opencv().split(image)[:3]
+    if np.array_equal(blue, green) and np.array_equal(green, red):
+        return Pixels(blue, None, alpha, stored)
+    return Pixels(np.ascontiguousarray(image[..., 2::-1]), None, alpha, stored)
 
 
 def read_gray(path: str | Path, content: bytes | None = None) -> NDArray[np.uint8]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from dynamic_kd._mask import written
 from dynamic_kd._tables import Table
 
 if TYPE_CHECKING:
@@ -15,7 +16,8 @@ _NAMES = {"image": "images", "depth": "depth maps", "mask": "masks", "teacher": 
 _REMARKS = {
     "empty": "empty",
     "full": "full",
-    "grey": "not binary",
+    "grey": "with grey edges",
+    "void": "with void",
     "flat": "flat",
     "colour": "in colour",
     "resized": "of another size",
@@ -34,8 +36,8 @@ class RoleReport:
         How many files there are, and how many were decoded.
     stored, sizes, marks : dict
         How many of the decoded files have each format, each size (``"640x480"``, width first), and each mark: masks
-        ``"empty"``, ``"full"`` or ``"grey"``; depth and teacher's maps ``"flat"``; depth maps in ``"colour"``; files
-        of another size than their image ``"resized"``.
+        ``"empty"``, ``"full"``, ``"grey"`` or ``"void"``; depth and teacher's maps ``"flat"``; depth maps in
+        ``"colour"``; files of another size than their image ``"resized"``.
     """
 
     role: str
@@ -65,6 +67,12 @@ class SetReport:
         What is near in its depth maps.
     teacher_iou : float or None
         Mean soft intersection over union of the teacher's maps and the masks.
+    levels : tuple of int
+        All levels of the masks, void ones excluded; (0, 255) for masks with grey edges.
+    salient : tuple of int
+        Those that are salient; empty if that is unclear, which is a problem.
+    void_share : float
+        Share of void pixels, mean over the masks.
     problems, warnings : tuple of str
         What training would refuse, and what is unusual.
     """
@@ -77,6 +85,9 @@ class SetReport:
     roles: tuple[RoleReport, ...]
     polarity: Polarity | None
     teacher_iou: float | None
+    levels: tuple[int, ...]
+    salient: tuple[int, ...]
+    void_share: float
     problems: tuple[str, ...]
     warnings: tuple[str, ...]
 
@@ -97,6 +108,8 @@ class SetReport:
         if polarity := self.polarity:
             is_near = f"Near is {polarity.near}" if polarity.sure else f"Near seems to be {polarity.near} (uncertain)"
             notes = [f"{is_near} in the depth files: {polarity.agreeing} of {polarity.maps} maps agree."]
+        if self.levels:
+            notes.append(_about_levels(self))
         if self.teacher_iou is not None:
             notes.append(f"Soft IoU of the teacher's maps and the masks: {self.teacher_iou:.3f}, mean over images.")
         return notes
@@ -153,6 +166,12 @@ def _row(role: RoleReport) -> tuple[str | int, ...]:
     remarks = ", ".join(f"{role.marks[mark]} {text}" for mark, text in _REMARKS.items() if mark in role.marks)
     stored, sizes = _most_frequent(role.stored), _most_frequent(role.sizes)
     return _NAMES[role.role], role.folder, role.files, stored, sizes, remarks or "-"
+
+
+def _about_levels(report: SetReport) -> str:
+    chosen = f"salient: {written(report.salient)}" if report.salient else "none clearly salient"
+    void = f"; void: {report.void_share:.1%} of the pixels" if report.void_share else ""
+    return f"Levels of the masks: {written(report.levels)}; {chosen}{void}."
 
 
 def _most_frequent(counts: Mapping[str, int]) -> str:

@@ -10,10 +10,12 @@ from typing import Any
 
 from dynamic_kd._checks import check_whole
 from dynamic_kd._extras import opencv
+from dynamic_kd._mask import meaning
 from dynamic_kd._threads import in_order, thread_pool
 from dynamic_kd.evaluation._bootstrap import Interval, curve_of_maximum
 from dynamic_kd.evaluation._cache import RecordCache
 from dynamic_kd.evaluation._config import CompareConfig, CompareSettings
+from dynamic_kd.evaluation._masks_seen import MasksSeen
 from dynamic_kd.evaluation._matching import DataSetFiles, match_comparison, match_data_set
 from dynamic_kd.evaluation._measure import MeasuredImage, Measurer
 from dynamic_kd.evaluation._paired_tests import PairedTest, paired_tests
@@ -33,6 +35,7 @@ def evaluate_folders(
     *,
     strict_size: bool = False,
     allow_missing: bool = False,
+    channel: str = "auto",
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
     **settings: Any,
@@ -47,25 +50,29 @@ def evaluate_folders(
         Refuse a map whose size is not its mask's, instead of resizing it (bilinearly) and counting it.
     allow_missing
         Score the pairs there are and count what is missing, instead of raising an error.
+    channel
+        The channel that holds the masks: ``"auto"``, ``"grey"`` or ``"alpha"``.
     workers
         Threads that read and measure images. The result does not depend on their number.
     progress
         Called with the number of images done and their total after each image.
     **settings
-        Settings of `SODMetrics`.
+        Settings of `SODMetrics`. ``salient`` and ``void`` also take colours, such as ``"#800000"``.
 
     Returns
     -------
     MetricReport
-        With these counts added: ``missing_pred``, ``missing_target``, ``grey_target`` (masks with more than 10% of
-        middle greys), ``colour_pred`` (maps in colour, whose luma was scored), ``resized`` (maps of another size than
-        their masks) and ``other_shape`` (maps whose aspect ratio differs by more than 2%; not counted in ``resized``).
+        With what the masks hold in ``settings["masks"]``, and these counts added: ``missing_pred``,
+        ``missing_target``, ``grey_target`` (masks with more than 10% of middle greys), ``colour_pred`` (maps in colour,
+        whose luma was scored), ``resized`` (maps of another size than their masks) and ``other_shape`` (maps whose
+        aspect ratio differs by more than 2%; not counted in ``resized``).
 
     Raises
     ------
     ValueError
-        Missing or unmatched files (they are listed), two files with one stem, unreadable files, masks that would read
-        as empty, sizes that differ under ``strict_size``, settings out of range.
+        Missing or unmatched files (they are listed), two files with one stem, unreadable files, masks whose levels
+        have several meanings (they are listed, with what to pass for each), sizes that differ under ``strict_size``,
+        settings out of range.
 
     Examples
     --------
@@ -75,6 +82,7 @@ def evaluate_folders(
     """
     check_whole("workers", workers, low=1)
     metrics = SODMetrics(**settings)
+    wanted = meaning(settings.get("salient"), settings.get("void"), channel)
     files = match_data_set("", Path(target), {"": Path(pred)}, allow_missing=allow_missing)
     opencv()  # imported here, because OpenCV must not be imported by several threads at once
 
@@ -85,8 +93,9 @@ def evaluate_folders(
                 progress(done, files.maps)
 
     with thread_pool(workers) as pool:
-        images = in_order(pool, Measurer(metrics, strict_size), files.images, ahead=_AHEAD * workers)
-        return report_of("", files, watched(images), metrics)
+        images = in_order(pool, Measurer(metrics, strict_size, wanted), files.images, ahead=_AHEAD * workers)
+        masks = MasksSeen(files, wanted)
+        return report_of("", files, masks.watched(watched(images)), metrics, masks)
 
 
 @dataclass(frozen=True)
@@ -187,17 +196,18 @@ def compare(
     total, done = sum(files.maps for files in matched), 0
     datasets: dict[str, DataSetResult] = {}
     metrics = settings.accumulator()
-    about = {**metrics.measured, "decoder": f"OpenCV {opencv().__version__}"}
+    wanted = settings.meaning
+    about = {**metrics.measured, "decoder": f"OpenCV {opencv().__version__}", "masks": wanted}
     with RecordCache(config.cache, about) as cache, thread_pool(workers) as pool:
-        measurer = Measurer(metrics, settings.strict_size, cache)
+        measurer = Measurer(metrics, settings.strict_size, wanted, cache)
         for files in matched:
-            images = []
-            for image in in_order(pool, measurer, files.images, ahead=_AHEAD * workers):
+            images, masks = [], MasksSeen(files, wanted)
+            for image in masks.watched(in_order(pool, measurer, files.images, ahead=_AHEAD * workers)):
                 images.append(image)
                 done += len(image.maps)
                 if progress is not None:
                     progress(files.name, done, total)
-            datasets[files.name] = _result(files, images, settings, pool, workers)
+            datasets[files.name] = _result(files, images, masks, settings, pool, workers)
     return Comparison(config, datasets)
 
 
@@ -216,6 +226,7 @@ def chosen_scores(settings: CompareSettings) -> tuple[str, ...]:
 def _result(
     files: DataSetFiles,
     images: list[MeasuredImage],
+    masks: MasksSeen,
     settings: CompareSettings,
     pool: ThreadPoolExecutor,
     workers: int,
@@ -224,7 +235,7 @@ def _result(
     shared = {image.stem for image in images if len(image.maps) == len(files.folders)}
 
     def score(method: str) -> ScoredMethod:
-        return score_method(method, files, images, settings, shared)
+        return score_method(method, files, images, masks, settings, shared)
 
     at_once = min(workers, _SCORED_AT_ONCE)
     scored = dict(zip(files.folders, in_order(pool, score, files.folders, ahead=at_once), strict=True))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from dynamic_kd._tables import SCORE, Column, Table, Value, rounded
 from dynamic_kd.evaluation._compare import Comparison, DataSetResult
-from dynamic_kd.evaluation._conventions import conventions, image_notes
+from dynamic_kd.evaluation._conventions import conventions, image_notes, mask_notes
 from dynamic_kd.evaluation._paper import PAPER_SCORES, paper_numbers
 from dynamic_kd.evaluation._ranks import incomplete, is_constant
 from dynamic_kd.metrics import SCORES, MetricReport
@@ -30,15 +30,23 @@ def report_table(name: str, report: MetricReport) -> Table:
     -------
     Table
     """
-    table = Table([Column("method"), *(Column(score, SCORE) for score in report.columns)])
-    table.add_row(name, *(report[score] for score in report.columns))
     settings = report.settings
+    columns = (*report.columns, *_left_out(report))
+    table = Table([Column("method"), *(Column(score, SCORE) for score in columns)])
+    table.add_row(name, *(report.scores.get(score) for score in columns))
     about = ["Maps min-max normalised" if settings["normalize"] else "Maps not normalised"]
     if "e_measure" in report.curves:
         about.append(f"E-measure with {'>' if settings['strict'] else '>='} at the thresholds")
     about.append(f"backend {settings['backend']}")
-    table.notes += [f"Masks: {settings['target']}", f"{image_notes(report.counts)}.", f"{'; '.join(about)}."]
+    table.notes += [f"Masks: {settings['target']}", *mask_notes(report), f"{image_notes(report.counts)}."]
+    table.notes.append(f"{'; '.join(about)}.")
     return table
+
+
+def _left_out(report: MetricReport) -> tuple[str, ...]:
+    """Return the default scores that cannot leave void pixels out."""
+    metrics = report.settings.get("left_out")
+    return tuple(name for name, score in SCORES.items() if score.metric in metrics) if isinstance(metrics, list) else ()
 
 
 def comparison_tables(comparison: Comparison) -> list[Table]:
@@ -79,7 +87,9 @@ def paper_layout(comparison: Comparison) -> Table:
 
 def _columns(comparison: Comparison, datasets: list[str]) -> list[Column]:
     """Return the columns of scores; the paper's E-measure has its own where the paper has a data set."""
-    columns = [Column("method"), *map(_score_column, comparison.scores)]
+    absent = _left_out(next(iter(next(iter(comparison.datasets.values())).reports.values())))
+    names = comparison.scores if comparison.config.settings.scores else (*comparison.scores, *absent)
+    columns = [Column("method"), *map(_score_column, names)]
     if comparison.config.settings.paper and any(map(paper_numbers, datasets)):
         columns.append(Column("E", SCORE, symbol="$E$"))
     return columns
@@ -111,6 +121,7 @@ def _notes(comparison: Comparison, dataset: str, result: DataSetResult) -> list[
     notes = {method: image_notes(report.counts) for method, report in result.reports.items()}
     same = len(set(notes.values())) == 1
     sentences = [f"{next(iter(notes.values()))}."] if same else [f"{name}: {note}." for name, note in notes.items()]
+    sentences += mask_notes(next(iter(result.reports.values())))
     lacking = ", ".join(f"{name} lacks {count}" for name, count in incomplete(result.reports).items())
     if lacking:
         sentences.append(f"{INCOMPLETE} Neither marked nor ranked, for lack of images that others have: {lacking}.")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dynamic_kd._checks import check_choice, check_flag, check_whole
+from dynamic_kd._mask import Meaning, meaning
 from dynamic_kd.metrics import SODMetrics
 
 # The folder of results, beside the configuration file or in the folder of methods.
@@ -35,6 +36,8 @@ class CompareSettings:
         Leave out and count maps, masks and data sets that are missing, instead of raising an error.
     strict_size
         Refuse a map whose size is not its mask's, instead of resizing it.
+    salient, void, channel
+        What the levels of the masks mean, as for `evaluate_folders`.
     resamples
         Bootstrap resamples for intervals and tests; 0 for none.
     seed
@@ -65,6 +68,9 @@ class CompareSettings:
     scores: Sequence[str] | None = None
     allow_missing: bool = False
     strict_size: bool = False
+    salient: Any = None
+    void: Any = None
+    channel: str = "auto"
     resamples: int = 2000
     seed: int = 0
     reference: str | None = None
@@ -75,6 +81,7 @@ class CompareSettings:
         for name in ("normalize", "strict", "allow_missing", "strict_size", "paper"):
             check_flag(name, getattr(self, name))
         check_choice("empty_target", self.empty_target, ("count", "skip", "refuse"))
+        meaning(self.salient, self.void, self.channel)
         check_whole("resamples", self.resamples, low=0, high=MOST_RESAMPLES)
         check_whole("seed", self.seed, low=0, high=2**63 - 1)
         for name in ("metrics", "scores"):
@@ -85,6 +92,11 @@ class CompareSettings:
         if self.grid is not None:
             grid_request(self.grid)
 
+    @property
+    def meaning(self) -> Meaning:
+        """What the levels of the masks mean."""
+        return meaning(self.salient, self.void, self.channel)
+
     def accumulator(self, *, per_image_curves: bool = False) -> SODMetrics:
         """Return an empty accumulator with these settings."""
         chosen: dict[str, Any] = {} if self.metrics is None else {"metrics": self.metrics}
@@ -93,6 +105,8 @@ class CompareSettings:
             normalize=self.normalize,
             strict=self.strict,
             empty_target=self.empty_target,
+            salient=self.salient,
+            void=self.void,
             per_image_curves=per_image_curves,
         )
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from dynamic_kd._version import __version__
 from dynamic_kd.evaluation._bootstrap import LEVEL
 from dynamic_kd.evaluation._compare import Comparison
 from dynamic_kd.evaluation._paired_tests import FEW
 from dynamic_kd.evaluation._ranks import is_constant, unranked
+from dynamic_kd.metrics import MetricReport
 
 _COUNTED = {
     "resized": "resized to their masks",
@@ -28,6 +30,25 @@ def image_notes(counts: Mapping[str, int]) -> str:
     """Return how many images there were, and what was found or done with some of them."""
     notes = [f"{counts[key]} {words}" for key, words in _COUNTED.items() if counts[key]]
     return "; ".join([f"{counts['images']} images", *notes])
+
+
+def mask_notes(report: MetricReport) -> list[str]:
+    """Return what the masks hold, and what of it was read as what, in sentences."""
+    masks: Any = report.settings["masks"]
+    stored = ", ".join(masks["stored"]) if len(masks["stored"]) == 1 else _counted(masks["stored"])
+    edges = f", with grey edges in {masks['grey_edges']}" if masks["grey_edges"] else ""
+    notes = [f"Stored as {stored}; levels {masks['levels'] or 'none'}{edges}.", *masks["notes"]]
+    left_out: Any = report.settings["left_out"]
+    if left_out:
+        notes.append(
+            f"Not computed: {' and '.join(left_out)}, which look at where pixels are, so that void ones "
+            f"({masks['void_share']:.1%} of all) cannot be left out."
+        )
+    return notes
+
+
+def _counted(stored: Mapping[str, int]) -> str:
+    return "; ".join(f"{how} ({count})" for how, count in stored.items())
 
 
 def conventions(comparison: Comparison) -> list[str]:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from dynamic_kd._extras import require
 from dynamic_kd._tables import rounded
-from dynamic_kd.data import images_by_stem, read_gray, read_rgb
+from dynamic_kd.data import images_by_stem, read_gray, read_mask, read_rgb
 from dynamic_kd.evaluation._compare import Comparison, DataSetResult
 from dynamic_kd.evaluation._config import grid_request
 from dynamic_kd.metrics import SCORES
@@ -101,7 +101,8 @@ def _write(axes: Any, column: int, bottom: int, text: str, **style: Any) -> None
 def _tiles(index: Index, comparison: Comparison, dataset: str, stem: str) -> list[tuple[Tile | None, str]]:
     """Return one image's tiles, all of one size, and the text under each; None for a missing map."""
     folders = comparison.config.datasets[dataset]
-    mask = read_gray(_file(index, folders.target, stem, dataset))
+    wanted = comparison.config.settings.meaning
+    mask = read_mask(_file(index, folders.target, stem, dataset), **wanted._asdict()).values
     size = _WIDTH, max(1, round(_WIDTH * mask.shape[0] / mask.shape[1]))
     tiles: list[tuple[Tile | None, str]] = []
     if folders.image is not None:

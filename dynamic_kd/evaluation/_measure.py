@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -12,12 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from dynamic_kd._files import read_whole
-from dynamic_kd.data import is_colour, read_gray, read_mask
+from dynamic_kd._mask import Levels, Meaning
+from dynamic_kd.data import Mask, is_colour, read_gray, read_mask
 from dynamic_kd.evaluation._cache import CachedRecord, RecordCache, digest
 from dynamic_kd.evaluation._matching import ImageFiles
 from dynamic_kd.metrics import Records, SODMetrics
 
-Levels = npt.NDArray[np.uint8]
+Grey = npt.NDArray[np.uint8]
 
 # Marks of a pair, which reports count: maps of another size than their masks, with the same and with another aspect
 # ratio; maps in colour; masks with many middle greys.
@@ -30,11 +32,31 @@ _GREY_SHARE = 0.1
 _SAME_RATIO = 1.02
 
 
+class MaskFacts(NamedTuple):
+    """What a mask holds: its levels, its pixels and how many of them are void, and how its file is stored."""
+
+    found: Levels
+    pixels: int
+    void: int
+    stored: str
+
+    def to_text(self) -> str:
+        """Return the facts as a mark, a text without blanks."""
+        return json.dumps(self, separators=(",", ":")).replace(" ", "_")
+
+    @classmethod
+    def from_text(cls, text: str) -> MaskFacts:
+        """Read what `to_text` returned."""
+        (levels, edges), pixels, void, stored = json.loads(text)
+        return cls(Levels(tuple(levels), edges), pixels, void, stored.replace("_", " "))
+
+
 class MeasuredMap(NamedTuple):
-    """A measured map: what loads its records, its marks, and whether it was measured now."""
+    """A measured map: what loads its records, its marks, its mask, and whether it was measured now."""
 
     records: Callable[[], Records]
     marks: tuple[str, ...]
+    mask: MaskFacts
     fresh: bool
 
 
@@ -43,6 +65,11 @@ class MeasuredImage(NamedTuple):
 
     stem: str
     maps: Mapping[str, MeasuredMap]
+
+    @property
+    def mask(self) -> MaskFacts:
+        """What its mask holds."""
+        return next(iter(self.maps.values())).mask
 
 
 @dataclass(frozen=True)
@@ -55,36 +82,43 @@ class Measurer:
         What is measured.
     strict_size
         Refuse a map whose size is not its mask's.
+    meaning
+        What the user says of masks.
     cache
         Where records are looked up and stored; None measures everything.
     """
 
     metrics: SODMetrics
     strict_size: bool
+    meaning: Meaning
     cache: RecordCache | None = None
 
     def __call__(self, files: ImageFiles) -> MeasuredImage:
         """Measure the maps of an image that the cache lacks; its mask is decoded once for all methods, if at all."""
-        mask = _Mask(files.target)
+        mask = _Mask(files.target, self.meaning)
         return MeasuredImage(files.stem, {method: self._measured(path, mask) for method, path in files.preds.items()})
 
     def _measured(self, path: Path, mask: _Mask) -> MeasuredMap:
         content = _read(path)
         if self.cache is None:
             records, marks = self._measure(path, content, mask)
-            return MeasuredMap(lambda: records, marks, fresh=True)
+            return MeasuredMap(lambda: records, marks, mask.facts, fresh=True)
         key = self.cache.key(digest(content), mask.digest)
         found = self.cache.find(key)
         fresh = found is None or not Records.is_whole(found.record) or self._refused(found)
         if found is None or fresh:
             records, marks = self._measure(path, content, mask)
-            found = CachedRecord(records.to_bytes(), marks)
+            found = CachedRecord(records.to_bytes(), (mask.facts.to_text(), *marks))
             self.cache.store(key, found)
-        return MeasuredMap(partial(self.cache.load, key), found.marks, fresh)
+        about_mask, *others = found.marks
+        return MeasuredMap(partial(self.cache.load, key), tuple(others), MaskFacts.from_text(about_mask), fresh)
 
     def _measure(self, path: Path, content: bytes, mask: _Mask) -> tuple[Records, tuple[str, ...]]:
-        pred, marks = _decode_map(content, path, mask.levels, strict_size=self.strict_size)
-        return self.metrics.measure(pred, mask.levels), (*marks, *mask.marks)
+        read = mask.read
+        pred, marks = _decode_map(content, path, read.values, strict_size=self.strict_size)
+        if read.valid is not None and not read.valid.any():
+            raise ValueError(f"{mask.path}: expected some pixels that are not void, got none; leave the image out")
+        return self.metrics.measure(pred, read.salient, valid=read.valid), (*marks, *mask.marks)
 
     def _refused(self, found: CachedRecord) -> bool:
         return self.strict_size and not {RESIZED, OTHER_SHAPE}.isdisjoint(found.marks)
@@ -95,6 +129,7 @@ class _Mask:
     """A mask that is decoded when it is first needed."""
 
     path: Path
+    meaning: Meaning
 
     @cached_property
     def content(self) -> bytes:
@@ -105,21 +140,28 @@ class _Mask:
         return digest(self.content)
 
     @cached_property
-    def levels(self) -> Levels:
-        return read_mask(self.path, self.content)
+    def read(self) -> Mask:
+        return read_mask(self.path, self.content, **self.meaning._asdict())
+
+    @property
+    def facts(self) -> MaskFacts:
+        read = self.read
+        void = 0 if read.valid is None else read.valid.size - int(np.count_nonzero(read.valid))
+        return MaskFacts(read.found, read.values.size, void, read.stored)
 
     @cached_property
     def marks(self) -> tuple[str, ...]:
         """A mark on a mask with more than 10% of middle greys."""
-        greys = np.count_nonzero((self.levels > 25) & (self.levels < 230))
-        return (GREY,) if greys > _GREY_SHARE * self.levels.size else ()
+        levels = self.read.values
+        greys = np.count_nonzero((levels > 25) & (levels < 230))
+        return (GREY,) if greys > _GREY_SHARE * levels.size else ()
 
 
 def _read(path: Path) -> bytes:
     return read_whole(path, "an image file")
 
 
-def _decode_map(content: bytes, path: Path, target: Levels, *, strict_size: bool) -> tuple[Levels, tuple[str, ...]]:
+def _decode_map(content: bytes, path: Path, target: Grey, *, strict_size: bool) -> tuple[Grey, tuple[str, ...]]:
     """Decode a map and resize it to its mask's size; return it with its marks."""
     pred = read_gray(path, content)
     marks = (COLOUR,) if is_colour(content) else ()

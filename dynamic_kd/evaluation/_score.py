@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from dynamic_kd.evaluation._bootstrap import ImageScores, Interval, percentile_interval, resampled_scores
 from dynamic_kd.evaluation._config import CompareSettings
+from dynamic_kd.evaluation._masks_seen import MasksSeen
 from dynamic_kd.evaluation._matching import DataSetFiles
 from dynamic_kd.evaluation._measure import MARKS, MeasuredImage
 from dynamic_kd.evaluation._paired_tests import PairedScores
@@ -40,7 +41,9 @@ class ScoredMethod(NamedTuple):
     paired: PairedScores | None
 
 
-def report_of(method: str, files: DataSetFiles, images: Iterable[MeasuredImage], metrics: SODMetrics) -> MetricReport:
+def report_of(
+    method: str, files: DataSetFiles, images: Iterable[MeasuredImage], metrics: SODMetrics, masks: MasksSeen
+) -> MetricReport:
     """Score the measured images of a method in their order; errors name the folder of masks."""
     counts = Counter(dict.fromkeys(MARKS, 0))
     own = ((image.stem, image.maps[method]) for image in images if method in image.maps)
@@ -61,16 +64,22 @@ def report_of(method: str, files: DataSetFiles, images: Iterable[MeasuredImage],
             "pred": str(files.folders[method]),
             "target": str(files.target),
             "resize": "bilinear",
+            "masks": masks.settings(),
         },
     )
 
 
 def score_method(
-    method: str, files: DataSetFiles, images: Iterable[MeasuredImage], settings: CompareSettings, shared: set[str]
+    method: str,
+    files: DataSetFiles,
+    images: Iterable[MeasuredImage],
+    masks: MasksSeen,
+    settings: CompareSettings,
+    shared: set[str],
 ) -> ScoredMethod:
     """Score a method of a comparison; ``shared`` are the images that every method has."""
     try:
-        report = report_of(method, files, images, settings.accumulator(per_image_curves=True))
+        report = report_of(method, files, images, settings.accumulator(per_image_curves=True), masks)
     except ValueError as error:
         raise ValueError(f"{method} on {files.name}: {error}") from None
     scores = ImageScores.of(report)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Unpack
 
 from dynamic_kd._array import Array, Namespace
 from dynamic_kd._support import array_support
 from dynamic_kd.metrics._declarations import Measure, Score
+from dynamic_kd.metrics._inputs import InputSettings
 from dynamic_kd.metrics._measured import scored
 from dynamic_kd.metrics._statistics import Statistics
 from dynamic_kd.metrics._threshold_measures import RATES, Rate, confusion
 
 
 @array_support(gradient=False, traced=True, gpu="kernels")
-def roc_auc(
-    pred: Array, target: Array, *, normalize: bool = True, quantize: bool = False, check: str = "auto"
-) -> Array:
+def roc_auc(pred: Array, target: Array, **settings: Unpack[InputSettings]) -> Array:
     r"""Area under the receiver operating characteristic: recall against false positive rate.
 
     .. math:: \mathrm{AUC} = \sum_{k=0}^{255} \frac{R_k + R_{k+1}}{2} \, (F_k - F_{k+1})
@@ -26,7 +25,7 @@ def roc_auc(
 
     Parameters
     ----------
-    pred, target, normalize, quantize, check
+    pred, target, normalize, quantize, check, salient, void
         As for `mean_absolute_error`.
 
     Returns
@@ -52,11 +51,11 @@ def roc_auc(
     >>> float(roc_auc(pred, target))
     0.75
     """
-    return scored(roc_auc_values, pred, target, normalize=normalize, quantize=quantize, check=check)
+    return scored(roc_auc_values, pred, target, **settings)
 
 
 @array_support(gradient=False, traced=True, gpu="kernels")
-def pr_auc(pred: Array, target: Array, *, normalize: bool = True, quantize: bool = False, check: str = "auto") -> Array:
+def pr_auc(pred: Array, target: Array, **settings: Unpack[InputSettings]) -> Array:
     r"""Area under the precision-recall curve.
 
     .. math:: \mathrm{AUC} = \sum_{k=0}^{255} \frac{P_k + P_{k+1}}{2} \, (R_k - R_{k+1})
@@ -67,7 +66,7 @@ def pr_auc(pred: Array, target: Array, *, normalize: bool = True, quantize: bool
 
     Parameters
     ----------
-    pred, target, normalize, quantize, check
+    pred, target, normalize, quantize, check, salient, void
         As for `mean_absolute_error`.
 
     Returns
@@ -93,7 +92,7 @@ def pr_auc(pred: Array, target: Array, *, normalize: bool = True, quantize: bool
     >>> round(float(pr_auc(pred, target)), 4)
     0.7917
     """
-    return scored(pr_auc_values, pred, target, normalize=normalize, quantize=quantize, check=check)
+    return scored(pr_auc_values, pred, target, **settings)
 
 
 def roc_auc_values(statistics: Statistics) -> Array:

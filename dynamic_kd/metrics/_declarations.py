@@ -82,10 +82,13 @@ class Declared:
         The numbers of each image, in the order in which they are computed.
     curves
         Names of the curves over 256 thresholds that are averaged over the data set.
+    structural
+        Whether it looks at where pixels are, so that none can be left out.
     """
 
     scores: tuple[Score, ...]
     curves: tuple[str, ...]
+    structural: bool
 
     @property
     def metric(self) -> str:
@@ -119,6 +122,8 @@ class Measure(Declared):
         (statistics, strict) -> the curves, each of shape (B, 256).
     pooled
         Whether it also makes sense for counts summed over the data set.
+    structural
+        Whether it looks at where pixels are.
     """
 
     scores: tuple[Score, ...]
@@ -126,11 +131,12 @@ class Measure(Declared):
     curves: tuple[str, ...] = ()
     curve_values: Callable[[Statistics, bool], Sequence[Array]] = _no_curves
     pooled: bool = False
+    structural: bool = False
 
 
-def single_value(score: Score, values: Callable[[Statistics], Array]) -> Measure:
+def single_value(score: Score, values: Callable[[Statistics], Array], *, structural: bool = False) -> Measure:
     """Declare a metric of one number."""
-    return Measure((score,), lambda statistics, curves, strict: [values(statistics)])
+    return Measure((score,), lambda statistics, curves, strict: [values(statistics)], structural=structural)
 
 
 def peaks(xp: Namespace, curve: Array) -> tuple[Array, Array]:
@@ -154,6 +160,7 @@ class PixelMeasure(Declared):
     values: Callable[[Floats, Mask], Floats]
     curves: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
+    structural: bool = True
 
 
 def single_pixel_value(score: Score, value: Callable[[Floats, Mask], float], *needs: str) -> PixelMeasure:

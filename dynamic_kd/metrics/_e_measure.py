@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Unpack
 
 from dynamic_kd._array import Array
 from dynamic_kd._checks import check_flag
 from dynamic_kd._support import array_support
 from dynamic_kd.metrics._declarations import Measure, peaks, threshold_scores
+from dynamic_kd.metrics._inputs import InputSettings
 from dynamic_kd.metrics._measured import scored
 from dynamic_kd.metrics._statistics import Counts, Statistics
 from dynamic_kd.metrics._statistics._interface import EPSILON, column
@@ -21,9 +23,7 @@ def e_measure(
     *,
     reduce: str = "curve",
     strict: bool = False,
-    normalize: bool = True,
-    quantize: bool = False,
-    check: str = "auto",
+    **settings: Unpack[InputSettings],
 ) -> Array:
     r"""Enhanced-alignment measure of a saliency map cut at each of 256 thresholds.
 
@@ -34,7 +34,7 @@ def e_measure(
 
     Parameters
     ----------
-    pred, target, normalize, quantize, check
+    pred, target, normalize, quantize, check, salient, void
         As for `mean_absolute_error`.
     reduce
         ``"curve"`` for the thresholds k / 255, k = 0 to 255 ascending, ``"max"``, ``"min"`` or ``"mean"`` over each
@@ -78,7 +78,7 @@ def e_measure(
     def formula(statistics: Statistics) -> Array:
         return e_values(statistics, reduce, strict=strict)
 
-    return scored(formula, pred, target, normalize=normalize, quantize=quantize, check=check)
+    return scored(formula, pred, target, **settings)
 
 
 def e_values(statistics: Statistics, reduce: str, *, strict: bool) -> Array:

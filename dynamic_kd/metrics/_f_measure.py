@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 from dynamic_kd._array import Array, Namespace
 from dynamic_kd._checks import check_number
 from dynamic_kd._support import array_support
 from dynamic_kd.metrics._declarations import Measure, peaks, threshold_scores
+from dynamic_kd.metrics._inputs import InputSettings
 from dynamic_kd.metrics._measured import scored
 from dynamic_kd.metrics._statistics import Statistics
 from dynamic_kd.metrics._threshold_measures import RATES, check_reduce, confusion, rate_values
@@ -24,9 +25,7 @@ def f_measure(
     *,
     reduce: str = "curve",
     beta_squared: float = BETA_SQUARED,
-    normalize: bool = True,
-    quantize: bool = False,
-    check: str = "auto",
+    **settings: Unpack[InputSettings],
 ) -> Array:
     r"""F-measure of a saliency map cut at each of 256 thresholds.
 
@@ -38,7 +37,7 @@ def f_measure(
 
     Parameters
     ----------
-    pred, target, normalize, quantize, check
+    pred, target, normalize, quantize, check, salient, void
         As for `mean_absolute_error`.
     reduce
         ``"curve"`` for all thresholds, ``"max"``, ``"min"`` or ``"mean"`` over each image's own curve, ``"adaptive"``
@@ -80,7 +79,7 @@ def f_measure(
     def formula(statistics: Statistics) -> Array:
         return f_values(statistics, reduce, beta_squared=beta_squared)
 
-    return scored(formula, pred, target, normalize=normalize, quantize=quantize, check=check)
+    return scored(formula, pred, target, **settings)
 
 
 def f_values(statistics: Statistics, reduce: str, *, beta_squared: float = BETA_SQUARED) -> Array:

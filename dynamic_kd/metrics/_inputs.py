@@ -17,6 +17,7 @@ from dynamic_kd._array import (
     array_namespace,
     as_numpy,
     check_device,
+    device_of,
     is_traced,
     runs_triton,
     stop_gradient,
@@ -25,8 +26,11 @@ from dynamic_kd._array import (
     widest_float,
 )
 from dynamic_kd._checks import check_choice, check_flag, digits
+from dynamic_kd._mask import SALIENT_ABOVE, Levels, LevelsSeen, Meaning, interpreted, meaning
 
 CHECKS = ("auto", "off")
+# An image's salient level, times this, is in the word of its flags.
+LEVEL = 256
 
 # The integers of the CUDA kernels would overflow beyond these sizes; the generic path takes over.
 LARGEST_SIDE = 1 << 14
@@ -36,11 +40,13 @@ Box = tuple[int, int, int, int]
 
 
 class InputSettings(TypedDict, total=False):
-    """How predictions and targets are read: ``normalize``, ``quantize`` and ``check`` of `mean_absolute_error`."""
+    """How predictions and targets are read, with the names and meanings of `mean_absolute_error`."""
 
     normalize: bool
     quantize: bool
     check: str
+    salient: Any
+    void: Any
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,11 @@ class Pairs:
         The prediction as it was given, if the kernels have to check it and `pred` was made from it.
     extremes
         Each image's smallest and largest prediction, if the check of the values found them.
+    valid
+        Shape (B, H, W), bool, NumPy: the pixels to score, in any shape; None for all. Predictions and targets are
+        NumPy's then.
+    levels
+        The levels of each integer target, if they were looked at.
     """
 
     pred: Array
@@ -76,6 +87,8 @@ class Pairs:
     check: bool
     unquantized: Array | None = None
     extremes: tuple[Array, Array] | None = None
+    valid: npt.NDArray[np.bool_] | None = None
+    levels: tuple[Levels, ...] = ()
 
     def __len__(self) -> int:
         return int(self.pred.shape[0])
@@ -83,7 +96,7 @@ class Pairs:
     @property
     def mask(self) -> Array:
         """The target, bool."""
-        return _binary(array_namespace(self.target), self.target)
+        return _cut(array_namespace(self.target), self.target)
 
     def select(self, images: Sequence[int]) -> Pairs:
         """Return some of the images as a batch."""
@@ -96,16 +109,45 @@ class Pairs:
         unquantized = None if self.unquantized is None else chosen(self.unquantized)
         extremes = None if self.extremes is None else (chosen(self.extremes[0]), chosen(self.extremes[1]))
         pred, target = chosen(self.pred), chosen(self.target)
-        return replace(self, pred=pred, target=target, unquantized=unquantized, extremes=extremes)
+        valid = None if self.valid is None else self.valid[list(images)]
+        levels = tuple(self.levels[image] for image in images) if self.levels else ()
+        return replace(
+            self,
+            pred=pred,
+            target=target,
+            unquantized=unquantized,
+            extremes=extremes,
+            valid=valid,
+            levels=levels,
+        )
+
+    def level_flags(self) -> npt.NDArray[np.float64]:
+        """The salient level of each integer target as the flags of `FAULTS` hold it; 0 where it is not known."""
+        flags = np.zeros(len(self))
+        for image, found in enumerate(self.levels):
+            flags[image] = LEVEL * max(found.levels, default=0)
+        return flags
 
 
 def as_pairs(
-    pred: Array, target: Array, *, normalize: bool = True, quantize: bool = False, check: str = "auto"
+    pred: Array,
+    target: Array,
+    *,
+    normalize: bool = True,
+    quantize: bool = False,
+    check: str = "auto",
+    salient: Any = None,
+    void: Any = None,
+    valid: npt.NDArray[np.bool_] | None = None,
 ) -> Pairs:
-    """Check predictions and targets and bring them to shape (B, H, W); the only place where that happens."""
+    """Check predictions and targets and bring them to shape (B, H, W); the only place where that happens.
+
+    ``valid``, of shape (B, H, W), says which pixels are scored. It may have any shape; void pixels leave it.
+    """
     check_flag("normalize", normalize)
     check_flag("quantize", quantize)
     check_choice("check", check, CHECKS)
+    wanted = meaning(salient, void)
     xp = array_namespace(pred, target)
     check_shapes(tuple(pred.shape), tuple(target.shape))
     check_device("target", target, "pred", pred)
@@ -116,25 +158,57 @@ def as_pairs(
     if pred.dtype == xp.bool:
         pred = xp.astype(pred, xp.uint8) * 255
     single, (height, width) = pred.ndim == 2, pred.shape[-2:]
+    if wanted.void or valid is not None:
+        pred, target = _copied("void", pred), _copied("void", target)
+        xp = array_namespace(pred, target)
     on_kernels = runs_triton(pred) and max(height, width) <= LARGEST_SIDE and height * width <= MOST_PIXELS
     if not on_kernels:
         xp, pred, target = _in_memory(xp, pred, target)
     given, target = (xp.reshape(array, (-1, height, width)) for array in (pred, target))
     checked_there = on_kernels and check == "auto"
     extremes = None
-    if check == "auto" and not (on_kernels or is_traced(given) or is_traced(target)):
+    levels: tuple[Levels, ...] = ()
+    look = check == "auto" and not (on_kernels or is_traced(given) or is_traced(target))
+    if look:
         extremes = check_values(given, target, tolerance)
+    if not on_kernels:
+        target, labelled, levels = _binary(xp, target, wanted, look=look)
+        if labelled is not None:
+            valid = labelled if valid is None else valid & labelled
+    elif wanted.salient is not None and xp.isdtype(target.dtype, "integral"):
+        target = _any_of(xp, target, wanted.salient)
+    if valid is not None:
+        extremes = None
+        _refuse_void_images(valid)
     quantized = quantize and xp.isdtype(given.dtype, "real floating")
     return Pairs(
         pred=_quantized(xp, given) if quantized else given,
-        target=target if on_kernels else _binary(xp, target),
+        target=target,
         normalize=normalize,
         single=single,
         on_kernels=on_kernels,
         check=checked_there,
         unquantized=given if checked_there and quantized else None,
         extremes=None if quantized else extremes,
+        valid=valid,
+        levels=levels,
     )
+
+
+def _copied(name: str, array: Array) -> npt.NDArray[Any]:
+    """Return an array in the CPU's memory, where pixels can be left out."""
+    if is_traced(array):
+        raise TypeError(f"{name}: expected arrays with values, got traced ones; leave pixels out outside jax.jit")
+    values = as_numpy(array)
+    return to_host(array) if values is None else values
+
+
+def _refuse_void_images(valid: npt.NDArray[np.bool_]) -> None:
+    empty = np.flatnonzero(~valid.any(axis=(1, 2)))
+    if len(empty):
+        raise ValueError(
+            f"target: expected some pixels to score in each image, got only void ones in image {empty[0]}; leave it out"
+        )
 
 
 def _in_memory(xp: Namespace, pred: Array, target: Array) -> tuple[Namespace, Array, Array]:
@@ -160,10 +234,13 @@ class Part(NamedTuple):
     images: Sequence[int]
 
 
-def batch_parts(pred: Array, target: Array, valid: Array | None, **settings: Unpack[InputSettings]) -> list[Part]:
+def batch_parts(
+    pred: Array, target: Array, valid: Array | None, *, structural: Sequence[str], **settings: Unpack[InputSettings]
+) -> list[Part]:
     """Return a batch as pairs, in several parts if its images are cut out of padding or come in a list.
 
-    Consecutive images with the same rectangle of valid pixels form one part.
+    Consecutive images with the same rectangle of valid pixels form one part. With ``structural`` metrics, valid pixels
+    must fill rectangles.
 
     Raises
     ------
@@ -171,7 +248,7 @@ def batch_parts(pred: Array, target: Array, valid: Array | None, **settings: Unp
         As `as_pairs`; shapes that differ, or valid pixels that do not fill a rectangle.
     """
     if isinstance(pred, list | tuple):
-        return _listed_parts(pred, target, valid, **settings)
+        return _listed_parts(pred, target, valid, structural=structural, **settings)
     if valid is None:
         pairs = as_pairs(pred, target, **settings)
         return [Part(pairs, range(len(pairs)))]
@@ -184,17 +261,30 @@ def batch_parts(pred: Array, target: Array, valid: Array | None, **settings: Unp
     if not np.isin(masks, (0, 1)).all():
         raise ValueError("valid: expected only 0 and 1 (or booleans), got other values; pass for example mask > 0")
     boxes = [_box(mask != 0, image) for image, mask in enumerate(masks)]
+    if (None in boxes or len(set(boxes)) > 1) and not structural:
+        pairs = as_pairs(pred, target, valid=masks != 0, **settings)
+        return [Part(pairs, range(len(pairs)))]
+    if None in boxes:
+        raise ValueError(
+            f"valid: expected the valid pixels of each image to fill a rectangle, got gaps in image "
+            f"{boxes.index(None)} of the batch, around which {', '.join(structural)} are not defined; leave these out"
+        )
     parts = []
-    for (top, bottom, left, right), group in groupby(range(len(boxes)), key=boxes.__getitem__):
-        images = list(group)
+    for box, group in groupby(range(len(boxes)), key=boxes.__getitem__):
+        assert box is not None
+        (top, bottom, left, right), images = box, list(group)
         here = slice(images[0], images[-1] + 1)
         cut = [_batched(array)[here, None, top:bottom, left:right] for array in (pred, target)]
         parts.append(Part(as_pairs(*cut, **settings), images))
     return parts
 
 
-def _listed_parts(preds: Sequence[Array], target: Any, valid: Any, **settings: Unpack[InputSettings]) -> list[Part]:
+def _listed_parts(
+    preds: Sequence[Array], target: Any, valid: Any, *, structural: Sequence[str], **settings: Unpack[InputSettings]
+) -> list[Part]:
     """Return the parts of a list of images or batches, each of its own size."""
+    if preds:
+        array_namespace(preds[0])  # nested lists of numbers are no images
     valid = [None] * len(preds) if valid is None else valid
     for name, entries in (("target", target), ("valid", valid)):
         if not isinstance(entries, list | tuple) or len(entries) != len(preds):
@@ -206,7 +296,7 @@ def _listed_parts(preds: Sequence[Array], target: Any, valid: Any, **settings: U
     first = 0
     for index, entry in enumerate(zip(preds, target, valid, strict=True)):
         try:
-            found = batch_parts(*entry, **settings)
+            found = batch_parts(*entry, structural=structural, **settings)
         except (TypeError, ValueError) as error:
             raise type(error)(f"{error} (entry {index} of the list)") from None
         parts += [Part(pairs, [first + image for image in images]) for pairs, images in found]
@@ -218,18 +308,13 @@ def _batched(images: Array) -> Array:
     return array_namespace(images).reshape(images, (-1, *images.shape[-2:]))
 
 
-def _box(mask: npt.NDArray[np.bool_], image: int) -> Box:
-    """First and last valid rows and columns, the last excluded."""
+def _box(mask: npt.NDArray[np.bool_], image: int) -> Box | None:
+    """First and last valid rows and columns, the last excluded; None if these have gaps."""
     rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
     if len(rows) == 0:
         raise ValueError(f"valid: expected some valid pixels in each image, got none in image {image} of the batch")
     top, bottom, left, right = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
-    if not mask[top:bottom, left:right].all():
-        raise ValueError(
-            f"valid: expected the valid pixels of each image to fill a rectangle, got gaps in image {image} of the "
-            f"batch; the distances of weighted F and the centroid of S are not defined around gaps"
-        )
-    return top, bottom, left, right
+    return (top, bottom, left, right) if mask[top:bottom, left:right].all() else None
 
 
 def checked_names(names: Iterable[str] | None, size: int) -> list[str] | None:
@@ -326,37 +411,86 @@ def _check_target_dtype(xp: Namespace, target: Array) -> None:
 
 
 def _check_target_values(xp: Namespace, target: Array) -> None:
-    if target.dtype == xp.bool:
-        return
+    if not xp.isdtype(target.dtype, "real floating"):
+        return  # what integers mean is decided when they are read
     low, high = float(xp.min(target)), float(xp.max(target))
-    if xp.isdtype(target.dtype, "integral"):
-        if low < 0 or high > 255:
-            raise ValueError(f"target: expected integers from 0 to 255, got {low:g} to {high:g}")
-        _refuse_dark_masks(xp, target)
-    elif not bool(xp.all(xp.isfinite(target))):
+    if not bool(xp.all(xp.isfinite(target))):
         raise ValueError("target: expected finite values in [0, 1], got NaN or infinity")
-    elif low < 0 or high > 1:
+    if low < 0 or high > 1:
         raise ValueError(
-            f"target: expected floating values in [0, 1], got {low:g} to {high:g}; divide 0 to 255 masks by 255"
+            f"target: expected floating values in [0, 1], got {low:g} to {high:g}; "
+            "pass masks with other levels as integers"
+        )
+    _refuse_divided_labels(xp, target)
+
+
+def _refuse_divided_labels(xp: Namespace, target: Array) -> None:
+    """Raise for floats of 0, 1 and one level between: labels or void that were divided by 255, not soft edges."""
+    there = (target > 0) & (target < 1)
+    low = xp.min(xp.where(there, target, xp.ones_like(target)))
+    high = xp.max(xp.where(there, target, xp.zeros_like(target)))
+    level = float(low)
+    if level == float(high) and abs(255 * level - round(255 * level)) < 1e-3 and bool(xp.any(target == 1)):
+        raise ValueError(
+            f"target: expected floating values in [0, 1], got 0, {level:g} and 1 alone, which could be labels or void "
+            f"divided by 255 ({255 * level:g} and 255); pass the integers with void= or salient=, or booleans"
         )
 
 
-def _refuse_dark_masks(xp: Namespace, target: Array) -> None:
-    peaks = xp.max(target, axis=(1, 2))
-    dark = peaks > 0
-    if target.dtype != xp.int8:  # which cannot exceed 128, and cannot be compared with it
-        dark = dark & (peaks <= 128)
-    if bool(xp.any(dark)):
-        peak = int(xp.max(xp.where(dark, peaks, xp.zeros_like(peaks))))
-        raise ValueError(
-            f"target: expected an 8-bit mask, where more than 128 is salient, got a largest value of {peak}, "
-            f"which would count as empty; for 0/{peak} masks pass target > 0"
-        )
+def _binary(
+    xp: Namespace, target: Array, wanted: Meaning, *, look: bool
+) -> tuple[Array, npt.NDArray[np.bool_] | None, tuple[Levels, ...]]:
+    """Return the target as bool, which pixels are not void (None if none can be), and the levels of integers.
+
+    Those must have one meaning, if they are to be looked at.
+    """
+    if not xp.isdtype(target.dtype, "integral"):
+        return _cut(xp, target), np.ones(target.shape, bool) if wanted.void else None, ()
+    if not look and not wanted.void:
+        return _cut(xp, target) if wanted.salient is None else _any_of(xp, target, wanted.salient), None, ()
+    masks = [interpreted(image, wanted) for image in _copied("target", target)]
+    levels = tuple(mask.found for mask in masks) if look and wanted.salient is None else ()
+    check_levels(levels, wanted, complete=False)
+    salient = np.stack([mask.values for mask in masks]) > SALIENT_ABOVE
+    found = salient if isinstance(target, np.ndarray) else xp.asarray(salient, device=device_of(target))
+    if not wanted.void:
+        return found, None, levels
+    everywhere = np.ones(target.shape[1:], bool)
+    return found, np.stack([everywhere if mask.valid is None else mask.valid for mask in masks]), levels
 
 
-def _binary(xp: Namespace, target: Array) -> Array:
+def check_target_levels(target: Array) -> None:
+    """Raise if a batch of targets, shape (B, H, W), on any device, has levels of several meanings."""
+    xp = array_namespace(target)
+    _, _, levels = _binary(xp, target, Meaning(), look=True)
+    check_levels(levels, Meaning())
+
+
+def check_levels(levels: Sequence[Levels], wanted: Meaning, *, complete: bool = True) -> None:
+    """Raise if the levels of a batch of targets have several meanings; a batch need not be the ``complete`` data."""
+    seen = LevelsSeen(wanted)
+    for image, found in enumerate(levels):
+        seen.add(f"image {image}", found)
+    seen.decide("target", complete=complete)
+
+
+def _cut(xp: Namespace, target: Array) -> Array:
+    """Return a target without void as bool. Integers are cut above 128 if the image has levels above, else above 0."""
     if target.dtype == xp.bool:
         return target
-    if target.dtype == xp.int8:
-        return xp.zeros_like(target, dtype=xp.bool)
-    return target > (128 if xp.isdtype(target.dtype, "integral") else 0.5)
+    if not xp.isdtype(target.dtype, "integral"):
+        return target > 0.5
+    if target.dtype == xp.int8:  # which cannot exceed 128, and cannot be compared with it
+        return target > 0
+    peaks = xp.max(target, axis=(1, 2), keepdims=True)
+    return xp.where(peaks > SALIENT_ABOVE, target > SALIENT_ABOVE, target > 0)
+
+
+def _any_of(xp: Namespace, target: Array, levels: Iterable[int]) -> Array:
+    """Whether each pixel has one of the levels; those that the dtype cannot hold match none."""
+    low, high = xp.iinfo(target.dtype).min, xp.iinfo(target.dtype).max
+    found = xp.zeros_like(target, dtype=xp.bool)
+    for level in levels:
+        if low <= level <= high:
+            found = found | (target == level)
+    return found

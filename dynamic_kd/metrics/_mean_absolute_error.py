@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from dynamic_kd._array import Array
 from dynamic_kd._support import array_support
 from dynamic_kd.metrics._declarations import Score, single_value
+from dynamic_kd.metrics._inputs import InputSettings
 from dynamic_kd.metrics._measured import scored
 from dynamic_kd.metrics._statistics import Statistics
 
 
 @array_support(gradient=False, traced=True, gpu="kernels")
 def mean_absolute_error(
-    pred: Array, target: Array, *, normalize: bool = True, quantize: bool = False, check: str = "auto"
+    pred: Array,
+    target: Array,
+    *,
+    normalize: bool = True,
+    quantize: bool = False,
+    check: str = "auto",
+    salient: Any = None,
+    void: Any = None,
 ) -> Array:
     r"""Mean absolute error between a saliency map and its mask.
 
@@ -24,7 +34,8 @@ def mean_absolute_error(
     pred
         Saliency maps, shape (H, W), (B, H, W) or (B, 1, H, W); uint8, or floating values in [0, 1].
     target
-        Masks of the same shape: bool, integers 0 to 255 (more than 128 is salient) or floats (more than 0.5 is).
+        Masks of the same shape: bool; floats in [0, 1], where more than 0.5 is salient; or integers with 0 and one
+        other level, which is salient, or with 0 and 255 and grey edges, cut above 128.
     normalize
         Stretch each prediction to [0, 1] first, as the original code does. A constant map stays as it is.
     quantize
@@ -32,6 +43,11 @@ def mean_absolute_error(
     check
         ``"auto"`` raises for bad values. ``"off"`` skips the check, which saves reading device arrays back. The values
         of traced arrays are never checked.
+    salient
+        The salient levels of integer targets: ``1``, ``[1, 15]``, ``range(129, 256)`` or ``"1,15"``.
+    void
+        Levels of integer targets that are not labelled, such as 255. Their pixels are left out, also from the
+        normalisation. Arrays on other devices are copied to the CPU then.
 
     Returns
     -------
@@ -43,7 +59,8 @@ def mean_absolute_error(
     ------
     ValueError
         For shapes or devices that differ, other shapes than those above, empty arrays, colour images, values that are
-        not finite or out of range, and masks that would read as empty (largest integer value between 1 and 128).
+        not finite or out of range, and targets whose levels have several meanings, such as 0, 1 and 255: the message
+        lists the levels and what to pass for each meaning.
     TypeError
         For dtypes other than those above, and arrays of different libraries.
 
@@ -55,7 +72,14 @@ def mean_absolute_error(
     >>> float(mean_absolute_error(pred, target))
     0.125
     """
-    return scored(mean_absolute_error_values, pred, target, normalize=normalize, quantize=quantize, check=check)
+    settings: InputSettings = {
+        "normalize": normalize,
+        "quantize": quantize,
+        "check": check,
+        "salient": salient,
+        "void": void,
+    }
+    return scored(mean_absolute_error_values, pred, target, **settings)
 
 
 def mean_absolute_error_values(statistics: Statistics) -> Array:

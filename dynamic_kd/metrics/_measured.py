@@ -18,8 +18,10 @@ from dynamic_kd._array import (
     to_host,
     widest_float,
 )
-from dynamic_kd.metrics._inputs import InputSettings, Pairs, as_pairs
+from dynamic_kd._mask import Meaning
+from dynamic_kd.metrics._inputs import InputSettings, Pairs, as_pairs, check_levels
 from dynamic_kd.metrics._statistics import (
+    NEEDS_ALL,
     CPUStatistics,
     DeferredStatistics,
     Floats,
@@ -52,6 +54,8 @@ class Measured:
     @cached_property
     def images(self) -> list[tuple[Floats, Mask]]:
         """Each normalised prediction with its mask, in the CPU's memory."""
+        if self.pairs.valid is not None:
+            raise ValueError(NEEDS_ALL.format("metric"))
         if isinstance(self.statistics, CPUStatistics):
             return self.statistics.images()
         pred, mask = on_host(self.pairs.pred), on_host(self.pairs.mask)
@@ -75,6 +79,7 @@ def scored(
     On a GPU the work is queued before the call waits for the flags of the values, unless ``check="off"``.
     """
     measured = pred if isinstance(pred, Measured) else Measured.of(pred, target, **settings)
+    check_levels(measured.pairs.levels, Meaning())
     statistics = measured.statistics
     values = formula(statistics)
     if measured.pairs.single:
@@ -82,6 +87,9 @@ def scored(
     if isinstance(statistics, DeferredStatistics):
         statistics.check()
     like = measured.pairs.pred if measured is pred else pred
+    if measured.pairs.valid is not None and not isinstance(like, np.ndarray):
+        xp = array_namespace(like)
+        return xp.asarray(values, dtype=widest_float(xp, like), device=device_of(like))
     return from_numpy(values, like=like) if isinstance(values, np.ndarray) else values
 
 
@@ -94,6 +102,7 @@ def scored_from_pixels(
     """
     xp = array_namespace(pred, target)
     measured = Measured.of(on_host(pred), on_host(target), **settings)
+    check_levels(measured.pairs.levels, Meaning())
     values = np.stack([value(x, mask) for x, mask in measured.images]).astype(float)
     if measured.pairs.single:
         values = values[0, ...]

@@ -11,10 +11,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from dynamic_kd._array import to_host
+from dynamic_kd.metrics._inputs import LEVEL
 from dynamic_kd.metrics._measured import Measured
 from dynamic_kd.metrics._pixels import pixel_values
 from dynamic_kd.metrics._statistics import DeferredStatistics, Floats, recorded, warm_up
-from dynamic_kd.metrics._statistics._recorded import COUNTS, SIZE, STRICT_COUNTS
+from dynamic_kd.metrics._statistics._recorded import COUNTS, ERRORS, FLAGS, PEAK, SIZE, STRICT_COUNTS
 
 _MAGIC = b"dkd3"
 _NUMBER = struct.Struct("<I")
@@ -57,6 +59,16 @@ class Records:
     def strict(self) -> bool:
         """Whether strict cuts were counted too."""
         return not np.isnan(self.values[:, STRICT_COUNTS:]).any()
+
+    @property
+    def partial(self) -> bool:
+        """Whether void pixels of some image were left out."""
+        return bool(np.isnan(self.values[:, ERRORS]).any())
+
+    @property
+    def levels(self) -> Floats:
+        """The salient levels of integer targets, as `Pairs.level_flags` returns them."""
+        return self.values[:, PEAK]
 
     def select(self, images: npt.NDArray[np.bool_]) -> Records:
         """Return some of the images."""
@@ -143,13 +155,15 @@ def measure_records(measured: Measured, *, quantize: bool, strict: bool, from_pi
         statistics.check()
     size = len(measured.pairs)
     curves, numbers = pixel_values(from_pixels, measured.images) if from_pixels else (np.zeros((size, 0)),) * 2
-    values = recorded(statistics, strict=strict)
+    values = recorded(statistics, strict=strict, whole=measured.pairs.valid is None)
+    found = to_host(statistics._read(FLAGS)) if isinstance(statistics, DeferredStatistics) else None
+    values[:, PEAK] = measured.pairs.level_flags() if found is None else found - found % LEVEL
     pixels = np.full(size, statistics.pixels)
     return Records(values, pixels, statistics.backend, measured.pairs.normalize, quantize, from_pixels, curves, numbers)
 
 
-def check_records(records: object, measured: Mapping[str, object]) -> None:
-    """Raise unless these are records with the contents that `SODMetrics.measured` lists."""
+def check_records(records: object, measured: Mapping[str, object], *, whole: bool) -> None:
+    """Raise unless these are records with the contents that `SODMetrics.measured` lists; ``whole`` without void."""
     if not isinstance(records, Records):
         raise TypeError(f"records: expected Records, as measure() returns them, got {type(records).__name__}")
     for name in ("normalize", "quantize"):
@@ -162,3 +176,7 @@ def check_records(records: object, measured: Mapping[str, object]) -> None:
         )
     if measured["strict"] and not records.strict:
         raise ValueError("records: expected strict cuts, got none; measure the images with strict=True")
+    if whole and records.partial:
+        raise ValueError(
+            "records: expected those of whole images, got some without their void pixels; leave out wF and S"
+        )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Unpack
+
 from dynamic_kd._array import Array
 from dynamic_kd._checks import check_number
 from dynamic_kd._support import array_support
 from dynamic_kd.metrics._declarations import Score, single_value
+from dynamic_kd.metrics._inputs import InputSettings
 from dynamic_kd.metrics._measured import scored
 from dynamic_kd.metrics._statistics import Moments, Statistics
 from dynamic_kd.metrics._statistics._interface import EPSILON
@@ -17,9 +20,7 @@ def s_measure(
     target: Array,
     *,
     alpha: float = 0.5,
-    normalize: bool = True,
-    quantize: bool = False,
-    check: str = "auto",
+    **settings: Unpack[InputSettings],
 ) -> Array:
     r"""Structure measure of a saliency map.
 
@@ -30,7 +31,7 @@ def s_measure(
 
     Parameters
     ----------
-    pred, target, normalize, quantize, check
+    pred, target, normalize, quantize, check, salient, void
         As for `mean_absolute_error`.
     alpha
         Share of the object-aware part, in [0, 1]; papers use 0.5.
@@ -68,7 +69,7 @@ def s_measure(
     def formula(statistics: Statistics) -> Array:
         return s_values(statistics, alpha=alpha)
 
-    return scored(formula, pred, target, normalize=normalize, quantize=quantize, check=check)
+    return scored(formula, pred, target, **settings)
 
 
 def s_values(statistics: Statistics, *, alpha: float = 0.5) -> Array:
@@ -110,4 +111,4 @@ def _ssim(statistics: Statistics, moments: Moments) -> Array:
     return xp.where(denominator == 0, xp.ones_like(value), value)
 
 
-MEASURE = single_value(Score("Sm", r"S_\alpha", metric="S"), s_values)
+MEASURE = single_value(Score("Sm", r"S_\alpha", metric="S"), s_values, structural=True)

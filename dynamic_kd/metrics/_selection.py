@@ -106,6 +106,11 @@ class Selection:
         return tuple(name for metric in self.from_pixels for name in PIXEL_MEASURES[metric].curves)
 
     @cached_property
+    def structural(self) -> tuple[str, ...]:
+        """The metrics that look at where pixels are."""
+        return tuple(measure.metric for measure in self.every if measure.structural)
+
+    @cached_property
     def pools(self) -> bool:
         """Whether counts are summed over the data set."""
         return any(measure.pooled for measure in self.measures)
@@ -158,8 +163,25 @@ class Selection:
         return {name: float(value[0]) for name, value in numbers.items()}
 
 
-def select(metrics: Sequence[str], *, strict: bool) -> Selection:
-    """Return a selection of metrics by name, or raise for unknown and repeated names."""
+def select(metrics: Sequence[str] | None, *, strict: bool, void: bool = False) -> Selection:
+    """Return a selection of metrics by name, or raise for unknown and repeated names.
+
+    By default these are `DEFAULT`. Where void pixels are left out, structural metrics are not among them, and one that
+    is named is an error.
+    """
+    if metrics is None:
+        names = tuple(name for name in DEFAULT if not (void and MEASURES[name].structural))
+        return Selection(names, strict)
+    selection = _selection(metrics, strict=strict)
+    if void and selection.structural:
+        raise ValueError(
+            f"metrics: with void=, expected metrics that can leave pixels out, got {', '.join(selection.structural)}, "
+            "which look at where pixels are; leave these out, or void="
+        )
+    return selection
+
+
+def _selection(metrics: Sequence[str], *, strict: bool) -> Selection:
     if isinstance(metrics, str) or not isinstance(metrics, Iterable):
         hint = f"; pass [{metrics!r}]" if isinstance(metrics, str) else ""
         raise TypeError(f"metrics: expected a sequence of names, got {metrics!r} ({type(metrics).__name__}){hint}")

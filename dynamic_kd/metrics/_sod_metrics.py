@@ -9,6 +9,7 @@ import numpy as np
 
 from dynamic_kd._array import Array
 from dynamic_kd._checks import check_choice, check_flag
+from dynamic_kd._mask import meaning
 from dynamic_kd._version import __version__
 from dynamic_kd.metrics._f_measure import BETA_SQUARED
 from dynamic_kd.metrics._inputs import CHECKS, InputSettings, batch_parts
@@ -16,7 +17,7 @@ from dynamic_kd.metrics._measured import Measured
 from dynamic_kd.metrics._pixels import pixel_values
 from dynamic_kd.metrics._records import Records, check_records, measure_records
 from dynamic_kd.metrics._report import MetricReport
-from dynamic_kd.metrics._selection import DEFAULT, select
+from dynamic_kd.metrics._selection import DEFAULT, MEASURES, select
 from dynamic_kd.metrics._statistics import Contribution, RecordedStatistics
 from dynamic_kd.metrics._stream import Started, Stream
 from dynamic_kd.metrics._tally import Tally
@@ -56,6 +57,9 @@ class SODMetrics:
         much.
     check
         ``"auto"`` raises for bad values, ``"off"`` skips the check.
+    salient, void
+        As for `mean_absolute_error`. With ``void``, the default metrics are those that can leave pixels out: not
+        ``"wF"`` and ``"S"``.
 
     Raises
     ------
@@ -76,7 +80,7 @@ class SODMetrics:
 
     def __init__(
         self,
-        metrics: Sequence[str] = DEFAULT,
+        metrics: Sequence[str] | None = None,
         *,
         normalize: bool = True,
         quantize: bool = False,
@@ -85,6 +89,8 @@ class SODMetrics:
         duplicates: str = "refuse",
         per_image_curves: bool = False,
         check: str = "auto",
+        salient: Any = None,
+        void: Any = None,
     ) -> None:
         flags = {
             "normalize": normalize,
@@ -97,8 +103,15 @@ class SODMetrics:
         check_choice("empty_target", empty_target, EMPTY_TARGET)
         check_choice("duplicates", duplicates, DUPLICATES)
         check_choice("check", check, CHECKS)
-        self._inputs: InputSettings = {"normalize": normalize, "quantize": quantize, "check": check}
-        self._selection = select(metrics, strict=strict)
+        wanted = meaning(salient, void)
+        self._inputs: InputSettings = {
+            "normalize": normalize,
+            "quantize": quantize,
+            "check": check,
+            "salient": wanted.salient,
+            "void": wanted.void or None,
+        }
+        self._selection = select(metrics, strict=strict, void=bool(wanted.void))
         self._empty_target = empty_target
         self._duplicates = duplicates
         self._per_image_curves = per_image_curves
@@ -154,20 +167,20 @@ class SODMetrics:
             Saliency maps, shape (H, W), (B, H, W) or (B, 1, H, W); uint8, or floating values in [0, 1]. Images that
             differ in size can be given as a list of such arrays.
         target
-            Masks of the same shape, in a list for a list of maps: bool, integers 0 to 255 (more than 128 is salient) or
-            floats (more than 0.5 is).
+            Masks of the same shape, in a list for a list of maps, as for `mean_absolute_error`. Integers must have one
+            salient level in all batches.
         names
             One name for each image, for the per-image rows; by default the position in the stream.
         valid
-            Of the same shape, bool or 0 and 1: which pixels belong to the image, in a batch padded to one size. They
-            must fill a rectangle, which is scored like an image of that size.
+            Of the same shape, bool or 0 and 1: which pixels are scored. They must fill a rectangle, which is scored
+            like an image of that size, unless all metrics can leave pixels out (not wF, S and those from pixels).
 
         Raises
         ------
         ValueError, TypeError
             As for `mean_absolute_error`, and for a wrong number of names, a repeated name with
-            ``duplicates="refuse"``, an empty target with ``empty_target="refuse"``, and valid pixels that do not fill a
-            rectangle. Nothing of the batch is kept then.
+            ``duplicates="refuse"``, an empty target with ``empty_target="refuse"``, valid pixels that do not fill a
+            rectangle, and another salient level than before. Nothing of the batch is kept then.
 
         Notes
         -----
@@ -176,7 +189,7 @@ class SODMetrics:
         their batch is kept then.
         """
         # Checked and brought to one form; nothing is kept if anything is wrong.
-        parts = batch_parts(pred, target, valid, **self._inputs)
+        parts = batch_parts(pred, target, valid, structural=self._selection.structural, **self._inputs)
         size = sum(len(pairs) for pairs, _ in parts)
         listed = self._stream.named(names, size)
         fresh = self._stream.fresh(listed)
@@ -188,19 +201,19 @@ class SODMetrics:
                 measured = Measured(pairs.select(new))
                 from_pixels = self._selection.from_pixels
                 pixels = pixel_values(from_pixels, measured.images) if from_pixels else None
-                started.append(
-                    self._stream.start(measured.statistics, [listed[images[place]] for place in new], pixels)
-                )
+                new_names = [listed[images[place]] for place in new]
+                flags = measured.pairs.level_flags()
+                started.append(self._stream.start(measured.statistics, new_names, flags, pixels))
         # Kept: each image's numbers and the exact sums of curves and counts; a GPU's when they arrive.
         self._stream.keep(started, size)
 
-    def measure(self, pred: Array, target: Array) -> Records:
+    def measure(self, pred: Array, target: Array, *, valid: Array | None = None) -> Records:
         """Return what the scores of images are computed from, without keeping it; safe in threads and processes.
 
         Parameters
         ----------
-        pred, target
-            As for `update`.
+        pred, target, valid
+            As for `update`; all images must have the same rectangle of valid pixels, if these fill rectangles.
 
         Returns
         -------
@@ -212,7 +225,10 @@ class SODMetrics:
         ValueError, TypeError
             As for `mean_absolute_error`.
         """
-        measured = Measured.of(pred, target, **self._inputs)
+        parts = batch_parts(pred, target, valid, structural=self._selection.structural, **self._inputs)
+        if len(parts) > 1:
+            raise ValueError("valid: expected the same rectangle in each image, got others; measure images one by one")
+        measured = Measured(parts[0].pairs)
         selection, quantize = self._selection, self._inputs["quantize"]
         return measure_records(
             measured, quantize=quantize, strict=selection.cuts_strictly, from_pixels=selection.from_pixels
@@ -234,7 +250,7 @@ class SODMetrics:
             As for `update`, and for records without the strict counts or the metrics from pixels that this accumulator
             needs.
         """
-        check_records(records, self.measured)
+        check_records(records, self.measured, whole=bool(self._selection.structural))
         listed = self._stream.named(names, len(records))
         fresh = np.array(self._stream.fresh(listed), bool)
         new = records.select(fresh)
@@ -242,7 +258,8 @@ class SODMetrics:
         if len(new):
             measured = RecordedStatistics(np, new.values, pixels=new.pixels, backend=new.backend)
             new_names = [name for name, first in zip(listed, fresh, strict=True) if first]
-            started.append(self._stream.start(measured, new_names, (new.pixel_curves, new.pixel_numbers)))
+            pixels = new.pixel_curves, new.pixel_numbers
+            started.append(self._stream.start(measured, new_names, new.levels, pixels))
         self._stream.keep(started, len(listed))
 
     def _absorb(self, numbers: Contribution, names: Sequence[str | int], pixels: Any, backend: str) -> None:
@@ -331,6 +348,7 @@ class SODMetrics:
         return self._tally.report(self._settings(), per_image_curves=self._per_image_curves)
 
     def _settings(self) -> dict[str, object]:
+        left_out = [name for name in DEFAULT if self._inputs["void"] and MEASURES[name].structural]
         return {
             "version": __version__,
             "backend": " + ".join(sorted(self._tally.backends)),
@@ -343,4 +361,5 @@ class SODMetrics:
             "f_beta_squared": BETA_SQUARED,
             "wf_beta_squared": 1.0,
             "s_alpha": 0.5,
+            "left_out": left_out,
         }

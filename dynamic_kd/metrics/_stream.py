@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dynamic_kd._files import listing
-from dynamic_kd.metrics._inputs import checked_names
+from dynamic_kd._mask import Levels, LevelsSeen
+from dynamic_kd.metrics._inputs import LEVEL, checked_names
 from dynamic_kd.metrics._statistics import (
     Contribution,
     DeferredStatistics,
@@ -105,15 +106,22 @@ class Stream:
         return fresh
 
     def start(
-        self, measured: Statistics, names: Sequence[str | int], pixel_values: tuple[Floats, Floats] | None = None
+        self,
+        measured: Statistics,
+        names: Sequence[str | int],
+        flags: Floats,
+        pixel_values: tuple[Floats, Floats] | None = None,
     ) -> Started:
-        """Start scoring images: queue the formulas on a GPU, or evaluate them at once."""
+        """Start scoring images: queue the formulas on a GPU, or evaluate them at once.
+
+        ``flags`` are those that the host knows; kernels find their own.
+        """
         formula, skip_empty, keep = self.tally.selection, self._skip_empty, self.tally.columns
         numbers: Contribution | Callable[[], Contribution]
         if isinstance(measured, DeferredStatistics):
             numbers = measured.evaluate(formula, skip_empty=skip_empty, keep=keep)
         else:
-            numbers = contribution(measured, formula, skip_empty=skip_empty, keep=keep)
+            numbers = contribution(measured, formula, skip_empty=skip_empty, keep=keep)._replace(flags=flags)
         return Started(numbers, names, measured.pixels, measured.backend, pixel_values)
 
     def keep(self, parts: Sequence[Started], size: int) -> None:
@@ -136,8 +144,12 @@ class Stream:
         shared = self.tally.shared(other.tally)
         if shared and self._duplicates == "refuse":
             raise ValueError(_duplicates_message(sorted(shared)))
+        levels = LevelsSeen(kinds=dict(self.tally.levels.kinds))
+        levels.merge(other.tally.levels)
+        levels.decide("target")
         with self._change():
             self.tally.merge(other.tally, without=shared)
+            self.tally.levels = levels
 
     @contextmanager
     def _change(self) -> Iterator[None]:
@@ -169,10 +181,12 @@ class Stream:
             self._pending_names.difference_update(names)
             try:
                 contributions = [self._arrived(part) for part in batch.parts]
+                levels = self._levels(batch.parts, contributions)
             except ValueError:
                 if self._pending:  # those behind it have their positions already
                     self.tally.seen += batch.size
                 raise
+            self.tally.levels = levels
             for part, numbers in zip(batch.parts, contributions, strict=True):
                 self.tally.add(numbers, part.names, part.pixels, part.backend, skip_empty=self._skip_empty)
             self.tally.counts["duplicates"] += batch.size - len(names)
@@ -193,6 +207,16 @@ class Stream:
         if part.pixel_values is not None:
             numbers = numbers.with_pixels(*part.pixel_values, skip_empty=self._skip_empty)
         return numbers
+
+    def _levels(self, parts: Sequence[Started], contributions: Sequence[Contribution]) -> LevelsSeen:
+        """Return the salient levels of integer targets so far; several are an error."""
+        levels = LevelsSeen(kinds=dict(self.tally.levels.kinds))
+        for part, numbers in zip(parts, contributions, strict=True) if self._check else ():
+            for name, level in zip(part.names, numbers.flags // LEVEL, strict=True):
+                if level:
+                    levels.add(str(name), Levels((0, int(level))))
+        levels.decide("target")
+        return levels
 
 
 def _duplicates_message(names: Sequence[str]) -> str:

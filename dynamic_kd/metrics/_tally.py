@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dynamic_kd._mask import Levels, LevelsSeen
 from dynamic_kd.metrics._report import MetricReport
 from dynamic_kd.metrics._selection import Selection
 from dynamic_kd.metrics._statistics import Contribution, Floats, RecordedStatistics, exact_total, exact_words, summed
@@ -44,6 +45,7 @@ class Tally:
         self.seen = 0
         self.pixels = 0
         self.backends: set[str] = set()
+        self.levels = LevelsSeen()  # of integer targets
         self.counts = dict.fromkeys(COUNTS, 0)
         self.scores = Rows(len(selection.numbers), np.float64)
         self.curves = np.zeros((2, len(selection.curves) * THRESHOLDS), np.int64)  # see `exact_words`
@@ -140,6 +142,7 @@ class Tally:
             "seen": self.seen,
             "pixels": self.pixels,
             "backends": sorted(self.backends),
+            "levels": [[*found, *seen] for found, seen in self.levels.kinds.items()],
             "counts": dict(self.counts),
             "scores": self.scores.table(),
             "curves": self.curves.copy(),
@@ -158,6 +161,8 @@ class Tally:
         """
         self.names = dict.fromkeys(state["names"])
         self.skipped = set(state["skipped"])
+        for levels, edges, count, first in state["levels"]:
+            self.levels.kinds[Levels(tuple(levels), edges)] = int(count), first
         self.seen, self.pixels = int(state["seen"]), int(state["pixels"])
         self.backends, self.counts = set(state["backends"]), {name: int(state["counts"][name]) for name in COUNTS}
         for name, table in {"scores": self.scores, "kept": self.kept, "pixel_curves": self.pixel_curves}.items():

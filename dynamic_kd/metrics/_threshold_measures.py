@@ -33,7 +33,7 @@ MEASURES: list[Measure] = []
 
 _SECTIONS = """Parameters
 ----------
-pred, target, normalize, quantize, check
+pred, target, normalize, quantize, check, salient, void
     As for `mean_absolute_error`.
 reduce
     Where the map is cut. ``"curve"``: where it is at least the threshold k / 255, k = 0 to 255 ascending. ``"max"``,

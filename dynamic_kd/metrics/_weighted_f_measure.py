@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Unpack
+
 from dynamic_kd._array import Array
 from dynamic_kd._checks import check_number
 from dynamic_kd._support import array_support
 from dynamic_kd.metrics._declarations import Score, single_value
+from dynamic_kd.metrics._inputs import InputSettings
 from dynamic_kd.metrics._measured import scored
 from dynamic_kd.metrics._statistics import Statistics
 from dynamic_kd.metrics._statistics._interface import EPSILON
@@ -17,9 +20,7 @@ def weighted_f_measure(
     target: Array,
     *,
     beta_squared: float = 1.0,
-    normalize: bool = True,
-    quantize: bool = False,
-    check: str = "auto",
+    **settings: Unpack[InputSettings],
 ) -> Array:
     r"""Weighted F-measure of a saliency map, without thresholds.
 
@@ -33,7 +34,7 @@ def weighted_f_measure(
 
     Parameters
     ----------
-    pred, target, normalize, quantize, check
+    pred, target, normalize, quantize, check, salient, void
         As for `mean_absolute_error`.
     beta_squared
         Weight of precision against recall, at least 0; papers use 1.
@@ -72,7 +73,7 @@ def weighted_f_measure(
     def formula(statistics: Statistics) -> Array:
         return weighted_f_values(statistics, beta_squared=beta_squared)
 
-    return scored(formula, pred, target, normalize=normalize, quantize=quantize, check=check)
+    return scored(formula, pred, target, **settings)
 
 
 def weighted_f_values(statistics: Statistics, *, beta_squared: float = 1.0) -> Array:
@@ -87,4 +88,4 @@ def weighted_f_values(statistics: Statistics, *, beta_squared: float = 1.0) -> A
     return (1 + beta_squared) * recall * precision / (recall + beta_squared * precision + EPSILON)
 
 
-MEASURE = single_value(Score("wF", r"F_\beta^w", metric="wF"), weighted_f_values)
+MEASURE = single_value(Score("wF", r"F_\beta^w", metric="wF"), weighted_f_values, structural=True)

@@ -12,11 +12,20 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from dynamic_kd._checks import check_choice
+from dynamic_kd._mask import level_list
 from dynamic_kd.metrics._inputs import batch_parts, checked_names
 from dynamic_kd.metrics._report import MetricReport
-from dynamic_kd.metrics._selection import DEFAULT, MEASURES, SCORES
+from dynamic_kd.metrics._selection import MEASURES, SCORES
 from dynamic_kd.metrics._sod_metrics import SODMetrics
-from dynamic_kd.metrics._statistics import DeferredStatistics, Statistics, contribution, packed, statistics, unpacked
+from dynamic_kd.metrics._statistics import (
+    DeferredStatistics,
+    Floats,
+    Statistics,
+    contribution,
+    packed,
+    statistics,
+    unpacked,
+)
 
 # States that are lists, of one tensor for each batch, and their dtypes: the bits of each image's numbers, its pixels,
 # the names, and counts to take images out again.
@@ -31,7 +40,7 @@ class SODMetric(Metric):
 
     Parameters
     ----------
-    metrics, normalize, quantize, strict, empty_target, duplicates, check
+    metrics, normalize, quantize, strict, empty_target, duplicates, check, salient, void
         As for `dynamic_kd.metrics.SODMetrics`. A distributed sampler may repeat images to give each process as many.
         Set ``duplicates="once"`` and pass names to `update` to count them once.
     prefix : str
@@ -72,7 +81,7 @@ class SODMetric(Metric):
 
     def __init__(
         self,
-        metrics: Sequence[str] = DEFAULT,
+        metrics: Sequence[str] | None = None,
         *,
         normalize: bool = True,
         quantize: bool = False,
@@ -80,19 +89,23 @@ class SODMetric(Metric):
         empty_target: str = "count",
         duplicates: str = "refuse",
         check: str = "auto",
+        salient: Any = None,
+        void: Any = None,
         prefix: str = "",
         **options: Any,
     ) -> None:
         super().__init__(**options)
         self._prefix = prefix  # torchmetrics' collections read and write "prefix"
         self._settings: dict[str, Any] = {
-            "metrics": tuple(metrics) if not isinstance(metrics, str) else metrics,
+            "metrics": metrics if metrics is None or isinstance(metrics, str) else tuple(metrics),
             "normalize": normalize,
             "quantize": quantize,
             "strict": strict,
             "empty_target": empty_target,
             "duplicates": duplicates,
             "check": check,
+            "salient": level_list("salient", salient),
+            "void": level_list("void", void),
         }
         tally = SODMetrics(**self._settings)._tally  # whose states these are, as tensors
         self._selection, self._columns = tally.selection, tally.columns
@@ -132,31 +145,34 @@ class SODMetric(Metric):
         ValueError, TypeError
             As for `SODMetrics.update`, except for what only `compute` can find.
         """
-        inputs = {name: self._settings[name] for name in ("normalize", "quantize", "check")}
-        parts = batch_parts(pred, target, valid, **inputs)
+        inputs = {name: self._settings[name] for name in ("normalize", "quantize", "check", "salient", "void")}
+        parts = batch_parts(pred, target, valid, structural=self._selection.structural, **inputs)
         size = sum(len(pairs) for pairs, _ in parts)
         listed = checked_names(names, size)
         encoded = [_encoded(None if listed is None else listed[image]) for image in range(size)]
         measured = [statistics(pairs) for pairs, _ in parts]
-        scored = [self._scored(part) for part in measured]
+        scored = [self._scored(part, pairs.level_flags()) for part, (pairs, _) in zip(measured, parts, strict=True)]
         for (content, kept, pixels), (_, images) in zip(scored, parts, strict=True):
             middle = self.sums.numel()
             self.sums = self.sums + content[:middle]
             self.numbers.append(content[middle:].reshape(len(images), -1))
-            self.pixels.append(torch.full((len(images),), pixels, dtype=torch.int64, device=self.device))
+            if np.ndim(pixels):
+                self.pixels.append(_sent(torch.from_numpy(pixels), self.device))
+            else:
+                self.pixels.append(torch.full((len(images),), pixels, dtype=torch.int64, device=self.device))
             text = bytearray(b"".join(encoded[image] for image in images))
             self.names.append(_sent(torch.frombuffer(text, dtype=torch.uint8), self.device))
             self.kept += [] if kept is None else [kept]
         self._backends |= {part.backend for part in measured}
 
-    def _scored(self, measured: Statistics) -> tuple[torch.Tensor, torch.Tensor | None, int]:
-        """Sums and numbers, counts to keep, and the pixels of an image, on this metric's device."""
+    def _scored(self, measured: Statistics, flags: Floats) -> tuple[torch.Tensor, torch.Tensor | None, Any]:
+        """Sums and numbers, counts to keep, and the pixels of each image or of all, on this metric's device."""
         settings = {"skip_empty": self._settings["empty_target"] == "skip", "keep": self._columns}
         if isinstance(measured, DeferredStatistics):
             # Copies: the next batch may come in the same memory.
             content, *kept = (result.clone() for result in measured.start(self._selection, **settings))
         else:
-            batch = contribution(measured, self._selection, **settings)
+            batch = contribution(measured, self._selection, **settings)._replace(flags=flags)
             content = torch.from_numpy(packed(batch))
             kept = [] if batch.kept is None else [torch.from_numpy(batch.kept.view(np.int32))]
         return content.to(self.device), kept[0].to(self.device) if kept else None, measured.pixels

@@ -20,7 +20,8 @@ def transformed(batch: TrainingBatch, mirror: Tensor, angle: Tensor, *, rotates:
     """Mirror and rotate images together with their depth, masks and teacher maps.
 
     A rotation repeats the edge where the image does not reach. These pixels are not valid, because their ground truth
-    is unknown. Maps are resampled as probabilities, so the edges of masks become soft.
+    is unknown, and neither are those to which a void pixel contributes. Maps are resampled as probabilities, so the
+    edges of masks become soft.
 
     Parameters
     ----------
@@ -34,6 +35,7 @@ def transformed(batch: TrainingBatch, mirror: Tensor, angle: Tensor, *, rotates:
         Whether to rotate at all; without, pixels keep their values.
     """
     present = [each for each in batch[:3] if each is not None]
+    present += [] if batch.valid is None else [batch.valid.to(batch.inputs.dtype)]
     everything = torch.cat(present, dim=1)
     valid = None
     if rotates:
@@ -45,7 +47,10 @@ def transformed(batch: TrainingBatch, mirror: Tensor, angle: Tensor, *, rotates:
     channels = batch.inputs.shape[1]
     inputs = everything[:, :channels].contiguous(memory_format=torch.channels_last)
     maps = everything[:, channels:].clamp(0, 1)
-    teacher_maps = None if batch.teacher_maps is None else maps[:, 1:]
+    if batch.valid is not None:
+        labelled = maps[:, -1:] > 1 - 1e-3
+        valid = labelled if valid is None else valid & labelled
+    teacher_maps = None if batch.teacher_maps is None else maps[:, 1:2]
     return TrainingBatch(inputs, maps[:, :1], teacher_maps, valid, batch.positions)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -45,6 +45,8 @@ class ImageSet:
         Masks, shape (N, 1, H, W), bool.
     teacher_maps : Tensor or None
         Shape (N, 1, H, W), float32 in [0, 1].
+    valid : Tensor or None
+        Where the masks are not void, shape (N, 1, H, W), bool; None if they name no void levels.
     spoilt : tuple of (str or None)
         How each depth map or teacher map is spoilt, as `Sample.spoilt`.
     device : torch.device
@@ -61,6 +63,7 @@ class ImageSet:
     spoilt: tuple[str | None, ...]
     device: torch.device
     source: str = ""
+    valid: Tensor | None = None
 
     @classmethod
     def from_arrays(
@@ -76,6 +79,7 @@ class ImageSet:
             tensors.get("teacher_maps"),
             tuple(spoilt),
             tensors["images"].device,
+            valid=tensors.get("valid"),
         )
 
     @classmethod
@@ -115,7 +119,11 @@ class ImageSet:
         found = {name: each[index].to(self.device) for name, each in self._tensors().items()}
         inputs = network_input(found["images"], found.get("depths"))
         return TrainingBatch(
-            inputs, found["targets"].float(), found.get("teacher_maps"), positions=index.to(self.device)
+            inputs,
+            found["targets"].float(),
+            found.get("teacher_maps"),
+            found.get("valid"),
+            index.to(self.device),
         )
 
     def sample(self, position: int) -> Sample:
@@ -128,10 +136,11 @@ class ImageSet:
             found["targets"][0],
             self.spoilt[position],
             found["teacher_maps"][0] if "teacher_maps" in found else None,
+            found["valid"][0] if "valid" in found else None,
         )
 
     def _tensors(self) -> dict[str, Tensor]:
-        tensors = {name: getattr(self, name) for name in ("images", "depths", "targets", "teacher_maps")}
+        tensors = {name: getattr(self, name) for name in ("images", "depths", "targets", "teacher_maps", "valid")}
         return {name: each for name, each in tensors.items() if each is not None}
 
 
@@ -155,5 +164,6 @@ def sample_arrays(samples: Sequence[Sample], *, depth: bool) -> dict[str, NDArra
     }
     depths = [sample.depth[None] for sample in samples if depth and sample.depth is not None]
     maps = [sample.teacher[None] for sample in samples if sample.teacher is not None]
-    optional = {"depths": depths, "teacher_maps": maps}
+    valid = [sample.valid[None] for sample in samples if sample.valid is not None]
+    optional: dict[str, Sequence[NDArray[Any]]] = {"depths": depths, "teacher_maps": maps, "valid": valid}
     return arrays | {name: np.stack(each) for name, each in optional.items() if len(each) == len(samples)}

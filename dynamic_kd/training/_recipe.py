@@ -94,6 +94,11 @@ class Recipe:
         for name in ("deterministic", "compile", "teacher_only"):
             check_flag(name, getattr(self, name))
         check_choice("best_by", self.best_by, SCORE_NAMES)
+        if self.data.void is not None and self.best_by in ("wF", "Sm"):
+            raise ValueError(
+                f"best_by: with data.void, expected a score that can leave pixels out, got {self.best_by!r}; "
+                "choose for example maxF"
+            )
         check_choice("precision", self.precision, PRECISIONS)
         if self.loss.reduction != "mean":
             raise ValueError(f"loss.reduction: training averages losses, got {self.loss.reduction!r}; leave it out")

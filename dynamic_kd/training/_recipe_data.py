@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 
 from dynamic_kd._extras import opencv
+from dynamic_kd._mask import Meaning, meaning
 from dynamic_kd._threads import default_workers, thread_pool
-from dynamic_kd.data import decide_near, find_data, read_samples, synthetic_rgbd
+from dynamic_kd.data import decide_masks, decide_near, find_data, read_samples, synthetic_rgbd
 from dynamic_kd.training._array_cache import cache_key, cached_image_set
 from dynamic_kd.training._spoilt_maps import with_spoilt_maps
 
@@ -84,9 +85,9 @@ def read_recipe_data(
     Raises
     ------
     ValueError
-        If a file cannot be read.
+        If a file cannot be read, or if the levels of a data set's masks have several meanings.
     """
-    near = {part: decide_near(sets) for part, sets in folders.items()}
+    near = {part: decide_masks(decide_near(sets)) for part, sets in folders.items()}
     for text in dict.fromkeys(text for sets in near.values() for each in sets for text in _notes(each, recipe)):
         note(text)
     train, *others = (_image_set(recipe, part, near, progress) for part in _TITLES)
@@ -110,7 +111,15 @@ def _image_set(recipe: Recipe, part: str, folders: Folders, progress: Progress) 
     if not files:
         return None
     contents = _contents(files)
-    settings = {"decoder": opencv().__version__, "size": data.size, "depth": data.depth, "files": contents}
+    settings: dict[str, Any] = {
+        "decoder": opencv().__version__,
+        "size": data.size,
+        "depth": data.depth,
+        "files": contents,
+    }
+    wanted = meaning(data.salient, data.void, data.channel)
+    if wanted != Meaning():
+        settings["masks"] = wanted
     chunks = _read_chunks(folders[part], data.size, len(files), advance)
     found = cached_image_set(cache_key(settings), chunks, len(files), depth=data.depth)
     found = replace(found, source=hashlib.sha256(json.dumps(contents).encode()).hexdigest())
@@ -143,7 +152,7 @@ def _read_chunks(
     folders: list[DataFolder], size: int, total: int, advance: Callable[[int, int], None]
 ) -> Iterator[list[Sample]]:
     done = 0
-    for folder in folders:
+    for folder in folders if all(each.salient is not None for each in folders) else decide_masks(folders):
         for start in range(0, len(folder.files), _CHUNK):
             samples = read_samples([replace(folder, files=folder.files[start : start + _CHUNK])], size=size)
             done += len(samples)
@@ -189,10 +198,11 @@ def _placed(data: RecipeData, device: torch.device, note: Note) -> RecipeData:
 def _folders(recipe: Recipe, parts: tuple[Any, ...], maps: str | None) -> list[DataFolder]:
     """Find the data sets of a part; the names of several begin with their folder's."""
     found: list[DataFolder] = []
+    levels = {name: getattr(recipe.data, name) for name in ("salient", "void", "channel")}
     for part in parts:
         folder, names = (part, None) if isinstance(part, str) else (part["folder"], part.get("list"))
         root = Path(recipe.data.root or ".") / folder
-        sets = find_data(root, depth=recipe.data.depth, list_file=names, teacher=maps, near=recipe.data.near)
+        sets = find_data(root, depth=recipe.data.depth, list_file=names, teacher=maps, near=recipe.data.near, **levels)
         found += sets if len(parts) == 1 else [_prefixed(each, str(folder)) for each in sets]
     return found
 

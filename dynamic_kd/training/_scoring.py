@@ -22,10 +22,14 @@ if TYPE_CHECKING:
     from dynamic_kd.training._image_set import ImageSet
 
 _AT_ONCE = 16
+# Of the default metrics, those that can leave void pixels out.
+COUNTED = ("MAE", "F", "E")
 
 
-def predicted(model: nn.Module, data: ImageSet, positions: Tensor) -> Iterator[tuple[list[int], Tensor, Tensor]]:
-    """Yield positions with their 8-bit maps and masks, on the device of the batches; the model keeps its mode."""
+def predicted(
+    model: nn.Module, data: ImageSet, positions: Tensor
+) -> Iterator[tuple[list[int], Tensor, Tensor, Tensor | None]]:
+    """Yield positions with 8-bit maps, masks and valid pixels, on the batches' device; the model keeps its mode."""
     training = model.training
     model.eval()
     # With more processes than images, a process has no share, of which split would make one empty part.
@@ -33,7 +37,7 @@ def predicted(model: nn.Module, data: ImageSet, positions: Tensor) -> Iterator[t
         with torch.no_grad():
             batch = data.batch(index)
             maps = (255 * torch.sigmoid(model(batch.inputs).float())).round().to(torch.uint8)
-            yield index.tolist(), maps, batch.targets > 0
+            yield index.tolist(), maps, batch.targets > 0, batch.valid
     model.train(training)
 
 
@@ -42,19 +46,25 @@ def scores(model: nn.Module, data: ImageSet, accelerator: Accelerator) -> Metric
 
     All processes return the same report, and it equals that of one process.
     """
-    metrics = SODMetrics()
-    for positions, maps, targets in predicted(model, data, _share(data, accelerator)):
-        metrics.update(maps, targets, names=[data.names[position] for position in positions])
+    metrics = accumulator(data)
+    for positions, maps, targets, valid in predicted(model, data, _share(data, accelerator)):
+        names = [data.names[position] for position in positions]
+        metrics.update(maps, targets, names=names, valid=valid)
     if accelerator.num_processes == 1:
         return metrics.compute()
     from accelerate.utils import gather_object
 
-    whole = SODMetrics()
+    whole = accumulator(data)
     for state in gather_object([metrics.state_dict()]):
-        part = SODMetrics()
+        part = accumulator(data)
         part.load_state_dict(state)
         whole.merge(part)
     return whole.compute()
+
+
+def accumulator(data: ImageSet) -> SODMetrics:
+    """Return an empty accumulator of the default metrics; where masks have void, of those that can leave it out."""
+    return SODMetrics(None if data.valid is None else COUNTED)
 
 
 def _share(data: ImageSet, accelerator: Accelerator) -> Tensor:
@@ -69,9 +79,10 @@ def write_records(path: str | Path, model: nn.Module, data: ImageSet, accelerato
     The file is an ``.npz`` of the images' names, in the data set's order, and the bytes of their `Records`, a few
     kilobytes for each image. Maps are measured on the CPU, so records of different devices agree.
     """
-    metrics, own = SODMetrics(), []
-    for positions, maps, targets in predicted(model, data, _share(data, accelerator)):
-        own.append((positions, metrics.measure(maps.cpu(), targets.cpu()).to_bytes()))
+    metrics, own = accumulator(data), []
+    for positions, maps, targets, valid in predicted(model, data, _share(data, accelerator)):
+        there = None if valid is None else valid.cpu()
+        own.append((positions, metrics.measure(maps.cpu(), targets.cpu(), valid=there).to_bytes()))
     if accelerator.num_processes > 1:
         from accelerate.utils import gather_object
 
@@ -110,7 +121,7 @@ def read_records(path: str | Path) -> MetricReport:
         raise ValueError(f"{path}: no such file; a finished run has the records of its images") from None
     except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, AttributeError, TypeError) as error:
         raise ValueError(f"{path}: not a file of image records: {error}") from None
-    metrics = SODMetrics(per_image_curves=True)
+    metrics = SODMetrics(COUNTED if records.partial else None, per_image_curves=True)
     order = sorted(range(len(names)), key=names.__getitem__)
     positions = np.arange(len(records))
     in_order = Records.join([records.select(positions == image) for image in order])

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dynamic_kd._checks import check_choice, check_flag, check_number, check_whole
+from dynamic_kd._mask import meaning
 from dynamic_kd.losses import DynamicKDLoss
 from dynamic_kd.models import BACKBONES
 
@@ -97,6 +98,11 @@ class Data:
         Train on colour and depth; False for colour alone.
     near : {"auto", "bright", "dark"}
         Whether bright or dark means near in the depth files.
+    salient, void : int, list of int or str, optional
+        The salient levels of the masks, and those that are not labelled, as for `dynamic_kd.data.read_mask`. Void
+        pixels are left out of every loss and score.
+    channel : {"auto", "grey", "alpha"}
+        The channel of the files that holds the masks.
     size : int
         Height and width of all images in training.
     report : tuple of str or dict
@@ -118,6 +124,9 @@ class Data:
     report: tuple[Any, ...] = ()
     depth: bool = True
     near: str = "auto"
+    salient: Any = None
+    void: Any = None
+    channel: str = "auto"
     size: int = 256
     train_count: int = 400
     validation_count: int = 100
@@ -131,6 +140,7 @@ class Data:
         check_choice("source", self.source, ("synthetic", "folders"))
         check_choice("near", self.near, ("auto", "bright", "dark"))
         check_flag("depth", self.depth)
+        meaning(self.salient, self.void, self.channel)
         for name, low in (("size", 32), ("train_count", 1), ("validation_count", 0), ("report_count", 0)):
             check_whole(name, getattr(self, name), low=low)
         if self.seed is not None:

@@ -83,8 +83,9 @@ def _overlaps(data: ImageSet) -> tuple[Tensor, Tensor, float]:
     alpha, inverted, top = [], [], 0.0
     for start in range(0, len(data), _CHUNK):
         saliency, mask = data.teacher_maps[start : start + _CHUNK, 0], data.targets[start : start + _CHUNK, 0]
-        alpha.append(soft_iou(saliency, mask, xp=xp))
-        inverted.append(soft_iou(1 - saliency, mask, xp=xp))
+        valid = None if data.valid is None else data.valid[start : start + _CHUNK, 0]
+        alpha.append(soft_iou(saliency, mask, valid, xp=xp))
+        inverted.append(soft_iou(1 - saliency, mask, valid, xp=xp))
         top = max(top, float(saliency.max()))
     return torch.cat(alpha), torch.cat(inverted), top
 

@@ -84,10 +84,12 @@ class TestProblems:
             [role, path.name] for path in sorted((data / role).iterdir())[1:3]
         ]
 
-    def test_masks_that_would_read_as_empty(self, data):
+    def test_masks_of_other_levels_than_the_others(self, data):
         write(data / "GT" / "00001.png", np.eye(48, dtype=np.uint8))
         [problem] = reported(data).problems
-        assert "00001.png: expected a mask whose salient level is over 128, got a maximum of 1" in problem
+        assert "a: GT: expected masks of two levels, 0 and a salient one, got " in problem
+        assert "0, 1 in 1 mask (00001.png)" in problem
+        assert "0, 255 in 3 masks (the first is 00000.png)" in problem
 
     def test_teachers_maps_of_another_size_than_the_masks(self, data):
         """A map of ones that shrinks by area stays one of probabilities, whatever the rounding."""
@@ -101,7 +103,7 @@ class TestProblems:
         assert report.sets[0].teacher_iou == 1
 
     def test_a_problem_names_its_file_whoever_finds_it(self, data, monkeypatch):
-        def fail(*arguments):
+        def fail(*arguments, **settings):
             raise ValueError("probabilities: expected other values")
 
         monkeypatch.setattr(_file_facts, "soft_iou", fail)
@@ -304,20 +306,22 @@ class TestWords:
             ("depth maps", "depth", 4, "BMP, 8 bits a pixel", "48x48 and 1 more", "1 of another size"),
         ]
         assert table.notes[0] == "Near is bright in the depth files: 3 of 3 maps agree."
-        assert table.notes[1] == "Soft IoU of the teacher's maps and the masks: 1.000, mean over images."
+        assert table.notes[1] == "Levels of the masks: 0, 255; salient: 255."
+        assert table.notes[2] == "Soft IoU of the teacher's maps and the masks: 1.000, mean over images."
 
     def test_no_depth(self, data):
         shutil.rmtree(data / "depth")
         [found] = check_data(data).sets
         assert found.table().notes == [
-            "No depth maps: only networks that take colour alone can use it (data.depth = false)."
+            "No depth maps: only networks that take colour alone can use it (data.depth = false).",
+            "Levels of the masks: 0, 255; salient: 255.",
         ]
 
     def test_a_doubtful_polarity(self, data):
         for path in list((data / "depth").iterdir())[:2]:
             write(path, 255 - cv2.imread(str(path), 0))
         [found] = check_data(data).sets
-        [note] = found.table().notes
+        note, _ = found.table().notes
         assert note.endswith(" (uncertain) in the depth files: 2 of 4 maps agree.")
 
     def test_a_split_that_the_name_does_not_state(self, data):

@@ -74,12 +74,16 @@ class TestMasks:
         np.testing.assert_array_equal(read(mask=levels).mask, levels > 128)
 
     @pytest.mark.parametrize("top", [1, 2, 128])
-    def test_those_that_would_read_as_empty_are_refused(self, read, top):
+    def test_a_level_of_every_pixel_may_be_anything(self, read, top):
         with pytest.raises(
-            ValueError,
-            match=rf"mask.png: expected a mask whose salient level is over 128, got a maximum of {top}; save it",
+            ValueError, match=rf"got {top} in 1 mask \(a\); if that is the object's, say --salient {top} "
         ):
             read(mask=np.full((12, 20), top, np.uint8))
+
+    @pytest.mark.parametrize("top", [1, 2, 128, 255])
+    def test_any_level_beside_0_is_salient(self, read, top):
+        mask = np.random.default_rng(1).random((12, 20)) < 0.5
+        np.testing.assert_array_equal(read(mask=top * mask.astype(np.uint8)).mask, mask)
 
     def test_empty_and_full(self, read):
         assert not read(mask=np.zeros((12, 20), np.uint8)).mask.any()

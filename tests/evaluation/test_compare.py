@@ -350,7 +350,9 @@ def test_a_bad_file_is_named_and_the_others_are_kept(root, work):
     assert sum(result.fresh for result in found.datasets.values()) == 24 - measured
     mask = root / "GT" / "SIP" / "003.png"
     write_image(mask, cv2.imread(str(mask), 0) // 255)
-    with pytest.raises(ValueError, match=r"GT.SIP.003\.png: .* got a maximum of 1; save it with the levels 0 and 255"):
+    with pytest.raises(
+        ValueError, match=r"GT.SIP: expected masks of two levels, .* 0, 1 in 1 mask \(003\.png\); 0, 255 in"
+    ):
         compare(read_config(root, **QUICK))
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dynamic_kd._mask import LevelsSeen, interpreted
 from dynamic_kd.metrics import SODMetrics, f_measure, mean_absolute_error, weighted_f_measure
-from dynamic_kd.metrics._inputs import as_pairs
+from dynamic_kd.metrics._inputs import LEVEL, as_pairs
 from dynamic_kd.metrics._selection import MEASURES
 from dynamic_kd.metrics._statistics import statistics
 
@@ -139,7 +140,8 @@ def test_the_mean_has_the_bits_of_numpys(shape):
     "mask",
     [
         lambda target: target.astype(np.uint8) * 255,
-        lambda target: target.astype(np.int64) + 128,
+        lambda target: target.astype(np.int64),
+        lambda target: target.astype(np.int8) * 100,
         lambda target: target.astype(np.float32) * 0.5 + 0.4,
         lambda target: np.asfortranarray(target.astype(np.int16) * 200),
     ],
@@ -227,9 +229,9 @@ def test_a_stream_in_flight_merges_pickles_and_resets():
 BAD = [
     (lambda x: x * np.nan, lambda g: g, "pred: expected finite values in [0, 1], got NaN or infinity in b"),
     (lambda x: x * 255, lambda g: g, "pred: expected values in [0, 1], got others in b; pass probabilities"),
-    (lambda x: x, lambda g: g * 128, "got a largest value from 1 to 128 in b, which would count as empty"),
-    (lambda x: x, lambda g: g * np.int8(127), "got a largest value from 1 to 128 in b, which would count as empty"),
-    (lambda x: x, lambda g: g * 300, "target: expected integers from 0 to 255 or floating values in [0, 1], got"),
+    (lambda x: x, lambda g: g * 128 - np.eye(4, 6, dtype=int), "expected masks of two levels, 0 and a salient one, or"),
+    (lambda x: x, lambda g: g * 300 - np.eye(4, 6, dtype=int), "expected masks of two levels, 0 and a salient one, or"),
+    (lambda x: x, lambda g: g * -1, "target: expected integers from 0 to 255 or floating values in [0, 1], got"),
     (lambda x: x, lambda g: g * np.inf, "target: expected finite values in [0, 1], got NaN or infinity in b"),
     (lambda x: x, lambda g: g * -0.5, "target: expected integers from 0 to 255 or floating values in [0, 1], got"),
 ]
@@ -253,7 +255,71 @@ def test_bad_values_are_refused_by_name_when_scores_are_read(spoil, mask, messag
         mean_absolute_error(tensor(values[1]), tensor(spoilt[1]))
     trusting = SODMetrics(**MOST, check="off")
     trusting.update(tensor(pred), tensor(target.astype(np.uint8)))
-    assert trusting.compute().counts["empty_target"] == 2
+    assert trusting.compute().counts["empty_target"] == 0
+
+
+def edged(values):
+    """Masks of 32 x 40 with these values in a row of three pixels on an edge between 0 and 255."""
+    mask = np.zeros((32, 40), np.uint8)
+    mask[:, 20:] = 255
+    mask[4 : 4 + len(values), 19] = values
+    return mask
+
+
+def smooth(shape=(32, 40), top=255):
+    rows, columns = np.indices(shape)
+    return np.clip((columns + rows - 20) * top // 30, 0, top).astype(np.uint8)
+
+
+LEVELS = {
+    "binary": edged([]),
+    "empty": np.zeros((32, 40), np.uint8),
+    "labels 0 and 1": edged([]) // 255,
+    "one level between": edged([128]),
+    "two": edged([64, 128]),
+    "three": edged([64, 128, 200]),
+    "three, far from 255": np.roll(edged([64, 128, 200]), -4, axis=1) * (edged([]) == 0) + edged([]),
+    "wide edges": smooth(),
+    "wide edges below 239": smooth(top=238),
+    "with noise": np.clip(edged([]).astype(int) + np.arange(1280).reshape(32, 40) % 13 - 6, 0, 255).astype(np.uint8),
+    "areas": np.kron(np.arange(0, 256, 8, dtype=np.uint8).reshape(4, 8), np.ones((8, 5), np.uint8)),
+    "void": np.where(np.indices((32, 40))[0] > 20, 255, edged([]) // 255).astype(np.uint8),
+}
+
+
+@runs_kernels
+@pytest.mark.parametrize("kind", LEVELS)
+def test_levels_mean_on_the_device_what_they_mean_on_the_host(kind):
+    mask = LEVELS[kind]
+    found = interpreted(mask)
+    from dynamic_kd.metrics._statistics._cuda_steps import Steps
+
+    steps = Steps([tensor(mask[None]), tensor(mask[None])], normalize=True)
+    np.testing.assert_array_equal(steps._target[0].cpu().numpy(), found.values > 128)
+    [flags] = steps._flags.tolist()
+    try:
+        seen = LevelsSeen()
+        seen.add("", found.found)
+        level = max(seen.decide(), default=0)
+        assert flags == LEVEL * level
+    except ValueError:
+        assert flags == 16
+
+
+@runs_kernels
+def test_levels_that_differ_from_batch_to_batch_are_refused():
+    pred, target = batch(2, (4, 6))
+    metrics = SODMetrics(metrics=["MAE"])
+    metrics.update(tensor(pred), tensor(target * np.uint8(255)), names=["a", "b"])
+    metrics.update(tensor(pred), tensor(target * np.uint8(1)), names=["c", "d"])
+    with pytest.raises(
+        ValueError, match=r"got 0, 1 in 2 masks \(the first is c\); 0, 255 in 2 masks \(the first is a\)"
+    ):
+        metrics.compute()
+    chosen = SODMetrics(metrics=["MAE"], salient=[1, 255])
+    for level in (1, 255):
+        chosen.update(tensor(pred), tensor(target * np.uint8(level)))
+    assert chosen.compute()["MAE"] == mean_absolute_error(pred, target).mean()
 
 
 @runs_kernels

@@ -2,6 +2,7 @@
 
 import re
 
+import metric_reference as reference
 import numpy as np
 import pytest
 
@@ -40,16 +41,26 @@ BAD_ARRAYS = [
     (PRED.astype(int), TARGET, TypeError, "uint8 (0 to 255), bool or floating values in [0, 1], got int64; cast"),
     (
         PRED,
-        TARGET * 1,
+        TARGET + 254 * np.eye(6, 8, 2, dtype=np.uint8),
         ValueError,
-        "got a largest value of 1, which would count as empty; for 0/1 masks pass target > 0",
+        "0, 1, 254 in 1 mask (image 0); all but 0 may be salient: --salient 1,254 (salient=[1, 254]); one of them may",
     ),
-    (PRED, TARGET.astype(np.uint8) * 128, ValueError, "got a largest value of 128, which would count as empty"),
-    (PRED, TARGET.astype(np.int8), ValueError, "got a largest value of 1, which would count as empty"),
-    (PRED, TARGET * 256, ValueError, "target: expected integers from 0 to 255, got 0 to 256"),
-    (PRED, TARGET * -1, ValueError, "target: expected integers from 0 to 255, got -1 to 0"),
-    (PRED, TARGET * 255.0, ValueError, "target: expected floating values in [0, 1], got 0 to 255; divide"),
-    (PRED, TARGET * 1.5, ValueError, "target: expected floating values in [0, 1], got 0 to 1.5; divide"),
+    (
+        PRED,
+        TARGET + 255 * np.eye(6, 8, 2, dtype=np.uint8),
+        ValueError,
+        "255 may be void, not labelled: --void 255 (void=255)",
+    ),
+    (PRED, TARGET * 256 + np.eye(6, 8, 1, dtype=int), ValueError, "got 0, 1, 256 in 1 mask (image 0); all but 0 may"),
+    (PRED, TARGET * -1, ValueError, "got -1, 0 in 1 mask (image 0); if that is the object's, say --salient -1"),
+    (PRED, TARGET * 255.0, ValueError, "target: expected floating values in [0, 1], got 0 to 255; pass masks with"),
+    (PRED, TARGET * 1.5, ValueError, "target: expected floating values in [0, 1], got 0 to 1.5; pass masks with"),
+    (
+        PRED,
+        (TARGET + 255 * np.eye(6, 8, 2)) / 255,
+        ValueError,
+        "got 0, 0.00392157 and 1 alone, which could be labels or void divided by 255 (1 and 255); pass the integers",
+    ),
     (PRED, TARGET * -0.5, ValueError, "target: expected floating values in [0, 1], got -0.5 to"),
     (PRED, TARGET * np.nan, ValueError, "target: expected finite values in [0, 1], got NaN or infinity"),
     (PRED, TARGET * 1j, TypeError, "target: expected bool, integers from 0 to 255 or floats in [0, 1], got complex128"),
@@ -86,17 +97,44 @@ def test_devices_must_agree():
             score(pred, elsewhere)
 
 
-def test_an_image_of_a_batch_with_a_dark_mask_is_found():
+def test_an_image_of_a_batch_with_another_level_is_found():
     targets = np.stack([TARGET * 255, TARGET * 1]).astype(np.uint8)
-    with pytest.raises(ValueError, match="largest value of 1"):
+    with pytest.raises(ValueError, match=r"got 0, 1 in 1 mask \(image 1\); 0, 255 in 1 mask \(image 0\)"):
         mean_absolute_error(np.stack([PRED, PRED]), targets)
 
 
-def test_masks_brighter_than_half_are_salient():
-    """129 is the darkest value that is, and of a batch each image is looked at by itself."""
-    targets = np.stack([TARGET * 129, TARGET * 0]).astype(np.uint8)
+@pytest.mark.parametrize("level", [1, 2, 127, 128, 129, 255, 256, 65535])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.int16, np.int64])
+def test_any_level_beside_0_is_salient(level, dtype):
+    if level > np.iinfo(dtype).max:
+        pytest.skip("the dtype does not hold it")
+    targets = np.stack([TARGET * dtype(level), TARGET * dtype(0)])
     expected = mean_absolute_error(np.stack([PRED, PRED]), targets > 0)
     np.testing.assert_array_equal(mean_absolute_error(np.stack([PRED, PRED]), targets), expected)
+    unchecked = mean_absolute_error(np.stack([PRED, PRED]), targets, check="off")
+    np.testing.assert_array_equal(unchecked, expected)
+
+
+def test_levels_that_differ_from_batch_to_batch():
+    metrics = SODMetrics(["MAE"])
+    metrics.update(PRED, TARGET * np.uint8(255), names="a")
+    message = (
+        r"got 0, 1 in 1 mask \(b\); 0, 255 in 1 mask \(a\); 255 may be void, not labelled: --void 255 \(void=255\)"
+    )
+    with pytest.raises(ValueError, match=message):
+        metrics.update(PRED, TARGET * np.uint8(1), names="b")
+    assert len(metrics) == 1
+    other = SODMetrics(["MAE"])
+    other.update_records(other.measure(PRED, TARGET * np.uint8(1)), names="b")
+    resumed = SODMetrics(["MAE"])
+    resumed.load_state_dict(other.state_dict())
+    for each in (other, resumed):
+        with pytest.raises(ValueError, match="got 0, 1 in 1 mask"):
+            metrics.merge(each)
+    chosen = SODMetrics(["MAE"], salient=[1, 255])
+    for level in (1, 255):
+        chosen.update(PRED, TARGET * np.uint8(level))
+    assert chosen.compute()["MAE"] == mean_absolute_error(PRED, TARGET)
 
 
 def test_by_default_maps_are_stretched_and_not_quantized():
@@ -120,8 +158,17 @@ def test_masks_of_every_library_are_looked_at(xp, to_numpy):
     for dtype in (np.uint8, np.int64):
         value = mean_absolute_error(xp.asarray(pred), xp.asarray(target * dtype(255)))
         np.testing.assert_allclose(to_numpy(value), mean_absolute_error(pred, target), rtol=1e-12)
-        with pytest.raises(ValueError, match="got a largest value of 7, which would count as empty"):
-            mean_absolute_error(xp.asarray(pred), xp.asarray(target * dtype(7)))
+        value = mean_absolute_error(xp.asarray(pred), xp.asarray(target * dtype(7)))
+        np.testing.assert_allclose(to_numpy(value), mean_absolute_error(pred, target), rtol=1e-12)
+        labels = target * dtype(7) + np.eye(6, 8, 2, dtype=dtype)
+        with pytest.raises(ValueError, match=r"got 0, 1, 7 in 2 masks \(the first is image 0\)"):
+            mean_absolute_error(xp.asarray(pred), xp.asarray(labels))
+        chosen = mean_absolute_error(xp.asarray(pred), xp.asarray(labels), salient=7)
+        np.testing.assert_allclose(to_numpy(chosen), mean_absolute_error(pred, target), rtol=1e-12)
+        void = mean_absolute_error(xp.asarray(pred), xp.asarray(labels), void=1)
+        for value, image, mask, there in zip(to_numpy(void), pred, target, labels != 1, strict=True):
+            seen = (image[there] - image[there].min()) / np.ptp(image[there])
+            assert value == pytest.approx(reference.mean_absolute_error(seen[None], mask[there][None]), rel=1e-6)
 
 
 def test_a_genuinely_empty_mask_is_accepted(functions):
@@ -131,22 +178,26 @@ def test_a_genuinely_empty_mask_is_accepted(functions):
 
 
 def test_unchecked_values_are_not_looked_at():
-    dark = TARGET.astype(np.uint8)
-    assert mean_absolute_error(PRED, dark, check="off") == pytest.approx(PRED.mean())
+    labels = (TARGET + 254 * np.eye(6, 8, 2)).astype(np.uint8)
+    bright = mean_absolute_error(PRED, labels > 128)
+    assert mean_absolute_error(PRED, labels, check="off") == bright
     metrics = SODMetrics(check="off")
-    metrics.update(PRED, dark)
-    assert metrics.compute().counts["empty_target"] == 1
+    metrics.update(PRED, labels)
+    assert metrics.compute()["MAE"] == bright
 
 
 def test_traced_values_are_not_looked_at(jax):
-    dark = TARGET.astype(np.uint8)
-    scored = jax.jit(mean_absolute_error)(PRED, dark)
-    assert float(scored) == pytest.approx(PRED.mean())
+    labels = (TARGET + 254 * np.eye(6, 8, 2)).astype(np.uint8)
+    bright = float(mean_absolute_error(PRED, labels > 128))
+    scored = jax.jit(mean_absolute_error)(PRED, labels)
+    assert float(scored) == pytest.approx(bright)
     for scored in (
-        jax.jit(lambda pred: mean_absolute_error(pred, jax.numpy.asarray(dark)))(PRED),
-        jax.jit(lambda target: mean_absolute_error(jax.numpy.asarray(PRED), target))(dark),
+        jax.jit(lambda pred: mean_absolute_error(pred, jax.numpy.asarray(labels)))(PRED),
+        jax.jit(lambda target: mean_absolute_error(jax.numpy.asarray(PRED), target))(labels),
     ):
-        assert float(scored) == pytest.approx(PRED.mean())
+        assert float(scored) == pytest.approx(bright)
+    with pytest.raises(TypeError, match="void: expected arrays with values, got traced ones"):
+        jax.jit(lambda target: mean_absolute_error(jax.numpy.asarray(PRED), target, void=254))(labels)
 
 
 BAD_SETTINGS = [

@@ -94,7 +94,8 @@ def test_shapes(functions, batch, backend):
     "mask",
     [
         lambda target: target.astype(np.uint8) * 255,
-        lambda target: target.astype(np.int64) * 129 + 100,
+        lambda target: target.astype(np.int64) * 129,
+        lambda target: target.astype(np.int8),
         lambda target: target.astype(np.float32),
         lambda target: target * 0.1 + 0.45,
     ],

@@ -192,7 +192,8 @@ def test_narrow_floats_are_widened_first(batch, dtype):
         ({"pred": np.ones((5, 5))}, ValueError, "pred and target: expected equal shapes"),
         ({"pred": np.full((4, 5), 2.0)}, ValueError, "pred: expected values in [0, 1], got 2 to 2"),
         ({"pred": [[1.0]]}, TypeError, "expected arrays (NumPy, torch, JAX"),
-        ({"target": np.ones((4, 5), int)}, ValueError, "got a largest value of 1, which would count as empty"),
+        ({"target": np.ones((4, 5), int)}, ValueError, "got 1 in 1 mask (image 0); if that is the object's, say"),
+        ({"target": np.eye(4, 5, dtype=int), "void": 1}, ValueError, "void: the metric looks at where pixels are, so"),
     ],
 )
 def test_bad_inputs(change, error, message):

@@ -145,7 +145,10 @@ def test_what_is_packed_is_unpacked():
         (2, r"pred: expected values in \[0, 1\], got others in b, d; pass probabilities"),
         (4, r"target: expected finite values in \[0, 1\], got NaN or infinity in b, d$"),
         (8, r"target: expected integers from 0 to 255 or floating values in \[0, 1\], got others in b, d$"),
-        (16, r"target: expected 8-bit masks, .* got a largest value from 1 to 128 in b, d, which would count as empty"),
+        (
+            16,
+            r"target: expected masks of two levels, .* got others in b, d; name the levels that are salient",
+        ),
         (1 | 8, r"pred: expected finite values"),  # the first is enough
     ],
 )
@@ -154,7 +157,7 @@ def test_faults_name_their_images(flag, message):
         refuse_faults(np.array([0.0, flag, 0.0, flag]), ["a", "b", "c", "d"])
 
 
-@pytest.mark.parametrize("flags", [[0.0, 0.0], [32.0, 0.0]])
+@pytest.mark.parametrize("flags", [[0.0, 0.0], [32.0, 0.0], [255 * 256.0, 0.0]])
 def test_what_is_no_fault_is_not_refused(flags):
     refuse_faults(np.array(flags), ["a", "b"])
 

@@ -146,7 +146,7 @@ def batches(draw):
 
 def given_as(preds, targets, pred_kind, target_kind):
     """The batch as a user has it, and the predictions as the model has to know them."""
-    targets = {"uint8": 255, "int64": 200}.get(target_kind, 1) * targets.astype(target_kind)
+    targets = {"uint8": 255, "int64": 255}.get(target_kind, 1) * targets.astype(target_kind)
     if target_kind == "bool":
         targets = targets.astype(bool)
     if pred_kind == "uint8":

@@ -127,7 +127,7 @@ def test_pooled_scores_are_those_of_one_large_image(random_pair):
     ("metrics", "error", "message"),
     [
         ("MAE", TypeError, "metrics: expected a sequence of names, got 'MAE' (str); pass ['MAE']"),
-        (None, TypeError, "metrics: expected a sequence of names, got None (NoneType)"),
+        (7, TypeError, "metrics: expected a sequence of names, got 7 (int)"),
         (["maxF"], ValueError, "metrics: expected names of metrics, got 'maxF', a score of 'F'; pass that"),
         (["mae"], ValueError, "metrics: expected one of 'MAE', 'F', 'wF', 'S', 'E', 'precision'"),
         ([], ValueError, "metrics: expected at least one, each once, got []"),

@@ -315,7 +315,7 @@ def test_bad_settings(function):
 def test_bad_arrays(function):
     with pytest.raises(ValueError, match="pred and target: expected equal shapes"):
         function(np.eye(4), np.eye(5, dtype=bool))
-    with pytest.raises(ValueError, match="for 0/1 masks pass target > 0"):
-        function(np.eye(4), np.eye(4, dtype=np.uint8))
+    with pytest.raises(ValueError, match=r"target: expected masks of two levels, .* got 0, 1, 255 in 1 mask"):
+        function(np.eye(4), np.diag([1, 255, 0, 1]))
     quantized = function(np.full((2, 2), 0.501), np.eye(2, dtype=bool), quantize=True)
     np.testing.assert_array_equal(quantized, function(np.full((2, 2), 128, np.uint8), np.eye(2, dtype=bool)))

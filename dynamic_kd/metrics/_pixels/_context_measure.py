@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ from dynamic_kd._checks import check_number
 from dynamic_kd._extras import require
 from dynamic_kd._support import array_support
 from dynamic_kd.metrics._declarations import Score, single_pixel_value
+from dynamic_kd.metrics._inputs import InputSettings
 from dynamic_kd.metrics._measured import scored_from_pixels
 from dynamic_kd.metrics._pixels._camouflage import camouflage_degree
 from dynamic_kd.metrics._statistics import Floats, Mask
@@ -28,9 +29,7 @@ def context_measure(
     *,
     beta_squared: float = 1.0,
     alpha: float = 6.0,
-    normalize: bool = True,
-    quantize: bool = False,
-    check: str = "auto",
+    **settings: Unpack[InputSettings],
 ) -> Array:
     r"""Context measure of a saliency map, without thresholds.
 
@@ -44,7 +43,7 @@ def context_measure(
 
     Parameters
     ----------
-    pred, target, normalize, quantize, check
+    pred, target, normalize, quantize, check, salient, void
         As for `mean_absolute_error`.
     beta_squared
         Weight of relevance F against completeness R, above 0.
@@ -83,7 +82,7 @@ def context_measure(
     0.733
     """
     formula = _formula(beta_squared, alpha)
-    return scored_from_pixels(formula, pred, target, normalize=normalize, quantize=quantize, check=check)
+    return scored_from_pixels(formula, pred, target, **settings)
 
 
 @array_support(gradient=False, traced=False, gpu="copied")
@@ -96,9 +95,7 @@ def camouflage_context_measure(
     alpha: float = 6.0,
     gamma: float = 8.0,
     spatial_weight: float = 20.0,
-    normalize: bool = True,
-    quantize: bool = False,
-    check: str = "auto",
+    **settings: Unpack[InputSettings],
 ) -> Array:
     r"""Context measure that gives well camouflaged pixels more weight.
 
@@ -112,7 +109,7 @@ def camouflage_context_measure(
 
     Parameters
     ----------
-    pred, target, beta_squared, alpha, normalize, quantize, check
+    pred, target, beta_squared, alpha, normalize, quantize, check, salient, void
         As for `context_measure`.
     image
         The photographs, RGB, uint8, shape (H, W, 3) or (B, H, W, 3).
@@ -160,7 +157,7 @@ def camouflage_context_measure(
         degree = camouflage_degree(next(photographs), target, gamma=gamma, spatial_weight=spatial_weight)
         return formula(x, target, degree=degree)
 
-    return scored_from_pixels(value, pred, target, normalize=normalize, quantize=quantize, check=check)
+    return scored_from_pixels(value, pred, target, **settings)
 
 
 def context_value(x: Floats, target: Mask, *, beta_squared: float, alpha: float, degree: Any = 0.0) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ from dynamic_kd._checks import check_number, check_whole
 from dynamic_kd._extras import require
 from dynamic_kd._support import array_support
 from dynamic_kd.metrics._declarations import Score, single_pixel_value
+from dynamic_kd.metrics._inputs import InputSettings
 from dynamic_kd.metrics._measured import scored_from_pixels
 from dynamic_kd.metrics._statistics import Floats, Mask
 
@@ -31,9 +32,7 @@ def human_correction_effort(
     *,
     relax: int = 5,
     epsilon: float = 2.0,
-    normalize: bool = True,
-    quantize: bool = False,
-    check: str = "auto",
+    **settings: Unpack[InputSettings],
 ) -> Array:
     r"""Human correction effort: clicks that turn the cut map (above 0.5) into the target.
 
@@ -46,7 +45,7 @@ def human_correction_effort(
 
     Parameters
     ----------
-    pred, target, normalize, quantize, check
+    pred, target, normalize, quantize, check, salient, void
         As for `mean_absolute_error`.
     relax
         Steps by which errors are eroded and grown back, a whole number of at least 0; 5 in the paper.
@@ -92,7 +91,7 @@ def human_correction_effort(
     check_number("epsilon", epsilon, low=0)
     require("cv2", "numba", extra="eval")
     value = partial(correction_effort, relax=int(relax), epsilon=float(epsilon))
-    return scored_from_pixels(value, pred, target, normalize=normalize, quantize=quantize, check=check)
+    return scored_from_pixels(value, pred, target, **settings)
 
 
 def correction_effort(x: Floats, mask: Mask, *, relax: int, epsilon: float) -> int:

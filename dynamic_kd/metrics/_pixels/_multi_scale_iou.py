@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from functools import reduce as fold
 from operator import or_
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from dynamic_kd._array import Array
 from dynamic_kd._support import array_support
 from dynamic_kd.metrics._declarations import pixel_curve, threshold_scores
+from dynamic_kd.metrics._inputs import InputSettings
 from dynamic_kd.metrics._measured import scored_from_pixels
 from dynamic_kd.metrics._statistics import Floats, Mask
 from dynamic_kd.metrics._statistics._interface import THRESHOLDS
@@ -37,9 +38,7 @@ def multi_scale_iou(
     target: Array,
     *,
     reduce: str = "curve",
-    normalize: bool = True,
-    quantize: bool = False,
-    check: str = "auto",
+    **settings: Unpack[InputSettings],
 ) -> Array:
     r"""Multi-scale IoU of a saliency map cut at each of 256 thresholds.
 
@@ -54,7 +53,7 @@ def multi_scale_iou(
 
     Parameters
     ----------
-    pred, target, normalize, quantize, check
+    pred, target, normalize, quantize, check, salient, void
         As for `mean_absolute_error`.
     reduce
         ``"curve"`` for all thresholds; ``"max"``, ``"min"`` or ``"mean"`` over each image's own curve; ``"adaptive"``
@@ -100,7 +99,7 @@ def multi_scale_iou(
     """
     check_reduce(reduce)
     value = partial(multi_scale_value, reduce=reduce)
-    return scored_from_pixels(value, pred, target, normalize=normalize, quantize=quantize, check=check)
+    return scored_from_pixels(value, pred, target, **settings)
 
 
 def multi_scale_value(x: Floats, target: Mask, *, reduce: str) -> Any:

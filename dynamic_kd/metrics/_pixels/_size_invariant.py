@@ -27,9 +27,7 @@ def size_invariant_f_measure(
     *,
     reduce: str = "curve",
     beta_squared: float = BETA_SQUARED,
-    normalize: bool = True,
-    quantize: bool = False,
-    check: str = "auto",
+    **settings: Unpack[InputSettings],
 ) -> Array:
     r"""F-measure of each object by itself, averaged over the image's objects.
 
@@ -39,7 +37,7 @@ def size_invariant_f_measure(
 
     Parameters
     ----------
-    pred, target, normalize, quantize, check
+    pred, target, normalize, quantize, check, salient, void
         As for `mean_absolute_error`.
     reduce
         ``"curve"`` for the thresholds k / 255, k = 0 to 255 ascending. ``"max"``, ``"min"`` or ``"mean"`` over the
@@ -83,7 +81,6 @@ def size_invariant_f_measure(
     0.5
     """
     check_number("beta_squared", beta_squared, low=0, exclusive_low=True)
-    settings: InputSettings = {"normalize": normalize, "quantize": quantize, "check": check}
     return _mean_over_objects(partial(f_rate, beta_squared=beta_squared), pred, target, reduce, **settings)
 
 
@@ -94,9 +91,7 @@ def size_invariant_rate(
     rate: str,
     *,
     reduce: str = "curve",
-    normalize: bool = True,
-    quantize: bool = False,
-    check: str = "auto",
+    **settings: Unpack[InputSettings],
 ) -> Array:
     """Any rate over thresholds of each object by itself, averaged over the image's objects.
 
@@ -105,7 +100,7 @@ def size_invariant_rate(
 
     Parameters
     ----------
-    pred, target, reduce, normalize, quantize, check
+    pred, target, reduce, normalize, quantize, check, salient, void
         As for `size_invariant_f_measure`.
     rate
         ``"precision"``, ``"recall"``, ``"specificity"``, ``"false_positive_rate"``, ``"intersection_over_union"``,
@@ -130,14 +125,11 @@ def size_invariant_rate(
     1.0
     """
     check_choice("rate", rate, OBJECT_RATES)
-    settings: InputSettings = {"normalize": normalize, "quantize": quantize, "check": check}
     return _mean_over_objects(OBJECT_RATES[rate], pred, target, reduce, **settings)
 
 
 @array_support(gradient=False, traced=False, gpu="copied")
-def size_invariant_mean_absolute_error(
-    pred: Array, target: Array, *, normalize: bool = True, quantize: bool = False, check: str = "auto"
-) -> Array:
+def size_invariant_mean_absolute_error(pred: Array, target: Array, **settings: Unpack[InputSettings]) -> Array:
     r"""Mean absolute error of each object's box and of what lies outside of all, averaged.
 
     .. math:: \mathrm{SI\text{-}MAE} = \frac{1}{K + \alpha} \left( \alpha M(B_0) + \sum_{k=1}^{K} M(B_k) \right),
@@ -147,7 +139,7 @@ def size_invariant_mean_absolute_error(
 
     Parameters
     ----------
-    pred, target, normalize, quantize, check
+    pred, target, normalize, quantize, check, salient, void
         As for `mean_absolute_error`.
 
     Returns
@@ -178,7 +170,6 @@ def size_invariant_mean_absolute_error(
     >>> float(size_invariant_mean_absolute_error(np.zeros((10, 10)), target))
     0.5
     """
-    settings: InputSettings = {"normalize": normalize, "quantize": quantize, "check": check}
     return scored_from_pixels(object_error, pred, target, **settings)
 
 

@@ -22,7 +22,9 @@ from dynamic_kd.metrics._statistics._generic import GenericStatistics
 from dynamic_kd.metrics._statistics._interface import Counts, Floats, Mask, Moments, Statistics, WeightedErrors
 from dynamic_kd.metrics._statistics._objects import ObjectStatistics, object_boxes
 from dynamic_kd.metrics._statistics._recorded import (
+    NEEDS_ALL,
     DeferredStatistics,
+    PartialStatistics,
     RecordedStatistics,
     recorded,
     refuse_faults,
@@ -31,6 +33,8 @@ from dynamic_kd.metrics._statistics._recorded import (
 
 def statistics(pairs: Pairs) -> Statistics:
     """Statistics of a batch on its own device: CUDA kernels, compiled loops in the CPU's memory, else generic."""
+    if pairs.valid is not None:
+        return _of_valid_pixels(pairs, pairs.valid)
     if pairs.on_kernels:
         from dynamic_kd.metrics._statistics._cuda import CUDAStatistics
 
@@ -38,6 +42,16 @@ def statistics(pairs: Pairs) -> Statistics:
     if isinstance(pairs.pred, np.ndarray):
         return CPUStatistics(pairs.pred, pairs.target, normalize=pairs.normalize, extremes=pairs.extremes)
     return GenericStatistics(pairs)
+
+
+def _of_valid_pixels(pairs: Pairs, valid: Mask) -> PartialStatistics:
+    """Statistics of the valid pixels of each image, in a row: nothing that is counted depends on where they are."""
+    parts = [
+        CPUStatistics(pred[there][None, None], target[there][None, None], normalize=pairs.normalize)
+        for pred, target, there in zip(pairs.pred, pairs.target, valid, strict=True)
+    ]
+    records = np.concatenate([recorded(part, strict=True, whole=False) for part in parts])
+    return PartialStatistics(np, records, pixels=valid.sum(axis=(1, 2)), backend=parts[0].backend)
 
 
 _WARMING = Lock()
@@ -55,6 +69,7 @@ def _warm_up_once() -> None:
 
 
 __all__ = [
+    "NEEDS_ALL",
     "CPUStatistics",
     "Contribution",
     "Counts",
@@ -63,6 +78,7 @@ __all__ = [
     "Mask",
     "Moments",
     "ObjectStatistics",
+    "PartialStatistics",
     "RecordedStatistics",
     "Statistics",
     "WeightedErrors",

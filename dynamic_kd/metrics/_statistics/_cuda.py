@@ -16,7 +16,7 @@ import torch
 
 from dynamic_kd._array import Array, unit_tolerance
 from dynamic_kd._launch import on_device
-from dynamic_kd.metrics._inputs import Pairs, check_values
+from dynamic_kd.metrics._inputs import LEVEL, Pairs, check_target_levels, check_values
 from dynamic_kd.metrics._statistics._contribution import Contribution, unpacked
 from dynamic_kd.metrics._statistics._cuda_steps import Steps
 from dynamic_kd.metrics._statistics._recorded import (
@@ -59,11 +59,15 @@ class CUDAStatistics(DeferredStatistics):
 
     def check(self) -> None:
         """Wait for the flags of the values, and raise if a value is not what its dtype promises."""
-        if self._pairs.check and bool((self._read(FLAGS) > 0).any()):
+        if not self._pairs.check:
+            return
+        flags = self._read(FLAGS).cpu().numpy()
+        if (flags % LEVEL).any() or len(set(flags[flags > 0])) > 1:
             unquantized = self._pairs.unquantized
             given = self._pairs.pred if unquantized is None else unquantized
             tolerance = unit_tolerance(xp, given.dtype) if given.is_floating_point() else 0.0
             check_values(given, self._pairs.target, tolerance)
+            check_target_levels(self._pairs.target)
 
     def evaluate(self, formula: Formula, *, skip_empty: bool, keep: Sequence[int] = ()) -> Callable[[], Contribution]:
         """Start a formula and copy its results to the host; the function returned waits for the `Contribution`."""

@@ -11,7 +11,16 @@ import torch
 from dynamic_kd._array import unit_tolerance
 from dynamic_kd._launch import launch, on_device
 from dynamic_kd.metrics._statistics._recorded import SIZE
-from dynamic_kd.metrics._statistics._triton import _distance, _mean, _moments, _record, _scan, _values, _weighted
+from dynamic_kd.metrics._statistics._triton import (
+    _distance,
+    _levels,
+    _mean,
+    _moments,
+    _record,
+    _scan,
+    _values,
+    _weighted,
+)
 
 # Pixels, or rows and columns, of one program; warps where Triton's default of four is not best.
 SCAN = {"BLOCK": 4096, "num_warps": 8}
@@ -42,15 +51,26 @@ class Steps:
         self.size, self._height, self._width = (int(length) for length in self._pred.shape)
         self.pixels = self._height * self._width
         self.device = self._pred.device
-        self._cut = {"CUT": 0.5 if target.is_floating_point() else 0 if target.dtype == torch.bool else 128}
-        self._target = target.view(torch.uint8) if target.dtype == torch.bool else target
+        self._cut = {"CUT": 0.5 if target.is_floating_point() else 0}
         self._levels = {"LEVELS": self._pred.dtype == torch.uint8}
         self._normalize = {"NORMALIZE": normalize}
-        self._images = (self._pred, self._target)
         self._shape = (self._height, self._width)
         # What the kernels' arguments depend on: numbers follow from the shape, and tensors made here are aligned.
         kinds = [(tensor.dtype, tensor.data_ptr() % 16 == 0) for tensor in self.inputs]
         self.like = (self.device, self._pred.shape, *kinds)
+        self._target, self._flags = self._read_target(target)
+        self._images = (self._pred, self._target)
+
+    def _read_target(self, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return the target as bytes or floats, and of integers the flags of each image."""
+        if target.dtype == torch.bool or target.is_floating_point():
+            return target.view(torch.uint8) if target.dtype == torch.bool else target, None
+        facts = torch.zeros((self.size, _levels.FACTS.value), dtype=torch.int64, device=self.device)
+        salient = self._empty(*self._shape, dtype=torch.uint8)
+        flags = self._empty(dtype=torch.int64)
+        self.run(_levels.look, self._blocks, target, facts, *self._shape, **SCAN)
+        self.run(_levels.binarise, self._blocks, target, facts, salient, flags, self.pixels, **SCAN)
+        return salient, flags
 
     @cached_property
     def records(self) -> torch.Tensor:
@@ -76,6 +96,8 @@ class Steps:
         integers = self._scan(self._pred)
         for given in self.inputs[2:]:  # what the prediction was quantized from
             integers[:, _values.FLAGS.value] |= self._scan(given)[:, _values.FLAGS.value]
+        if self._flags is not None:
+            integers[:, _values.FLAGS.value] |= self._flags
         return integers
 
     def _scan(self, pred: torch.Tensor) -> torch.Tensor:
@@ -103,21 +125,15 @@ class Steps:
         """Write all but thresholds and weighted errors."""
         integers, means, tiles = self.integers, self._means, self._tiles(**MOMENTS)
         of_means = {"MEANS": means.shape[1].bit_length() - 1} | self._normalize
-        of_record = of_means | {"DARK": self._dark}
         if self._levels["LEVELS"]:
             self.run(_moments.level_moments, tiles, *self._images, integers, *self._shape, **self._cut, **MOMENTS)
-            self.run(_record.record_levels, 1, integers, means, self.records, *self._shape, **of_record)
+            self.run(_record.record_levels, 1, integers, means, self.records, *self._shape, **of_means)
         else:
             sums = self._empty(tiles, _moments.SUMS.value)
             given: tuple[Any, ...] = (*self._images, integers, sums, means, *self._shape)
             self.run(_moments.value_moments, tiles, *given, **of_means, **self._cut, **MOMENTS)
             given = (self._pred, integers, means, sums, self.records, *self._shape, tiles)
-            self.run(_record.record_values, 1, *given, **of_record, **SUM)
-
-    @property
-    def _dark(self) -> int:
-        """Largest value of a mask that reads as empty."""
-        return {torch.int8: 127}.get(self._target.dtype, 128)
+            self.run(_record.record_values, 1, *given, **of_means, **SUM)
 
     def count(self) -> None:
         """Write the counts at the fixed thresholds."""

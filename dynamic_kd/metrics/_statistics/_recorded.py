@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dynamic_kd._array import Array, Namespace, to_host
+from dynamic_kd.metrics._inputs import LEVEL
 from dynamic_kd.metrics._statistics._interface import THRESHOLDS, Counts, Moments, Statistics, WeightedErrors
 
 # Columns of a record. The kernels write them.
@@ -28,9 +29,15 @@ FAULTS = {
     "and 0 to 255 maps as uint8",
     4: "target: expected finite values in [0, 1], got NaN or infinity in {}",
     8: "target: expected integers from 0 to 255 or floating values in [0, 1], got others in {}",
-    16: "target: expected 8-bit masks, where more than 128 is salient, got a largest value from 1 to 128 in {}, "
-    "which would count as empty; pass target > 0",
+    16: "target: expected masks of two levels, 0 and a salient one, or of 0 and 255 with grey edges, got others in {}; "
+    "name the levels that are salient (salient=), and those that are not labelled (void=)",
 }
+
+
+NEEDS_ALL = (
+    "void: the {} looks at where pixels are, so none can be left out; leave out this metric, "
+    "or name the levels that are salient with salient= alone, which makes void ones background"
+)
 
 
 class RecordedStatistics:
@@ -94,19 +101,37 @@ class RecordedStatistics:
         return WeightedErrors(self._read(ERRORS), self._read(ERRORS + 1))
 
 
-def recorded(statistics: Statistics, *, strict: bool) -> npt.NDArray[np.float64]:
-    """Return the records of any statistics, shape (B, SIZE). Without ``strict`` the strict counts are NaN."""
+class PartialStatistics(RecordedStatistics):
+    """Statistics of some of the pixels of each image, which have no neighbours."""
+
+    def quadrant_moments(self) -> Moments:
+        """Raise: the quadrants are those of whole images."""
+        raise ValueError(NEEDS_ALL.format("S-measure"))
+
+    def weighted_errors(self) -> WeightedErrors:
+        """Raise: errors are weighted by distances, and smoothed."""
+        raise ValueError(NEEDS_ALL.format("weighted F-measure"))
+
+
+def recorded(statistics: Statistics, *, strict: bool, whole: bool = True) -> npt.NDArray[np.float64]:
+    """Return the records of any statistics, shape (B, SIZE).
+
+    Without ``strict`` the strict counts are NaN; without ``whole``, what needs the places of pixels is.
+    """
     records = np.full((statistics.foreground.shape[0], SIZE), np.nan)
     records[:, [FLAGS, PEAK]] = 0
     for column, value in ((FOREGROUND, statistics.foreground), (MEAN, statistics.mean)):
         records[:, column] = to_host(value)
     records[:, CONSTANT] = to_host(statistics.constant)
-    scalars = [(BINARY, statistics.binary_counts()), (ERRORS, statistics.weighted_errors())]
+    scalars: list[tuple[int, Any]] = [(BINARY, statistics.binary_counts())]
+    scalars += [(ERRORS, statistics.weighted_errors())] if whole else []
     scalars += [(ADAPTIVE + 2 * cut, statistics.adaptive_counts(strict=cut)) for cut in {False, strict}]
     for start, values in scalars:
         for column, value in enumerate(values, start):
             records[:, column] = to_host(value)
-    for start, moments in ((CLASSES, statistics.class_moments()), (QUADRANTS, statistics.quadrant_moments())):
+    moments_of = [(CLASSES, statistics.class_moments())]
+    moments_of += [(QUADRANTS, statistics.quadrant_moments())] if whole else []
+    for start, moments in moments_of:
         table = np.concatenate([to_host(moment) for moment in moments], axis=1)
         records[:, start : start + table.shape[1]] = table
     for cut in {False, strict}:
@@ -118,7 +143,7 @@ def recorded(statistics: Statistics, *, strict: bool) -> npt.NDArray[np.float64]
 
 def refuse_faults(flags: npt.NDArray[np.float64], names: Sequence[str]) -> None:
     """Raise if images have values that their dtype does not allow; the error lists their names."""
-    if not flags.any():
+    if not (flags % LEVEL).any():
         return
     for fault, message in FAULTS.items():
         found = [name for name, flag in zip(names, flags, strict=True) if int(flag) & fault]

@@ -15,7 +15,6 @@ from dynamic_kd.metrics._statistics._triton._values import (
     INTEGERS,
     LOW,
     ONE,
-    PEAK,
     QUADRANTS,
     RECORD,
     RECORD_ADAPTIVE,
@@ -26,9 +25,7 @@ from dynamic_kd.metrics._statistics._triton._values import (
     RECORD_FLAGS,
     RECORD_FOREGROUND,
     RECORD_MEAN,
-    RECORD_PEAK,
     RECORD_QUADRANTS,
-    TARGET_DARK,
     bounds,
     level_range,
     value,
@@ -69,13 +66,10 @@ def _reached(level, low, span, LEVELS: tl.constexpr, STRICT: tl.constexpr):
 
 
 @triton.jit
-def _common(ints, record, DARK: tl.constexpr):
+def _common(ints, record):
     """Write what does not depend on the kind of prediction."""
     tl.store(record + RECORD_FOREGROUND, tl.load(ints + FOREGROUND).to(tl.float64))
-    peak = tl.load(ints + PEAK)
-    flags = tl.load(ints + FLAGS) | tl.where((peak > 0) & (peak <= DARK), TARGET_DARK, 0)
-    tl.store(record + RECORD_FLAGS, flags.to(tl.float64))
-    tl.store(record + RECORD_PEAK, peak.to(tl.float64))
+    tl.store(record + RECORD_FLAGS, tl.load(ints + FLAGS).to(tl.float64))
 
 
 @triton.jit
@@ -122,7 +116,6 @@ def record_levels(
     width,
     MEANS: tl.constexpr,
     NORMALIZE: tl.constexpr,
-    DARK: tl.constexpr,
 ):
     """Write the record of an 8-bit prediction, except thresholds and weighted errors; grid (images,)."""
     image = tl.program_id(0).to(tl.int64)
@@ -133,7 +126,7 @@ def record_levels(
     mean = level_mean(ints, pixels, NORMALIZE)
     tl.store(record + RECORD_MEAN, mean)
     tl.store(record + RECORD_CONSTANT, (tl.load(ints + HIGH) + tl.load(ints + LOW) == 255).to(tl.float64))
-    _common(ints, record, DARK)
+    _common(ints, record)
 
     group = tl.arange(0, 2)
     level = tl.arange(0, 256)[None, :]
@@ -202,7 +195,6 @@ def record_values(
     tiles,
     MEANS: tl.constexpr,
     NORMALIZE: tl.constexpr,
-    DARK: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     """Write the record of a floating prediction, except thresholds and weighted errors; grid (images,)."""
@@ -215,7 +207,7 @@ def record_values(
     low, span = bounds(ints, False, NORMALIZE)
     tl.store(record + RECORD_MEAN, pairwise_mean(means, image, pixels, MEANS))
     tl.store(record + RECORD_CONSTANT, (tl.load(ints + HIGH) + tl.load(ints + LOW) == ONE).to(tl.float64))
-    _common(ints, record, DARK)
+    _common(ints, record)
     slot = tl.arange(0, 4)
     tl.store(record + RECORD_ADAPTIVE + slot, tl.load(ints + ADAPTIVE + slot).to(tl.float64))
     group = tl.arange(0, 2)

@@ -14,7 +14,6 @@ from dynamic_kd.metrics._statistics._triton._values import (
     INTEGERS,
     LOW,
     ONE,
-    PEAK,
     PRED_NOT_FINITE,
     PRED_OUT_OF_RANGE,
     ROWS,
@@ -24,7 +23,6 @@ from dynamic_kd.metrics._statistics._triton._values import (
     clipped,
     salient,
     value,
-    widened,
 )
 
 
@@ -68,10 +66,6 @@ def scan(
         _flag(ints, x, TOLERANCE, PRED_NOT_FINITE, PRED_OUT_OF_RANGE)
     if CUT == 0.5:
         _flag(ints, mask.to(tl.float64), 0.0, TARGET_NOT_FINITE, TARGET_OUT_OF_RANGE)
-    elif CUT == 128:
-        wide = widened(mask)
-        _raise(ints + PEAK, wide)
-        _set(ints, (wide < 0) | (wide > 255), TARGET_OUT_OF_RANGE)
 
 
 @triton.jit

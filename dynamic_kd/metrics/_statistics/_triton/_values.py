@@ -11,7 +11,6 @@ COLUMNS = tl.constexpr(2)
 HIGH = tl.constexpr(3)  # levels, or the bits of float64 values, which order like integers from 0 on
 LOW = tl.constexpr(4)
 FLAGS = tl.constexpr(5)
-PEAK = tl.constexpr(6)  # largest value of an integer mask
 FIRST = tl.constexpr(7)  # first background pixel, then first foreground pixel
 ADAPTIVE = tl.constexpr(9)  # hits, false alarms; the same, strict (floating predictions only)
 QUADRANTS = tl.constexpr(13)  # for each of four: sums of v, v v, g, v g
@@ -24,7 +23,6 @@ RECORD_FOREGROUND = tl.constexpr(0)
 RECORD_MEAN = tl.constexpr(1)
 RECORD_CONSTANT = tl.constexpr(2)
 RECORD_FLAGS = tl.constexpr(3)
-RECORD_PEAK = tl.constexpr(4)
 RECORD_ADAPTIVE = tl.constexpr(5)
 RECORD_ERRORS = tl.constexpr(9)
 RECORD_CLASSES = tl.constexpr(12)  # six moments of two classes
@@ -37,22 +35,16 @@ PRED_NOT_FINITE = tl.constexpr(1)
 PRED_OUT_OF_RANGE = tl.constexpr(2)
 TARGET_NOT_FINITE = tl.constexpr(4)
 TARGET_OUT_OF_RANGE = tl.constexpr(8)
-TARGET_DARK = tl.constexpr(16)
+TARGET_LEVELS = tl.constexpr(16)
 
 ONE = tl.constexpr(0x3FF0000000000000)  # the bits of 1.0
 INFINITY = tl.constexpr(float("inf"))
 
 
 @triton.jit
-def widened(mask):
-    """Integer mask in 32 bits, or 64 if it has them."""
-    return mask.to(tl.int64) if mask.dtype.primitive_bitwidth == 64 else mask.to(tl.int32)
-
-
-@triton.jit
 def salient(mask, CUT: tl.constexpr):
-    """Whether mask pixels are foreground: above 0.5 if floating, 128 if integers, 0 if bool."""
-    return mask.to(tl.float64) > CUT if CUT == 0.5 else widened(mask) > CUT
+    """Whether mask pixels are foreground: above 0.5 if floating, 0 if bool."""
+    return mask.to(tl.float64) > CUT if CUT == 0.5 else mask > CUT
 
 
 @triton.jit
