@@ -46,6 +46,15 @@ def test_the_readmes_table_is_the_tutorials():
     assert f"$ dynamic-kd compare maps --grid worst:3\n{printed}" in tutorial
 
 
+def test_the_chinese_readme_has_the_same_code_and_numbers():
+    english, chinese = ((ROOT / name).read_text("utf-8") for name in ("README.md", "README.zh-CN.md"))
+    blocks, others = (re.findall(r"```.*?```", text, re.DOTALL) for text in (chinese, english))
+    assert len(blocks) == 3
+    assert blocks == others[:3]
+    scores, others = (re.findall(r"\| (\.\d{3}) \| (\.\d{3}) \|", text) for text in (chinese, english))
+    assert scores == others
+
+
 CODE = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
 
 
