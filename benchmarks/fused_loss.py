@@ -1,12 +1,13 @@
 """The fused loss on an NVIDIA GPU, forward and backward, against plain operations and torch.compile, by size and dtype.
 
 Run ``python benchmarks/fused_loss.py``, then ``--plot`` to draw the results; ``--training`` times a student's steps
-instead. Inputs are N(0, 3); the gradient coming in is the number of pixels, as a loss scaler would have it, so that an
-error of the gradient is one per pixel. A row counts only if the fused errors against float64 are at most the plain ones
-and 1e-6 of the value and 1e-7. Times are medians: ``*_us`` of a CUDA graph of repetitions, which hides launches,
-``*_host_us`` of the wall clock around one call and the wait for it. What the host cannot do without is ``nothing``, a
-function written in Python that computes nothing in both directions, and ``mse``, torch's own mean squared error. The
-floor is the time in which as many bytes can be copied as both passes must read and write.
+instead, and ``--checks`` what looking at values costs. Inputs are N(0, 3); the gradient coming in is the number of
+pixels, as a loss scaler would have it, so that an error of the gradient is one per pixel. A row counts only if the
+fused errors against float64 are at most the plain ones and 1e-6 of the value and 1e-7. Times are medians: ``*_us`` of a
+CUDA graph of repetitions, which hides launches, ``*_host_us`` of the wall clock around one call and the wait for it.
+What the host cannot do without is ``nothing``, a function written in Python that computes nothing in both directions,
+and ``mse``, torch's own mean squared error. The floor is the time in which as many bytes can be copied as both passes
+must read and write.
 """
 
 import argparse
@@ -302,6 +303,21 @@ def training_rows(images, autocast, repeats):
         }
 
 
+def checks_row(case, repeats):
+    """What looking at values costs: a loss's first call, which waits for the device, and its later ones."""
+    inputs = inputs_of(case)
+    losses = {check: DynamicKDLoss(check=check) for check in ("auto", "off")}
+    times = {f"{when}_{check}": [] for check in losses for when in ("first", "later")}
+    for round_ in range(3 + repeats):  # the first rounds warm up
+        for check, loss in losses.items():
+            for when, used in (("first", DynamicKDLoss(check=check)), ("later", loss)):
+                once = host_microseconds(lambda used=used: torch.autograd.grad(used(*inputs), inputs[0]), 1)
+                if round_ >= 3:
+                    times[f"{when}_{check}"].append(once)
+    row = {"case": case.name} | {f"{name}_us": round(statistics.median(each), 1) for name, each in times.items()}
+    return row | {"later_share": round(row["later_auto_us"] / row["later_off_us"] - 1, 4)}
+
+
 def write(rows, path):
     machine = {"gpu": torch.cuda.get_device_name(), **environment("torch", "triton", "numpy")}
     write_rows(path, [row | machine for row in rows])
@@ -368,6 +384,13 @@ def training(options):
             write(rows, options.output or RESULTS / "fused_training.csv")
 
 
+def checks(options):
+    rows = [checks_row(case, 200) for case in CASES[:3]]
+    for row in rows:
+        print(*(f"{name}={value}" for name, value in row.items()), flush=True)
+    write(rows, options.output or RESULTS / "loss_checks.csv")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=15)
@@ -379,13 +402,14 @@ def main():
         "--compile-seconds", type=float, default=150, help="cases after this many seconds go without torch.compile"
     )
     parser.add_argument("--training", action="store_true", help="time a student's training steps instead")
+    parser.add_argument("--checks", action="store_true", help="time what looking at values costs instead")
     parser.add_argument("--plot", action="store_true", help="draw the CSV that is there, and measure nothing")
     options = parser.parse_args()
     if options.plot:
         plot(options.output or RESULTS / "fused_loss.csv")
     else:
         require_gpus(parser)
-        (training if options.training else sizes)(options)
+        (training if options.training else checks if options.checks else sizes)(options)
 
 
 if __name__ == "__main__":

@@ -112,6 +112,17 @@ def is_concrete(array: Array) -> bool:
     return not compat.is_jax_array(array) or all(d.platform == "cpu" for d in array.devices())
 
 
+def is_readable(array: Array) -> bool:
+    """Whether values can be read, after waiting for an accelerator: not traced, and outside the capture of a graph."""
+    if is_traced(array):
+        return False
+    if is_torch(array) and array.device.type == "cuda":
+        import torch
+
+        return not torch.cuda.is_current_stream_capturing()
+    return not (is_torch(array) and array.device.type == "meta")
+
+
 def runs_triton(array: Array) -> bool:
     """Whether Triton kernels can read the array: a torch tensor on a GPU, or on the CPU under Triton's interpreter."""
     if not is_torch(array) or is_traced(array) or array.is_sparse:

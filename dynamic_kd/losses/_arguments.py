@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dynamic_kd._array import (
@@ -22,6 +23,15 @@ if TYPE_CHECKING:
 
 _CAST = "cast them to float32"
 SMALLEST_MAP = 256  # with fewer pixels, all logits may lie in [0, 1] by chance
+LARGE_LOGIT = 32  # few logits are larger, and most levels of 8-bit maps are
+ROUNDED_SUM = 0.02  # how far from 1 rounding to bfloat16 may leave the sum of two probabilities
+_FIX_OF_MAPS = {
+    "student_logits": "if the network ends in a sigmoid or softmax, pass its output before that",
+    "teacher_logits": "for saliency maps in [0, 1] set teacher='probabilities' (divide 8-bit maps by 255 first); of a "
+    "network take what comes before the sigmoid or softmax",
+}
+
+Reads = Callable[[Array], bool]
 
 
 class Pixels(NamedTuple):
@@ -100,47 +110,61 @@ def pixels(
     valid: Array | None,
     settings: DynamicKDLoss,
     xp: Namespace,
+    reads: Reads,
 ) -> Pixels:
-    """Check the four inputs and convert them to one shape, that of the target, and one dtype."""
+    """Check the four inputs and convert them to one shape, that of the target, and one dtype.
+
+    ``reads`` tells whether an array's values are looked at.
+    """
     check_batch(student_logits, teacher_logits, target, valid, settings, xp)
     dtype = accumulation_dtype(xp, student_logits, teacher_logits)
-    mask = None if valid is None else validity(valid, dtype, xp)
+    mask = None if valid is None else validity(valid, dtype, xp, reads=reads)
     size = tuple(target.shape[-2:])
-    read_teacher = _teacher_map if settings.teacher == "probabilities" else _teacher_margin
-    return Pixels(
-        margin(student_logits, mask, dtype, xp, size),
-        stop_gradient(read_teacher(teacher_logits, mask, dtype, xp, size)),
-        unit_map("target", target, mask, dtype, xp),
-        mask,
-    )
+    student = margin(student_logits, mask, dtype, xp, size)
+    looks = [_look_of_map(student_logits, student, xp, reads)]
+    if settings.teacher == "probabilities":
+        teacher = _teacher_map(teacher_logits, mask, dtype, xp, size, reads)
+    else:
+        teacher = margin(teacher_logits, mask, dtype, xp, size)
+        if reads(teacher) and not bool(xp.all(xp.isfinite(teacher))):
+            raise ValueError(
+                "teacher_logits: expected finite values, got NaN or infinity; for a teacher given as saliency maps set "
+                "teacher='probabilities', which clips them"
+            )
+        looks.append(_look_of_map(teacher_logits, teacher, xp, reads))
+    for name, look in zip(_FIX_OF_MAPS, looks, strict=False):
+        if look:
+            message = f"{name}: {look}, and as logits they give a wrong loss; {_FIX_OF_MAPS[name]}"
+            warnings.warn(message, UserWarning, stacklevel=5)  # where the loss is called
+    return Pixels(student, stop_gradient(teacher), unit_map("target", target, mask, dtype, xp, reads=reads), mask)
 
 
-def _teacher_map(maps: Array, valid: Array | None, dtype: Any, xp: Namespace, size: tuple[int, int]) -> Array:
+def _teacher_map(
+    maps: Array, valid: Array | None, dtype: Any, xp: Namespace, size: tuple[int, int], reads: Reads
+) -> Array:
     """Return a teacher's saliency maps, limited to [0, 1]; resizing may leave them a few units of rounding outside."""
     rounding = 4 * float(xp.finfo(maps.dtype).eps)
     wide = resized(plane(maps, dtype, xp), size, xp)
-    return xp.clip(unit_map("teacher_logits", wide, valid, dtype, xp, slack=rounding), 0, 1)
+    return xp.clip(unit_map("teacher_logits", wide, valid, dtype, xp, slack=rounding, reads=reads), 0, 1)
 
 
-def _teacher_margin(logits: Array, valid: Array | None, dtype: Any, xp: Namespace, size: tuple[int, int]) -> Array:
-    """Return a teacher's logits; raise unless they are finite, and warn if they look like a map."""
-    margins = margin(logits, valid, dtype, xp, size)
-    if not is_concrete(margins):
-        return margins
-    if not bool(xp.all(xp.isfinite(margins))):
-        raise ValueError(
-            "teacher_logits: expected finite values, got NaN or infinity; for a teacher given as saliency maps set "
-            "teacher='probabilities', which clips them"
-        )
-    large = margins.shape[-2] * margins.shape[-1] >= SMALLEST_MAP
-    if large and bool(xp.min(margins) >= 0) and 0.5 < float(xp.max(margins)) <= 1:
-        warnings.warn(
-            "teacher_logits: all values lie in [0, 1], like those of saliency maps, and as logits they teach next to "
-            "nothing; for saliency maps set teacher='probabilities'",
-            UserWarning,
-            stacklevel=5,  # where the loss is called
-        )
-    return margins
+def _look_of_map(logits: Array, margins: Array, xp: Namespace, reads: Reads) -> str | None:
+    """Return what shows that logits are saliency maps; None for others."""
+    if margins.shape[-2] * margins.shape[-1] < SMALLEST_MAP or not reads(margins):
+        return None
+    if logits.ndim == 4 and logits.shape[1] == 2:
+        seen = stop_gradient(logits)
+        is_softmax = bool(xp.min(seen) >= 0) and bool(xp.all(xp.abs(xp.sum(seen, axis=1) - 1) < ROUNDED_SUM))
+        return "the channels sum to 1, as after a softmax" if is_softmax else None
+    seen = stop_gradient(margins)
+    if not bool(xp.min(seen) >= 0):
+        return None
+    high = float(xp.max(seen))
+    if 0.5 < high <= 1:
+        return "all values lie in [0, 1], like those of saliency maps"
+    if LARGE_LOGIT < high <= 255 and float(xp.min(seen)) < 1:
+        return f"values from {float(xp.min(seen)):g} to {high:g}, like those of 8-bit maps"
+    return None
 
 
 def _check_array(name: str, array: Any) -> None:
@@ -227,30 +251,47 @@ def plane(array: Array, dtype: Any, xp: Namespace) -> Array:
     return xp.astype(array if array.ndim == 3 else array[:, 0, :, :], dtype)
 
 
-def validity(valid: Array, dtype: Any, xp: Namespace) -> Array:
-    """Return ``valid`` as booleans, (B, H, W); on the CPU and outside tracing, raise unless it holds only 0 and 1."""
+def validity(valid: Array, dtype: Any, xp: Namespace, *, reads: Reads = is_concrete) -> Array:
+    """Return ``valid`` as booleans, (B, H, W); raise unless it holds only 0 and 1, where values are looked at."""
     values = plane(valid, dtype, xp)
     marked = values != 0
-    if is_concrete(values) and not bool(xp.all(values == xp.astype(marked, dtype))):
+    if reads(values) and not bool(xp.all(values == xp.astype(marked, dtype))):
         raise ValueError("valid: expected only 0 and 1 (or booleans), got other values; pass for example mask > 0")
     return marked
 
 
-def unit_map(name: str, array: Array, valid: Array | None, dtype: Any, xp: Namespace, *, slack: float = 0.0) -> Array:
+def unit_map(
+    name: str,
+    array: Array,
+    valid: Array | None,
+    dtype: Any,
+    xp: Namespace,
+    *,
+    slack: float = 0.0,
+    reads: Reads = is_concrete,
+) -> Array:
     """Return a map of values in [0, 1], (B, H, W), with 0 where invalid; its range is checked."""
     values = plane(array, dtype, xp)
     if valid is not None:
         values = xp.where(valid, values, xp.zeros_like(values))
-    check_unit_range(name, values, xp, slack=slack)
+    check_unit_range(name, values, xp, slack=slack, reads=reads)
     return values
 
 
-def check_unit_range(name: str, values: Array, xp: Namespace, *, allow_nan: bool = False, slack: float = 0.0) -> None:
+def check_unit_range(
+    name: str,
+    values: Array,
+    xp: Namespace,
+    *,
+    allow_nan: bool = False,
+    slack: float = 0.0,
+    reads: Reads = is_concrete,
+) -> None:
     """Raise unless all values lie in [0, 1], give or take ``slack``.
 
-    Values that are traced or on an accelerator are not checked.
+    By default, values that are traced or on an accelerator are not looked at.
     """
-    if not is_concrete(values):
+    if not reads(values):
         return
     seen = stop_gradient(values)
     inside = (seen >= -slack) & (seen <= 1 + slack)
@@ -258,7 +299,7 @@ def check_unit_range(name: str, values: Array, xp: Namespace, *, allow_nan: bool
         low, high = float(xp.min(seen)), float(xp.max(seen))
         raise ValueError(
             f"{name}: expected values in [0, 1], got values from {_digits(low)} to {_digits(high)}; "
-            f"{_range_hint(name, low, high)}"
+            f"{_range_hint(name, low, high, beside_one=high == 255 and bool(xp.any(seen == 1)))}"
         )
 
 
@@ -281,7 +322,7 @@ def _digits(value: float) -> str:
     return short if short != "1" else f"{value:.9g}"
 
 
-def _range_hint(name: str, low: float, high: float) -> str:
+def _range_hint(name: str, low: float, high: float, *, beside_one: bool) -> str:
     """Return how to fix an array with values outside [0, 1], guessed from its name and range."""
     if math.isnan(high):
         return "mark unknown pixels with valid=0" if name == "target" else "look for where the NaN comes from"
@@ -295,4 +336,6 @@ def _range_hint(name: str, low: float, high: float) -> str:
         return "apply a sigmoid to logits"
     if high <= 2:
         return "clip values that resizing left outside"
+    if beside_one and name == "target":
+        return "if 255 marks unknown pixels, pass valid=target != 255; else divide by 255"
     return "divide a 0-255 map by 255" if high <= 255 else "scale it to [0, 1]"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from dynamic_kd._array import Array, Namespace, array_namespace, is_torch, stop_gradient
+from dynamic_kd._array import Array, Namespace, array_namespace, is_concrete, is_readable, is_torch, stop_gradient
 from dynamic_kd._checks import check_choice, check_flag, check_number
 from dynamic_kd._support import array_support
-from dynamic_kd.losses._arguments import check_batch, pixels, refuse_lists
+from dynamic_kd.losses._arguments import Pixels, check_batch, pixels, refuse_lists
 from dynamic_kd.losses._dynamic_kd_terms import DynamicKDTerms, terms_of
 from dynamic_kd.losses._soft_iou import GRANULARITIES, Granularity
 from dynamic_kd.losses._weighting import (
@@ -22,6 +22,7 @@ from dynamic_kd.losses._weighting import (
 REDUCTIONS = ("mean", "sum", "none")
 TEACHERS = ("logits", "probabilities")
 SMALLEST_CLIP = 2.0**-126  # float32's smallest normal number
+CHECKS = ("auto", "off")
 IMPLEMENTATIONS = ("auto", "eager", "fused")
 
 
@@ -79,6 +80,10 @@ class DynamicKDLoss:
         Whether θ is a constant for the gradient. With False the gradient also flows through β.
     reduction : {"mean", "sum", "none"}
         Over images. The mean counts the images with at least one valid pixel, and is 0 if there are none.
+    check : {"auto", "off"}
+        Whether values are looked at: targets and maps outside [0, 1], logits that are saliency maps. ``"auto"`` looks
+        in every call on the CPU, and in the first one of this object on a GPU, which waits for the device once. It
+        looks at nothing inside ``torch.compile``, ``jit`` and the capture of a CUDA graph.
     impl : {"auto", "eager", "fused"}
         ``"fused"`` takes two CUDA kernels, for torch tensors on an NVIDIA GPU with Triton; ``"eager"`` takes array
         operations; ``"auto"`` takes the kernels where they apply. `dynamic_kd.torch.fused_unavailable_reason` says why
@@ -126,10 +131,13 @@ class DynamicKDLoss:
     temperature_squared: bool = True
     detach_weight: bool = True
     reduction: Literal["mean", "sum", "none"] = "mean"
+    check: Literal["auto", "off"] = "auto"
     impl: Literal["auto", "eager", "fused"] = "auto"
 
     # Not a setting: the settings as the kernels take them. Set on every object.
     _json: ClassVar[str]
+    # Whether values on an accelerator have been looked at.
+    _looked: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         """Check the settings."""
@@ -146,6 +154,7 @@ class DynamicKDLoss:
         check_flag("temperature_squared", self.temperature_squared)
         check_flag("detach_weight", self.detach_weight)
         check_choice("reduction", self.reduction, REDUCTIONS)
+        check_choice("check", self.check, CHECKS)
         check_choice("impl", self.impl, IMPLEMENTATIONS)
         object.__setattr__(self, "_json", as_json(self))
 
@@ -191,14 +200,15 @@ class DynamicKDLoss:
         TypeError
             If logits are not floating point or the arrays come from different libraries.
         ValueError
-            If shapes or devices differ, or the teacher requires a gradient; on the CPU and outside tracing, if a target
-            or a teacher's map lies outside [0, 1] or ``valid`` holds anything but 0 and 1; with ``impl="fused"``, if
-            the kernels do not take the inputs or settings.
+            If shapes or devices differ, or the teacher requires a gradient; where values are looked at (see ``check``),
+            if a target or a teacher's map lies outside [0, 1] or ``valid`` holds anything but 0 and 1; with
+            ``impl="fused"``, if the kernels do not take the inputs or settings.
 
         Warns
         -----
         UserWarning
-            If all of the teacher's logits lie in [0, 1], as saliency maps do; on the CPU and outside tracing.
+            If logits look like saliency maps: all in [0, 1], two channels that sum to 1, or a teacher's of 0 to 255.
+            Where values are looked at, and images have at least 256 pixels.
         """
         fused = self._fused(student_logits, teacher_logits, target, valid)
         if fused is not None:
@@ -252,9 +262,21 @@ class DynamicKDLoss:
         """Return the loss and its terms by array operations."""
         refuse_lists(student_logits=student_logits, teacher_logits=teacher_logits)
         xp = array_namespace(student_logits, teacher_logits, target, valid) if xp is None else xp
-        inputs = pixels(student_logits, teacher_logits, target, valid, self, xp)
+        inputs = self._pixels(student_logits, teacher_logits, target, valid, xp)
         terms = terms_of(inputs, self, xp)
         return reduced(terms.loss, inputs.valid, self.reduction, xp), terms
+
+    def _pixels(
+        self, student_logits: Array, teacher_logits: Array, target: Array, valid: Array | None, xp: Namespace
+    ) -> Pixels:
+        """Return the canonical inputs, after the checks that are due."""
+        # What is traced asks for nothing that changes, or compiled programs would be made anew when it does.
+        first = not is_concrete(student_logits) and is_readable(student_logits) and not self._looked
+        reads = _reads_nothing if self.check == "off" else is_readable if first else is_concrete
+        inputs = pixels(student_logits, teacher_logits, target, valid, self, xp, reads)
+        if first:
+            object.__setattr__(self, "_looked", True)
+        return inputs
 
     def _fused(
         self, student_logits: Array, teacher_logits: Array, target: Array, valid: Array | None
@@ -271,10 +293,17 @@ class DynamicKDLoss:
         else:
             result = "the kernels take torch tensors"
         if not isinstance(result, str):
+            if not (_fused.is_compiling() or self._looked):
+                xp = array_namespace(student_logits)
+                self._pixels(stop_gradient(student_logits), teacher_logits, target, valid, xp)
             return result
         if required:
             raise ValueError(f"impl: 'fused' is not available: {result}; use impl='auto'")
         return None
+
+
+def _reads_nothing(array: Array) -> bool:
+    return False
 
 
 def as_json(loss: DynamicKDLoss) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
+from dynamic_kd._array import is_readable
 from dynamic_kd.losses import DynamicKDLoss, cross_entropy, temperature_kl
 
 GOOD = {
@@ -106,12 +109,17 @@ def with_value(value):
         (
             {"target": with_value(255.0)},
             ValueError,
-            r"target: expected values in \[0, 1\], got values from 1 to 255; divide a 0-255 map by 255",
+            r"from 1 to 255; if 255 marks unknown pixels, pass valid=target != 255; else divide by 255",
         ),
         (
             {"target": with_value(255).astype(np.uint8)},
             ValueError,
-            "target: .* from 1 to 255; divide a 0-255 map by 255",
+            "target: .* from 1 to 255; if 255 marks unknown pixels, pass valid=target != 255; else divide by 255",
+        ),
+        (
+            {"target": 255 * (with_value(0.0))},
+            ValueError,
+            r"target: expected values in \[0, 1\], got values from 0 to 255; divide a 0-255 map by 255",
         ),
         ({"target": with_value(1.5)}, ValueError, "target: .* from 1 to 1.5; clip values that resizing left outside"),
         ({"target": with_value(2.0)}, ValueError, "target: .* from 1 to 2; clip values that resizing left outside"),
@@ -198,4 +206,129 @@ def test_a_teacher_that_looks_like_a_map_is_warned_of(call):
     ids=["unsure", "above one", "below zero", "logits", "small", "two channels"],
 )
 def test_logits_are_not_warned_of(teacher):
-    DynamicKDLoss()(teacher[:, :1], teacher, teacher[:, :1] > 0)
+    DynamicKDLoss()(teacher[:, :1] - 0.5, teacher, teacher[:, :1] > 0)
+
+
+SIDES = 16 * MAP - 8  # the logits of a network that is sure and right
+BOTH = np.concatenate([-SIDES / 2, SIDES / 2], axis=1)
+
+
+def sigmoid(z):
+    return 1 / (1 + np.exp(-z))
+
+
+def softmax(z):
+    return np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16"])
+@pytest.mark.parametrize(
+    ("logits", "saliency", "look"),
+    [
+        (SIDES, sigmoid(SIDES), r"all values lie in \[0, 1\], like those of saliency maps"),
+        (BOTH, softmax(BOTH), "the channels sum to 1, as after a softmax"),
+    ],
+    ids=["sigmoid", "softmax"],
+)
+def test_a_student_that_ends_in_a_sigmoid_is_warned_of(logits, saliency, look, dtype):
+    """Right logits give next to no loss, and what comes after the sigmoid more than 1."""
+    torch = pytest.importorskip("torch")
+    loss = DynamicKDLoss()
+    target, *given = (torch.from_numpy(each).to(getattr(torch, dtype)) for each in (MAP, SIDES, logits, saliency))
+    teacher, student, wrong = given
+    assert loss(student, teacher, target) < 1e-3
+    message = rf"student_logits: {look}, .* if the network ends in a sigmoid or softmax, pass its output before that"
+    with pytest.warns(UserWarning, match=message) as warned:
+        assert loss(wrong, teacher, target) > 1
+    assert [each.filename for each in warned] == [__file__]
+
+
+@pytest.mark.parametrize(
+    ("teacher", "look"),
+    [
+        (softmax(BOTH), "the channels sum to 1, as after a softmax"),
+        (255 * MAP, "values from 0 to 255, like those of 8-bit maps"),
+        (100 * MAP + 0.5 * (1 - MAP), "values from 0.5 to 100, like those of 8-bit maps"),
+    ],
+    ids=["softmax", "0-255", "dark"],
+)
+def test_a_teacher_of_other_numbers_is_warned_of(teacher, look):
+    message = (
+        rf"teacher_logits: {look}, .* set teacher='probabilities' \(divide 8-bit maps by 255 first\); of a network"
+    )
+    with pytest.warns(UserWarning, match=message) as warned:
+        _, terms = DynamicKDLoss().with_terms(-SIDES, teacher, MAP)
+    assert [each.filename for each in warned] == [__file__]
+    assert (terms.teacher_iou < 0.9).all()
+
+
+def test_what_the_warnings_advise_is_right():
+    fixed = DynamicKDLoss(teacher="probabilities").with_terms(-SIDES, 255 * MAP / 255, MAP)[1]
+    assert (fixed.teacher_iou == 1).all()
+    logits = DynamicKDLoss().with_terms(-SIDES, BOTH, MAP)[1]
+    np.testing.assert_allclose(logits.teacher_iou, 32 * sigmoid(8) / (32 + 224 * sigmoid(-8)), rtol=1e-12)
+    np.testing.assert_allclose(logits.loss, DynamicKDLoss().with_terms(-SIDES, SIDES, MAP)[1].loss, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "student",
+    [0 * MAP, SIDES, BOTH, 1000 * MAP - 1, 300 * MAP, 0.4 * MAP, np.repeat(0.4 * MAP, 2, axis=1), -MAP, np.nan * MAP],
+    ids=["zeros", "logits", "two logits", "large", "larger", "small", "two equal", "negative", "nan"],
+)
+def test_students_that_are_not_warned_of(student):
+    DynamicKDLoss()(student, SIDES, MAP)
+
+
+def test_the_checks_can_be_turned_off():
+    loss = DynamicKDLoss(check="off")
+    assert loss(MAP, 255 * MAP, 255 * MAP, 2 * MAP) != 0
+    assert np.isnan(loss(SIDES, np.nan * MAP, MAP))
+    with pytest.raises(ValueError, match="check: expected one of 'auto', 'off', got 'on'"):
+        DynamicKDLoss(check="on")
+
+
+class TestOnAnAccelerator:
+    """Values there are looked at once for each loss; the CPU's arrays stand in for its."""
+
+    @pytest.fixture(autouse=True)
+    def accelerator(self, monkeypatch):
+        for module in ("_arguments", "_dynamic_kd_loss"):
+            monkeypatch.setattr(f"dynamic_kd.losses.{module}.is_concrete", lambda array: False)
+
+    def test_the_first_call_looks(self):
+        loss, right = DynamicKDLoss(), (SIDES, SIDES, MAP)
+        for _ in range(2):  # what was wrong does not count as looked at
+            with pytest.raises(ValueError, match=r"target: .* from 0 to 255; divide"):
+                loss(*right[:2], 255 * MAP)
+        with pytest.raises(ValueError, match="valid: expected only 0 and 1"):
+            loss(*right, 2 * MAP)
+        with pytest.raises(ValueError, match="teacher_logits: expected finite values"):
+            loss(SIDES, np.nan * MAP, MAP)
+        with pytest.warns(UserWarning, match="student_logits: all values lie in"):
+            loss(MAP, *right[1:])
+        loss(*right[:2], 255 * MAP)
+        loss.with_terms(MAP, MAP, 255 * MAP)
+        with pytest.raises(ValueError, match="divide a 0-255 map by 255"):
+            DynamicKDLoss()(*right[:2], 255 * MAP)
+
+    def test_off_never_looks(self):
+        DynamicKDLoss(check="off")(MAP, MAP, 255 * MAP)
+
+    def test_that_it_looked_is_no_setting(self):
+        loss = DynamicKDLoss()
+        loss(SIDES, SIDES, MAP)
+        assert loss == DynamicKDLoss()
+        with pytest.raises(ValueError, match="divide"):
+            dataclasses.replace(loss, p=0.5)(SIDES, SIDES, 255 * MAP)
+
+
+def test_nothing_is_read_while_a_graph_is_captured(monkeypatch):
+    torch = pytest.importorskip("torch")
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    with FakeTensorMode():
+        there = torch.empty(1, device="cuda")
+    for capturing in (True, False):
+        monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda capturing=capturing: capturing)
+        assert is_readable(there) == (not capturing)
+    assert not is_readable(torch.empty(1, device="meta"))

@@ -259,7 +259,7 @@ def test_a_perfect_map_of_few_pixels_is_kept_whole():
 @pytest.mark.parametrize("weighting", ["dynamic", "a2dele"])
 def test_what_is_no_number_in_a_map_shows(weighting):
     student, maps, target = map_batch()
-    loss = fused_loss(teacher="probabilities", weighting=weighting)
+    loss = fused_loss(teacher="probabilities", weighting=weighting, check="off")
     maps[0, 0, 3, 4] = torch.nan
     assert loss(student, maps, target).isnan()
     valid = ~maps.isnan()
@@ -475,7 +475,9 @@ def test_what_invalid_pixels_hold_does_not_matter():
     spoilt = [each.masked_fill(~valid, torch.nan) for each in (student, teacher, target)]
     other = value_and_gradient(DynamicKDLoss(impl="fused"), *spoilt, valid)
     assert all(torch.equal(*pair) for pair in zip(plain, other, strict=True))
-    assert value_and_gradient(DynamicKDLoss(impl="fused"), *spoilt)[0].isnan()
+    assert value_and_gradient(DynamicKDLoss(impl="fused", check="off"), *spoilt)[0].isnan()
+    with pytest.raises(ValueError, match="teacher_logits: expected finite values"):
+        DynamicKDLoss(impl="fused")(*spoilt)
 
 
 @runs_kernels
@@ -789,6 +791,24 @@ def test_cuda_tensors_take_it_by_themselves(monkeypatch):
 
 
 @needs_gpu
+@pytest.mark.parametrize("settings", [{}, {"granularity": "pixel"}, {"impl": "eager"}], ids=str)
+def test_the_first_call_on_a_gpu_looks_at_values(settings):
+    student, teacher, target = batch(shape=(2, 1, 32, 32))
+    loss = DynamicKDLoss(**settings)
+    with pytest.raises(ValueError, match=r"target: .* divide a 0-255 map by 255"):
+        loss(student, teacher, 255 * target)
+    with pytest.warns(UserWarning, match="student_logits: all values lie in"):
+        loss(student.sigmoid(), teacher, target)
+    loss(student, teacher, 255 * target)
+    captured = DynamicKDLoss(**settings)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        captured(student, teacher, 255 * target)
+    with pytest.raises(ValueError, match="divide a 0-255 map by 255"):
+        captured(student, teacher, 255 * target)
+
+
+@needs_gpu
 def test_the_same_bits_ten_thousand_times():
     student, *rest = batch(shape=(9, 1, 130, 150))
     student.requires_grad_()
@@ -842,14 +862,15 @@ def test_cuda_graphs():
 @needs_gpu
 def test_streams_do_not_share_counters():
     inputs = batch(shape=(40, 1, 96, 96))
-    expected = DynamicKDLoss()(*inputs)
+    loss = DynamicKDLoss()
+    expected = loss(*inputs)
     streams = [torch.cuda.Stream() for _ in range(4)]
     torch.cuda.synchronize()
     values = []
     for _ in range(100):
         for stream in streams:
             with torch.cuda.stream(stream):
-                values.append(DynamicKDLoss()(*inputs))
+                values.append(loss(*inputs))
     torch.cuda.synchronize()
     assert (torch.stack(values) == expected).all()
 
@@ -859,11 +880,13 @@ def test_streams_do_not_share_counters():
 def test_a_call_does_not_synchronize_with_the_device():
     student, teacher, target = batch()
     student.requires_grad_()
-    DynamicKDLoss()(student, teacher, target).backward()
+    loss = DynamicKDLoss()
+    loss(student, teacher, target).backward()
     torch.cuda.set_sync_debug_mode("error")
     try:
-        _, terms = DynamicKDLoss().with_terms(student, teacher, target, target >= 0)
-        DynamicKDLoss()(student, teacher, target).backward()
+        _, terms = loss.with_terms(student, teacher, target, target >= 0)
+        loss(student, teacher, target).backward()
+        DynamicKDLoss(check="off")(student, teacher, target).backward()
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert terms.weight.shape == (2,)
@@ -874,11 +897,12 @@ def test_a_call_does_not_synchronize_with_the_device():
 def test_memory_is_the_gradient_and_less_than_a_megabyte(dtype):
     student, teacher, target = batch(shape=(16, 1, 512, 512), dtype=dtype)
     student.requires_grad_()
-    DynamicKDLoss()(student, teacher, target).backward()
+    loss = DynamicKDLoss()
+    loss(student, teacher, target).backward()
     student.grad = None
     before = torch.cuda.memory_allocated()
     torch.cuda.reset_peak_memory_stats()
-    DynamicKDLoss()(student, teacher, target).backward()
+    loss(student, teacher, target).backward()
     beyond = torch.cuda.max_memory_allocated() - before
     assert beyond - student.numel() * student.element_size() < 1e6
 
