@@ -85,11 +85,18 @@ def run(arguments: argparse.Namespace) -> int:
         sys.path.insert(0, "")
     atexit.register(_leave_processes)
     try:
-        return _train(arguments)
+        status = _train(arguments)
     except (ValueError, OSError, ModuleNotFoundError):
-        if _another_process_reports():
-            return 2
-        raise
+        if not _another_process_reports():
+            raise
+        status = 2
+    sys.stdout.flush()
+    if _leave_processes():
+        # Gloo's threads outlive the connection if networks were DistributedDataParallel, and can abort the process
+        # while the interpreter ends.
+        sys.stderr.flush()
+        os._exit(status)
+    return status
 
 
 def _train(arguments: argparse.Namespace) -> int:
@@ -157,18 +164,23 @@ def _print_error(text: str) -> None:
 
 def _another_process_reports() -> bool:
     """Tell whether the first process prints an error of all: of a run, or of this computer before processes connect."""
+    return not _is_first_process() if _is_connected() else os.environ.get("LOCAL_RANK", "0") != "0"
+
+
+def _is_connected() -> bool:
     import torch
 
-    connected = torch.distributed.is_available() and torch.distributed.is_initialized()
-    return not _is_first_process() if connected else os.environ.get("LOCAL_RANK", "0") != "0"
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
 
 
-def _leave_processes() -> None:
-    """Disconnect from the other processes; torch warns at exit otherwise."""
+def _leave_processes() -> bool:
+    """Disconnect from the other processes, if there are any; torch warns at exit otherwise."""
     import torch
 
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
+    connected = _is_connected()
+    if connected:
         torch.distributed.destroy_process_group()
+    return connected
 
 
 def _is_first_process() -> bool:

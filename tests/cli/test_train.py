@@ -3,6 +3,7 @@
 import inspect
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import cv2
@@ -279,6 +280,7 @@ def test_control_c_ends_in_words(here):
     with started(*words, **pipes) as process:
         while not rows(here / "run" / "epochs.csv"):
             assert process.poll() is None
+            time.sleep(0.02)
         process.send_signal(signal.SIGINT)
         _, error = process.communicate(timeout=60)
     assert process.returncode == 130

@@ -71,7 +71,7 @@ def wait_for():
         while not happened():
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < end, "what was waited for did not happen"
-            time.sleep(0.005)
+            time.sleep(0.02)
 
     return wait
 

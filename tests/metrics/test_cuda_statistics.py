@@ -253,6 +253,11 @@ def test_bad_values_are_refused_by_name_when_scores_are_read(spoil, mask, messag
     assert len(metrics) == 2
     with pytest.raises(ValueError, match="expected"):
         mean_absolute_error(tensor(values[1]), tensor(spoilt[1]))
+
+
+@runs_kernels
+def test_values_that_are_not_checked_are_taken():
+    pred, target = batch(2, (4, 6))
     trusting = SODMetrics(**MOST, check="off")
     trusting.update(tensor(pred), tensor(target.astype(np.uint8)))
     assert trusting.compute().counts["empty_target"] == 0

@@ -344,6 +344,7 @@ def test_two_processes_do_not_share_a_run_folder(tiny, tmp_path):
     try:
         while not rows(folder / "epochs.csv"):
             assert process.poll() is None
+            time.sleep(0.02)
         whole = tiny("training.epochs=5000")
         for recipe, settings in ((tiny(), {}), (tiny(), {"overwrite": True}), (whole, {"resume": True})):
             message = "run: another process trains in this folder; wait for it, or stop it"
