@@ -9,6 +9,7 @@ from dynamic_kd.data._images import is_colour as is_colour
 from dynamic_kd.data._images import read_depth as read_depth
 from dynamic_kd.data._images import read_gray as read_gray
 from dynamic_kd.data._images import read_rgb as read_rgb
+from dynamic_kd.data._images import top_of_maps as top_of_maps
 from dynamic_kd.data._mask import Mask as Mask
 from dynamic_kd.data._mask import read_mask as read_mask
 from dynamic_kd.data._pairing import Matching as Matching

@@ -9,7 +9,7 @@ import numpy as np
 
 from dynamic_kd._extras import require
 from dynamic_kd._mask import Meaning, meaning
-from dynamic_kd.data._images import read_depth, read_gray, read_rgb
+from dynamic_kd.data._images import as_probabilities, read_depth, read_gray, read_rgb
 from dynamic_kd.data._located import Located, locate_any
 from dynamic_kd.data._mask import read_mask
 from dynamic_kd.data._polarity import polarity_of_files, spread
@@ -95,7 +95,7 @@ def _picture(role: str, path: Path, near: str, wanted: Meaning) -> NDArray[Any] 
         if role == "mask":
             mask = read_mask(path, **wanted._asdict())
             return mask.salient if mask.valid is None else np.where(mask.valid, mask.salient, 0.5)
-        return read_gray(path) / 255
+        return as_probabilities(read_gray(path))
     except ValueError:
         return "unreadable"
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dynamic_kd._files import read_whole
 from dynamic_kd._mask import Levels, Meaning
 from dynamic_kd.data._image_header import stored_as
-from dynamic_kd.data._images import is_colour, read_gray, read_rgb, stored_depth
+from dynamic_kd.data._images import as_probabilities, is_colour, read_gray, read_rgb, stored_depth
 from dynamic_kd.data._mask import Mask, read_mask
 from dynamic_kd.data._sample import resized
 from dynamic_kd.losses import soft_iou
@@ -121,10 +121,10 @@ def _mask(mask: Mask) -> FileFacts:
     )
 
 
-def _teacher(levels: NDArray[np.uint8], mask: Mask | None, stored: str) -> FileFacts:
+def _teacher(levels: NDArray[Any], mask: Mask | None, stored: str) -> FileFacts:
     overlap = None
     if mask is not None:
-        saliency = resized(levels.astype(np.float32) / 255, _size(mask.values))
+        saliency = resized(as_probabilities(levels), _size(mask.values))
         valid = None if mask.valid is None else mask.valid[None]
         overlap = float(soft_iou(saliency[None], mask.salient[None], valid=valid)[0])
     marks = () if levels.min() < levels.max() else ("flat",)

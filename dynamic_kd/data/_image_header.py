@@ -103,6 +103,8 @@ def stored_as(content: bytes) -> str:
         return "JPEG"
     if content.startswith(tuple(_TIFF_ORDERS)):
         return "TIFF"
+    if content.startswith((b"\x93NUMPY", b"PK")):
+        return "NumPy"
     return "WebP" if content.startswith(b"RIFF") else "other"
 
 

@@ -1,17 +1,20 @@
-"""Image files as arrays, with one clear error for a file that is missing, empty, truncated or no image."""
+"""Image files, and NumPy's files of maps, as arrays, with one clear error for a file that cannot be used."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from dynamic_kd._array import unit_tolerance
+from dynamic_kd._checks import digits
 from dynamic_kd._extras import opencv
 from dynamic_kd._files import read_whole
+from dynamic_kd.data._array_file import is_array_file, read_array
 from dynamic_kd.data._image_header import as_indexes, check_header, essential, has_alpha, stored_as
 
 if TYPE_CHECKING:
@@ -73,46 +76,108 @@ def stored_pixels(path: str | Path, content: bytes | None = None) -> Pixels:
     return Pixels(np.ascontiguousarray(image[..., 2::-1]), None, alpha, stored)
 
 
-def read_gray(path: str | Path, content: bytes | None = None) -> NDArray[np.uint8]:
-    """Read a saliency map as 8-bit levels.
+def read_gray(
+    path: str | Path, content: bytes | None = None, *, top: int | None = None
+) -> NDArray[np.uint8] | NDArray[np.float64]:
+    """Read a saliency map with all of its digits.
 
-    One-bit images become 0 and 255, colour images their luma, 16-bit images their high byte. These are OpenCV's own
-    conversions, so the numbers are those of ``cv2.imread(path, cv2.IMREAD_GRAYSCALE)``.
+    The file's own depth decides which integer stands for 1: 255 for 8 bits, 65535 for 16. One-bit images and arrays of
+    booleans become 0 and 255, colour images their luma.
 
     Parameters
     ----------
     path : str or Path
-        A PNG, JPEG, BMP, TIFF or WebP file. Its content decides the format, not its suffix.
+        A PNG, JPEG, BMP, TIFF or WebP image, or a ``.npy`` or ``.npz`` file with one array of shape (H, W): booleans,
+        uint8, uint16, or floating values in [0, 1]. Its content decides the format, not its suffix.
     content : bytes, optional
         The file's content, if it has been read already. The path then only names the file in errors.
+    top : {1, 255}, optional
+        The integer that stands for 1 instead; see `top_of_maps`.
 
     Returns
     -------
     ndarray
-        Shape (H, W), uint8, 0 to 255.
+        Shape (H, W). Levels from 0 to 255, uint8, of files with 8 bits, and with 16 bits whose low bytes add nothing
+        (all 0, or equal to the high ones); for 8-bit images these are those of ``cv2.imread(path,
+        cv2.IMREAD_GRAYSCALE)``. Other files give values in [0, 1], float64.
 
     Raises
     ------
     ValueError
-        If the file is missing, empty, truncated or not an image, if it declares more than 2**27 pixels, if it
-        holds floats, or if it is a 16-bit image whose values all lie in 0 to 255, of which the high byte would
-        keep nothing.
+        If the file is missing, empty, truncated or neither an image nor one array, if it declares more than 2**27
+        pixels, or if its values are of another dtype, not finite, or beyond [0, 1] by more than rounding (four units in
+        the last place of their dtype).
 
     Notes
     -----
     A file whose size or parts contradict its header is refused before it is decoded, and so is a PNG whose checksums
     do not match. JPEG, BMP, TIFF and WebP have no checksums: damage within their pixels reads as other pixels.
     """
-    image = _decoded(path, content, _GRAY | _ANY_DEPTH)
+    image = _stored_map(path, content)
+    if image.dtype == np.bool_:
+        return image * np.uint8(255)
+    if top is not None and image.dtype.kind == "u":
+        return (image * (255 // top)).astype(np.uint8)
     if image.dtype == np.uint8:
         return image
-    if image.dtype != np.uint16:
-        raise ValueError(f"{path}: expected an 8-bit or 16-bit image, got {image.dtype}; save it with 8 bits")
-    if 0 < image.max() <= 255:
+    if image.dtype == np.uint16:
+        return _of_16_bits(image)
+    if image.dtype.kind != "f":
         raise ValueError(
-            f"{path}: expected 16-bit values up to 65535, got a maximum of {image.max()}; save it with 8 bits"
+            f"{path}: expected a map of 8 or 16 bits or of floating values in [0, 1], got {image.dtype}; save it as "
+            "uint8 (0 to 255) or as floats"
         )
-    return (image >> 8).astype(np.uint8)
+    return _probabilities(path, image)
+
+
+def top_of_maps(paths: Iterable[Path]) -> int | None:
+    """Return which integer stands for 1 in a folder of maps; None if that is the largest of each file's depth.
+
+    A single map can be dark, so the folder decides: 1 if all of its maps hold 0 and 1, and 255 if all have 16 bits and
+    hold 0 to 255. Files are decoded up to the first one that decides, which usually is the first.
+    """
+    tops: dict[str, int] = {}
+    for path in paths:
+        image = _stored_map(path, None)
+        top, most = int(image.max()), {"uint8": 1, "uint16": 255}.get(image.dtype.name, 0)
+        if top > most or not most:
+            return None
+        tops[image.dtype.name] = max(top, tops.get(image.dtype.name, 0))
+    largest = max(tops.values(), default=0)
+    if largest == 1:
+        return 1
+    return 255 if largest > 1 and "uint8" not in tops else None
+
+
+def _stored_map(path: str | Path, content: bytes | None) -> NDArray[Any]:
+    if content is None:
+        content = read_whole(path, "an image file")
+    return read_array(path, content) if is_array_file(content) else _decoded(path, content, _GRAY | _ANY_DEPTH)
+
+
+def as_probabilities(saliency: NDArray[Any]) -> NDArray[np.float32]:
+    """Return what `read_gray` returned as values in [0, 1]."""
+    values: NDArray[np.float32] = saliency.astype(np.float32)
+    return values / np.float32(255) if saliency.dtype == np.uint8 else values
+
+
+def _of_16_bits(image: NDArray[np.uint16]) -> NDArray[np.uint8] | NDArray[np.float64]:
+    high, low = image >> 8, image & 255
+    if not low.any() or np.array_equal(low, high):
+        return high.astype(np.uint8)
+    return image / 65535
+
+
+def _probabilities(path: str | Path, values: NDArray[Any]) -> NDArray[np.float64]:
+    low, high, tolerance = float(values.min()), float(values.max()), unit_tolerance(np, values.dtype)
+    if not np.isfinite(values).all():
+        raise ValueError(f"{path}: expected finite values in [0, 1], got NaN or infinity")
+    if low < -tolerance or high > 1 + tolerance:
+        raise ValueError(
+            f"{path}: expected floating values in [0, 1], got {digits(low, 0, 1)} to {digits(high, 0, 1)}; divide maps "
+            "of 0 to 255 by 255 or save them as uint8, apply the sigmoid to logits"
+        )
+    return values.astype(np.float64).clip(0, 1)
 
 
 def read_rgb(path: str | Path, content: bytes | None = None) -> NDArray[np.uint8]:
@@ -174,10 +239,13 @@ def is_colour(content: bytes) -> bool:
         A file that decodes. The first bytes of a grey PNG settle it; other files are decoded at an eighth of their
         size, which is fast for JPEG.
     """
-    if "grey" in stored_as(content):
+    if is_array_file(content) or "grey" in stored_as(content):
         return False
-    image = opencv().imdecode(np.frombuffer(essential(content), np.uint8), _COLOUR_EIGHTH)
-    return float(np.ptp(np.asarray(image, np.int16), axis=2).mean()) > _COLOURFUL
+    for flags in (_COLOUR_EIGHTH, _COLOUR):  # images of a few pixels have no eighth
+        image = _imdecode(content, flags)
+        if image is not None:
+            return float(np.ptp(np.asarray(image, np.int16), axis=2).mean()) > _COLOURFUL
+    return False  # floating values, of which OpenCV reads a single channel only
 
 
 def _decoded(path: str | Path, content: bytes | None, flags: int) -> NDArray[Any]:
@@ -185,16 +253,23 @@ def _decoded(path: str | Path, content: bytes | None, flags: int) -> NDArray[Any
         content = read_whole(path, "an image file")
     if not content:
         raise ValueError(f"{path}: expected an image file, got an empty one")
-    cv2 = opencv()
+    opencv()  # first, because without it nothing that the file holds matters
     width, height = check_header(content, path)
-    with _silenced(cv2):
-        try:
-            image = cv2.imdecode(np.frombuffer(essential(content), np.uint8), flags | _IGNORE_ORIENTATION)
-        except cv2.error:
-            image = None
+    image = _imdecode(content, flags | _IGNORE_ORIENTATION)
     if image is None or image.shape[:2] != (height, width):
         raise ValueError(f"{path}: expected an image OpenCV can read, got a truncated or mislabelled file")
-    return np.asarray(image)
+    return image
+
+
+def _imdecode(content: bytes, flags: int) -> NDArray[Any] | None:
+    """Return what OpenCV decodes, or None if it cannot."""
+    cv2 = opencv()
+    with _silenced(cv2):
+        try:
+            image = cv2.imdecode(np.frombuffer(essential(content), np.uint8), flags)
+        except cv2.error:
+            return None
+    return None if image is None else np.asarray(image)
 
 
 class _Silence:

@@ -139,7 +139,7 @@ def _taught(root: Path, located: list[Located], teacher: str | Path) -> list[Loc
     taught = []
     for each, maps in zip(located, _teacher_folders(root, [each.layout for each in located], teacher), strict=True):
         layout = replace(each.layout, roles=each.layout.roles | {"teacher": maps})
-        taught.append(replace(each, layout=layout, files=each.files | {"teacher": images_by_stem(maps)}))
+        taught.append(replace(each, layout=layout, files=each.files | {"teacher": images_by_stem(maps, arrays=True)}))
     return taught
 
 

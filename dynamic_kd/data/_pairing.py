@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
 from dynamic_kd._files import listing
+from dynamic_kd.data._array_file import ARRAY_SUFFIXES
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 _READ = f"images end in {', '.join(IMAGE_SUFFIXES)}"
@@ -27,8 +29,10 @@ class Matching(NamedTuple):
     missing: dict[str, list[str]]
 
 
-def images_by_stem(folder: str | Path) -> dict[str, Path]:
+def images_by_stem(folder: str | Path, *, arrays: bool = False) -> dict[str, Path]:
     """Index the images of one folder by stem. Hidden files, other files and sub-folders are left out.
+
+    With ``arrays``, a folder without images is indexed by its ``.npy`` and ``.npz`` files.
 
     A broken link counts as an image, so that reading it raises.
 
@@ -42,10 +46,12 @@ def images_by_stem(folder: str | Path) -> dict[str, Path]:
         raise ValueError(
             f"{folder}: expected a folder of images, got {'a file' if folder.exists() else 'no such folder'}"
         )
+    paths = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".") and not path.is_dir()]
+    images = [path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES]
+    if arrays and not images:
+        images = [path for path in paths if path.suffix.lower() in ARRAY_SUFFIXES]
     found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or path.suffix.lower() not in IMAGE_SUFFIXES or path.is_dir():
-            continue
+    for path in images:
         if path.stem in found:
             both = f"{found[path.stem].name} and {path.name}"
             raise ValueError(f"{folder}: expected one image per stem, got {both}; remove one of them")
@@ -59,13 +65,15 @@ def other_files(folder: Path) -> list[str]:
     return [path.name for path in paths if path.suffix.lower() not in IMAGE_SUFFIXES and not path.name.startswith(".")]
 
 
-def match_by_stem(*, allow_missing: bool = False, **folders: str | Path) -> Matching:
+def match_by_stem(*, allow_missing: bool = False, arrays: Collection[str] = (), **folders: str | Path) -> Matching:
     """Match the images of several folders by stem, whatever their suffixes.
 
     Parameters
     ----------
     allow_missing : bool
         Return unmatched stems in ``Matching.missing`` instead of raising.
+    arrays : collection of str
+        Names of folders that may hold ``.npy`` or ``.npz`` files instead of images.
     **folders : str or Path
         The folders, each under the name for it in errors and the result, such as ``pred=`` and ``target=``.
 
@@ -85,7 +93,7 @@ def match_by_stem(*, allow_missing: bool = False, **folders: str | Path) -> Matc
     >>> match_by_stem(pred="maps", target="masks")  # doctest: +SKIP
     Matching(files={'0001': {'pred': Path('maps/0001.png'), 'target': Path('masks/0001.bmp')}}, missing={})
     """
-    indexed = {name: images_by_stem(folder) for name, folder in folders.items()}
+    indexed = {name: images_by_stem(folder, arrays=name in arrays) for name, folder in folders.items()}
     for name, folder in folders.items():
         if not indexed[name]:
             raise ValueError(f"{folder}: expected images, got none; {_contents(Path(folder))}")

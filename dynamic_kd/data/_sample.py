@@ -12,7 +12,7 @@ from dynamic_kd._checks import check_whole
 from dynamic_kd._extras import opencv
 from dynamic_kd._mask import SALIENT_ABOVE, Levels, LevelsSeen, Meaning, level_notes
 from dynamic_kd._threads import default_workers, in_order, thread_pool
-from dynamic_kd.data._images import read_depth, read_gray, read_rgb
+from dynamic_kd.data._images import as_probabilities, read_depth, read_gray, read_rgb
 from dynamic_kd.data._mask import Mask, read_mask
 from dynamic_kd.data._polarity import decide_near
 
@@ -231,7 +231,7 @@ def _read_sample(files: SampleFiles, folder: DataFolder, size: int | None) -> tu
     target, valid = _resized_mask(mask, shape, void=bool(folder.meaning.void))
     teacher = None
     if files.teacher is not None:
-        teacher = resized(read_gray(files.teacher).astype(np.float32) / 255, shape)
+        teacher = resized(as_probabilities(read_gray(files.teacher)), shape)
     return Sample(files.name, image, depth, target, teacher=teacher, valid=valid), mask.found
 
 

@@ -75,9 +75,9 @@ class RecordCache:
                     raise
                 time.sleep(0.05)
 
-    def key(self, pred: bytes, target: bytes) -> bytes:
-        """Return the key of a pair of files, given by their digests."""
-        return digest(pred + target + self._salt)
+    def key(self, pred: bytes, target: bytes, top: int | None = None) -> bytes:
+        """Return the key of a pair of files, given by their digests and by what stands for 1 in the first."""
+        return digest(pred + target + (b"" if top is None else f"{top}".encode()) + self._salt)
 
     def find(self, key: bytes) -> CachedRecord | None:
         """Return the record under a key, if there is one."""

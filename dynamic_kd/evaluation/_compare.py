@@ -45,7 +45,8 @@ def evaluate_folders(
     Parameters
     ----------
     pred, target
-        Folders of PNG, JPEG, BMP, TIFF or WebP images. The suffixes of a pair may differ.
+        Folders of PNG, JPEG, BMP, TIFF or WebP images; maps may be ``.npy`` or ``.npz`` files. The suffixes of a pair
+        may differ.
     strict_size
         Refuse a map whose size is not its mask's, instead of resizing it (bilinearly) and counting it.
     allow_missing
@@ -64,8 +65,10 @@ def evaluate_folders(
     MetricReport
         With what the masks hold in ``settings["masks"]``, and these counts added: ``missing_pred``,
         ``missing_target``, ``grey_target`` (masks with more than 10% of middle greys), ``colour_pred`` (maps in colour,
-        whose luma was scored), ``resized`` (maps of another size than their masks) and ``other_shape`` (maps whose
-        aspect ratio differs by more than 2%; not counted in ``resized``).
+        whose luma was scored), ``resized`` (maps of another size than their masks), ``other_shape`` (maps whose aspect
+        ratio differs by more than 2%; not counted in ``resized``), ``deep_pred`` (maps with more than 8 bits, all of
+        which count) and, with ``normalize=False``, ``zero_one_pred`` and ``of_255_pred`` (maps of a folder that holds
+        only 0 and 1, or only 0 to 255 in 16 bits: see `top_of_maps`).
 
     Raises
     ------
@@ -93,7 +96,9 @@ def evaluate_folders(
                 progress(done, files.maps)
 
     with thread_pool(workers) as pool:
-        images = in_order(pool, Measurer(metrics, strict_size, wanted), files.images, ahead=_AHEAD * workers)
+        tops = {} if settings.get("normalize", True) else files.tops()
+        measurer = Measurer(metrics, strict_size, wanted, None, tops)
+        images = in_order(pool, measurer, files.images, ahead=_AHEAD * workers)
         masks = MasksSeen(files, wanted)
         return report_of("", files, masks.watched(watched(images)), metrics, masks)
 
@@ -199,9 +204,10 @@ def compare(
     wanted = settings.meaning
     about = {**metrics.measured, "decoder": f"OpenCV {opencv().__version__}", "masks": wanted}
     with RecordCache(config.cache, about) as cache, thread_pool(workers) as pool:
-        measurer = Measurer(metrics, settings.strict_size, wanted, cache)
         for files in matched:
             images, masks = [], MasksSeen(files, wanted)
+            tops = {} if settings.normalize else files.tops()
+            measurer = Measurer(metrics, settings.strict_size, wanted, cache, tops)
             for image in masks.watched(in_order(pool, measurer, files.images, ahead=_AHEAD * workers)):
                 images.append(image)
                 done += len(image.maps)

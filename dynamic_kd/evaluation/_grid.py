@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,7 +70,7 @@ def draw_grid(comparison: Comparison, dataset: str, stems: Sequence[str]) -> Fig
     axes.axis("off")
     for column, title in enumerate(titles):
         _write(axes, column, _LINE, title, weight="bold")
-    index = cache(images_by_stem)
+    index = cache(partial(images_by_stem, arrays=True))
     top = _LINE + _GAP
     for stem in stems:
         tiles = _tiles(index, comparison, dataset, stem)
@@ -119,9 +119,10 @@ def _tiles(index: Index, comparison: Comparison, dataset: str, stem: str) -> lis
     return tiles
 
 
-def _resized(image: Tile, size: tuple[int, int]) -> Tile:
+def _resized(image: npt.NDArray[Any], size: tuple[int, int]) -> Tile:
     import cv2
 
+    image = image if image.dtype == np.uint8 else np.rint(255 * image).astype(np.uint8)
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 

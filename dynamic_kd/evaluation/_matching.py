@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from dynamic_kd.data import match_by_stem
+from dynamic_kd.data import match_by_stem, top_of_maps
 from dynamic_kd.evaluation._config import CompareConfig, grid_request, suggestion
 
 
@@ -43,6 +43,18 @@ class DataSetFiles:
     images: tuple[ImageFiles, ...]
     missing: Mapping[str, Mapping[str, int]]
 
+    def tops(self) -> dict[str, int]:
+        """Return method -> what stands for 1 in its maps, where that is not the largest integer of their files' depth.
+
+        Only scores without normalisation depend on it.
+        """
+        found = {}
+        for method in self.folders:
+            paths = (image.preds[method] for image in self.images if method in image.preds)
+            if (top := top_of_maps(paths)) is not None:
+                found[method] = top
+        return found
+
     @property
     def maps(self) -> int:
         """Number of maps to measure."""
@@ -75,7 +87,7 @@ def match_data_set(name: str, target: Path, folders: Mapping[str, Path], *, allo
     missing: dict[str, dict[str, int]] = {}
     for method, folder in folders.items():
         try:
-            matching = match_by_stem(pred=folder, target=target, allow_missing=allow_missing)
+            matching = match_by_stem(pred=folder, target=target, allow_missing=allow_missing, arrays=("pred",))
         except ValueError as error:
             raise ValueError(f"{method} on {name}: {error}" if name else str(error)) from None
         missing[method] = {f"missing_{role}": len(matching.missing.get(role, ())) for role in ("pred", "target")}

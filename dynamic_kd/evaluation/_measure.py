@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,11 +20,14 @@ from dynamic_kd.evaluation._matching import ImageFiles
 from dynamic_kd.metrics import Records, SODMetrics
 
 Grey = npt.NDArray[np.uint8]
+Saliency = npt.NDArray[np.uint8] | npt.NDArray[np.float64]
 
 # Marks of a pair, which reports count: maps of another size than their masks, with the same and with another aspect
-# ratio; maps in colour; masks with many middle greys.
+# ratio; maps in colour; masks with many middle greys; maps with more than 8 bits; maps without normalisation whose
+# folder holds 0 and 1, or 0 to 255 in 16 bits.
 RESIZED, OTHER_SHAPE, COLOUR, GREY = "resized", "other_shape", "colour_pred", "grey_target"
-MARKS = (GREY, RESIZED, OTHER_SHAPE, COLOUR)
+DEEP, ZERO_ONE, OF_255 = "deep_pred", "zero_one_pred", "of_255_pred"
+MARKS = (GREY, RESIZED, OTHER_SHAPE, COLOUR, DEEP, ZERO_ONE, OF_255)
 
 # A mask with a larger share of middle greys is counted: it may be a photograph or a saliency map by mistake.
 _GREY_SHARE = 0.1
@@ -86,36 +89,42 @@ class Measurer:
         What the user says of masks.
     cache
         Where records are looked up and stored; None measures everything.
+    tops
+        Method -> the integer that stands for 1 in its maps, where that is not the largest of their files' depth.
     """
 
     metrics: SODMetrics
     strict_size: bool
     meaning: Meaning
     cache: RecordCache | None = None
+    tops: Mapping[str, int] = field(default_factory=dict)
 
     def __call__(self, files: ImageFiles) -> MeasuredImage:
         """Measure the maps of an image that the cache lacks; its mask is decoded once for all methods, if at all."""
         mask = _Mask(files.target, self.meaning)
-        return MeasuredImage(files.stem, {method: self._measured(path, mask) for method, path in files.preds.items()})
+        return MeasuredImage(
+            files.stem,
+            {method: self._measured(path, mask, self.tops.get(method)) for method, path in files.preds.items()},
+        )
 
-    def _measured(self, path: Path, mask: _Mask) -> MeasuredMap:
+    def _measured(self, path: Path, mask: _Mask, top: int | None) -> MeasuredMap:
         content = _read(path)
         if self.cache is None:
-            records, marks = self._measure(path, content, mask)
+            records, marks = self._measure(path, content, mask, top)
             return MeasuredMap(lambda: records, marks, mask.facts, fresh=True)
-        key = self.cache.key(digest(content), mask.digest)
+        key = self.cache.key(digest(content), mask.digest, top)
         found = self.cache.find(key)
         fresh = found is None or not Records.is_whole(found.record) or self._refused(found)
         if found is None or fresh:
-            records, marks = self._measure(path, content, mask)
+            records, marks = self._measure(path, content, mask, top)
             found = CachedRecord(records.to_bytes(), (mask.facts.to_text(), *marks))
             self.cache.store(key, found)
         about_mask, *others = found.marks
         return MeasuredMap(partial(self.cache.load, key), tuple(others), MaskFacts.from_text(about_mask), fresh)
 
-    def _measure(self, path: Path, content: bytes, mask: _Mask) -> tuple[Records, tuple[str, ...]]:
+    def _measure(self, path: Path, content: bytes, mask: _Mask, top: int | None) -> tuple[Records, tuple[str, ...]]:
         read = mask.read
-        pred, marks = _decode_map(content, path, read.values, strict_size=self.strict_size)
+        pred, marks = _decode_map(content, path, read.values, top, strict_size=self.strict_size)
         if read.valid is not None and not read.valid.any():
             raise ValueError(f"{mask.path}: expected some pixels that are not void, got none; leave the image out")
         return self.metrics.measure(pred, read.salient, valid=read.valid), (*marks, *mask.marks)
@@ -161,10 +170,13 @@ def _read(path: Path) -> bytes:
     return read_whole(path, "an image file")
 
 
-def _decode_map(content: bytes, path: Path, target: Grey, *, strict_size: bool) -> tuple[Grey, tuple[str, ...]]:
+def _decode_map(
+    content: bytes, path: Path, target: Grey, top: int | None, *, strict_size: bool
+) -> tuple[Saliency, tuple[str, ...]]:
     """Decode a map and resize it to its mask's size; return it with its marks."""
-    pred = read_gray(path, content)
-    marks = (COLOUR,) if is_colour(content) else ()
+    pred = read_gray(path, content, top=top)
+    found = {COLOUR: is_colour(content), DEEP: pred.dtype != np.uint8, ZERO_ONE: top == 1, OF_255: top == 255}
+    marks = tuple(mark for mark, present in found.items() if present)
     if pred.shape == target.shape:
         return pred, marks
     if strict_size:
@@ -176,7 +188,9 @@ def _decode_map(content: bytes, path: Path, target: Grey, *, strict_size: bool) 
 
     (height, width), (map_height, map_width) = target.shape, pred.shape
     ratio = map_width * height / (width * map_height)
-    resized = np.asarray(cv2.resize(pred, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
+    resized = np.asarray(cv2.resize(pred, (width, height), interpolation=cv2.INTER_LINEAR))
+    if pred.dtype != np.uint8:
+        resized = resized.clip(pred.min(), pred.max())  # rounding would leave the range
     return resized, (*marks, RESIZED if 1 / _SAME_RATIO <= ratio <= _SAME_RATIO else OTHER_SHAPE)
 
 

@@ -221,4 +221,4 @@ def _folders(root: Path) -> list[Path]:
 
 
 def _has_images(folder: Path) -> bool:
-    return bool(images_by_stem(folder))
+    return bool(images_by_stem(folder, arrays=True))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dynamic_kd.data import Sample
 
 # Raise this when the arrays of the same files and settings change.
-_FORMAT = 1
+_FORMAT = 2
 _SAMPLES = "samples.json"
 
 

@@ -94,13 +94,13 @@ def test_an_error_leaves_nothing_behind(folder, cache):
     (folder / "GT" / "00069.png").write_bytes(b"no picture")
     with pytest.raises(ValueError, match=r"00069\.png"):
         read(recipe(folder))
-    assert [path.name for path in cache.rglob("*") if path.suffix != ".lock"] == ["images-1"]
+    assert [path.name for path in cache.rglob("*") if path.suffix != ".lock"] == ["images-2"]
 
 
 def test_what_a_killed_process_left_is_replaced(cache):
     samples = synthetic_rgbd(3, size=32)
-    (cache / "images-1" / "key.partial").mkdir(parents=True)
-    (cache / "images-1" / "key.partial" / "images.npy").write_bytes(b"half")
+    (cache / "images-2" / "key.partial").mkdir(parents=True)
+    (cache / "images-2" / "key.partial" / "images.npy").write_bytes(b"half")
     made = cached_image_set("key", [samples[:2], samples[2:]], 3, depth=True)
     np.testing.assert_array_equal(made.sample(2).image, samples[2].image)
     assert made.spoilt == tuple(sample.spoilt for sample in samples)
