@@ -20,8 +20,8 @@ from dynamic_kd.metrics import SODMetrics
 masks = jnp.zeros((16, 32, 32)).at[:, 8:24, 8:24].set(1)
 images = masks[..., None] + jax.random.normal(jax.random.key(0), (16, 32, 32, 3))
 student = nnx.Conv(3, 1, (5, 5), rngs=nnx.Rngs(0))
-mean = nnx.initializers.constant(8 / 75)
-teacher = nnx.Conv(3, 1, (5, 5), kernel_init=mean, bias_init=nnx.initializers.constant(-4), rngs=nnx.Rngs(0))
+teacher = nnx.Conv(3, 1, (5, 5), rngs=nnx.Rngs(0))
+teacher.kernel[...], teacher.bias[...] = jnp.full((5, 5, 3, 1), 8 / 75), jnp.full(1, -4)
 
 # %%
 # A map has one channel, so dropping the last axis leaves (B, H, W), which the loss takes. Gradients flow to the student
@@ -35,7 +35,8 @@ optimizer = nnx.Optimizer(student, optax.sgd(0.01, momentum=0.9), wrt=nnx.Param)
 @nnx.scan(in_axes=(nnx.Carry, None, 0, 0), out_axes=(nnx.Carry, 0))
 def epoch(training, teacher, images, masks):
     def loss(student):
-        return criterion.with_terms(student(images)[..., 0], teacher(images)[..., 0], masks)
+        logits = student(images)[..., 0]
+        return criterion.with_terms(logits, teacher(images)[..., 0], masks)
 
     student, optimizer = training
     (_, terms), gradient = nnx.value_and_grad(loss, has_aux=True)(student)
@@ -43,11 +44,10 @@ def epoch(training, teacher, images, masks):
     return training, terms.log("train/")
 
 
-metrics = SODMetrics()
+batches = images.reshape(2, 8, 32, 32, 3), masks.reshape(2, 8, 32, 32)
 for _ in range(5):
-    _, logged = epoch((student, optimizer), teacher, images.reshape(2, 8, 32, 32, 3), masks.reshape(2, 8, 32, 32))
-    metrics.reset()
+    _, logged = epoch((student, optimizer), teacher, *batches)
+    metrics = SODMetrics()
     metrics.update(jax.nn.sigmoid(student(images)[..., 0]), masks)
-report = metrics.compute()
-print({name: round(float(values[-1]), 3) for name, values in logged.items()})
-print({name: round(report[name], 3) for name in ("maxF", "Sm")})
+    report = metrics.compute()
+    print(f"weight {logged['train/weight'][-1]:.3f}, maxF {report['maxF']:.3f}")

@@ -38,7 +38,7 @@ class Distillation(pl.LightningModule):
 
 
 # %%
-# Stand-ins for your data and networks. The teacher averages its input; parameters of the student alone are trained.
+# Stand-ins for your data and networks. The teacher averages its input, and only the student is trained.
 
 torch.manual_seed(0)
 masks = torch.zeros(16, 1, 32, 32)
@@ -51,5 +51,4 @@ nn.init.constant_(teacher.bias, -4)
 loader = DataLoader(TensorDataset(images, masks), batch_size=8)
 trainer = pl.Trainer(max_epochs=5, log_every_n_steps=1)
 trainer.fit(Distillation(student, teacher), loader, loader)
-metrics = trainer.callback_metrics
-print({name: round(metrics[name].item(), 3) for name in ("train/loss", "train/weight", "val/maxF", "val/Sm")})
+print({name: round(value.item(), 3) for name, value in trainer.logged_metrics.items()})

@@ -40,7 +40,8 @@ for epoch in range(3):
     distiller.eval()
     with torch.no_grad():
         for inputs, target in loader:
-            metric.update(distiller.student(inputs.to(device)).sigmoid(), target.to(device))
+            maps = distiller.student(inputs.to(device)).sigmoid()
+            metric.update(maps, target.to(device))
     logged = terms.log("train/") | metric.compute()
     metric.reset()
-    print(epoch, {name: round(logged[name].item(), 3) for name in ("train/loss", "train/weight", "val/maxF", "val/Sm")})
+    print(epoch, f"weight {logged['train/weight']:.3f}, maxF {logged['val/maxF']:.3f}")

@@ -22,8 +22,8 @@ from dynamic_kd.torch import DynamicKDLoss
 @register_mid_level_loss(key="DynamicKDLoss")
 class DistillationLoss(DynamicKDLoss):
     def forward(self, student_io_dict, teacher_io_dict, targets):
-        logits = (io_dict["."]["output"] for io_dict in (student_io_dict, teacher_io_dict))
-        loss, self.terms = self.with_terms(*logits, targets)
+        student, teacher = student_io_dict["."]["output"], teacher_io_dict["."]["output"]
+        loss, self.terms = self.with_terms(student, teacher, targets)
         return loss
 
 
@@ -58,8 +58,9 @@ student, teacher = nn.Conv2d(3, 1, 5, padding=2), nn.Conv2d(3, 1, 5, padding=2)
 nn.init.constant_(teacher.weight, 8 / 75)
 nn.init.constant_(teacher.bias, -4)
 
-device, data = torch.device("cpu"), {"squares": TensorDataset(images, masks)}
-box = get_distillation_box(teacher, student, data, load_yaml_file("config.yaml"), device, None, False, 1)
+data = {"squares": TensorDataset(images, masks)}
+config, device = load_yaml_file("config.yaml"), torch.device("cpu")
+box = get_distillation_box(teacher, student, data, config, device, None, False, 1)
 criterion, _ = box.criterion.term_dict["kd"]
 for epoch in range(box.num_epochs):
     box.pre_epoch_process(epoch=epoch)
@@ -67,9 +68,8 @@ for epoch in range(box.num_epochs):
         loss = box.forward_process(batch, targets, supplement)
         box.post_forward_process(loss)
     box.post_epoch_process()
-    logged = {name: round(mean.item(), 3) for name, mean in criterion.terms.log("train/").items()}
-metrics = SODMetrics()
-with torch.no_grad():
-    metrics.update(student(images).sigmoid(), masks)
-report = metrics.compute()
-print(logged, {name: round(report[name], 3) for name in ("maxF", "Sm")})
+    metrics = SODMetrics()
+    with torch.no_grad():
+        metrics.update(student(images).sigmoid(), masks)
+    report, logged = metrics.compute(), criterion.terms.log("train/")
+    print(epoch, f"weight {logged['train/weight']:.3f}, maxF {report['maxF']:.3f}")

@@ -3,7 +3,7 @@ Hugging Face Trainer
 ====================
 
 SegFormer's logits have a quarter of the mask's height and width: ``resize="bilinear"`` enlarges them inside the loss.
-The loss is a mean over images, and the Trainer has to know it.
+The loss is a mean over images, which matters to gradient accumulation.
 """
 
 import torch
@@ -19,15 +19,16 @@ class DistillationTrainer(Trainer):
         super().__init__(*args, **options)
         self.teacher = teacher.to(self.args.device).eval()
         self.criterion = DynamicKDLoss(resize="bilinear")
-        # Otherwise accumulated gradients are summed, not averaged: SegFormer's forward takes **kwargs, which the
-        # Trainer reads as a loss that is divided by the number of items of all accumulated batches already.
+        # The loss is a mean over images, which the Trainer averages over accumulated batches.
+        # By default it would sum them, because SegFormer's forward takes **kwargs.
         self.model_accepts_loss_kwargs = False
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         outputs = model(pixel_values=inputs["pixel_values"])
         with torch.no_grad():
             taught = self.teacher(pixel_values=inputs["pixel_values"])
-        loss, self.terms = self.criterion.with_terms(outputs.logits, taught.logits, inputs["labels"])
+        logits = outputs.logits, taught.logits
+        loss, self.terms = self.criterion.with_terms(*logits, inputs["labels"])
         return (loss, outputs) if return_outputs else loss
 
     def log(self, logs, start_time=None):
@@ -44,8 +45,9 @@ metrics = SODMetrics()
 
 
 def scores(batch, compute_result):
-    maps = interpolate(batch.predictions, batch.label_ids.shape[-2:], mode="bilinear").sigmoid()
-    metrics.update(maps, batch.label_ids > 0)
+    masks = batch.label_ids > 0
+    logits = interpolate(batch.predictions, masks.shape[-2:], mode="bilinear")
+    metrics.update(logits.sigmoid(), masks)
     if compute_result:
         report = metrics.compute()
         metrics.reset()
@@ -60,7 +62,8 @@ torch.manual_seed(0)
 mask = torch.zeros(64, 64, dtype=torch.long)
 mask[16:48, 16:48] = 1
 data = [{"pixel_values": mask + torch.randn(3, 64, 64), "labels": mask} for _ in range(16)]
-small = SegformerConfig(num_labels=1, depths=[1] * 4, hidden_sizes=[8, 16, 24, 32], decoder_hidden_size=16)
+small = SegformerConfig(num_labels=1, depths=[1] * 4, hidden_sizes=[8, 16, 24, 32])
+small.decoder_hidden_size = 16
 student, teacher = (SegformerForSemanticSegmentation(small) for _ in range(2))
 arguments = TrainingArguments(
     output_dir="out",

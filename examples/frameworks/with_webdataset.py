@@ -23,29 +23,32 @@ with wds.TarWriter("train.tar") as train, wds.TarWriter("validation.tar") as val
         shard, size = (train, 32) if number < 16 else (validation, 32 + number)
         mask = np.zeros((size, size), np.uint8)
         mask[8:24, 8:24] = 255
-        image = np.clip(0.5 * mask[..., None] + generator.normal(64, 32, (size, size, 3)), 0, 255).astype(np.uint8)
+        image = mask[..., None] // 2 + generator.integers(0, 128, (size, size, 3), np.uint8)
         files = {"image.png": image, "mask.png": mask, "teacher.png": mask // 4 * 3 + 32}
         shard.write({"__key__": f"{number:04}", **files})
 
 # %%
-# Images become floats from 0 to 1, channels first; so do grey ones.
+# ``rgb8`` gives bytes with three channels, for grey images too.
 
 names = ("image.png", "mask.png", "teacher.png")
 
 
 def tensors(sample):
-    image, mask, taught = (torch.from_numpy(array).float() / 255 for array in sample[1:])
-    return sample[0], image.permute(2, 0, 1), (mask > 0.5)[..., 0], taught[..., 0]
+    name, *arrays = sample
+    image, mask, taught = (torch.from_numpy(array).movedim(-1, 0) / 255 for array in arrays)
+    return name, image, mask[0], taught[0]
 
 
 def pipeline(shards):
-    return wds.WebDataset(shards, shardshuffle=False).decode("rgb8").to_tuple("__key__", *names).map(tensors)
+    samples = wds.WebDataset(shards, shardshuffle=False).decode("rgb8")
+    return samples.to_tuple("__key__", *names).map(tensors)
 
 
-student, criterion = nn.Conv2d(3, 1, 5, padding=2), DynamicKDLoss(teacher="probabilities")
+student = nn.Conv2d(3, 1, 5, padding=2)
+criterion = DynamicKDLoss(teacher="probabilities")
 optimizer = torch.optim.SGD(student.parameters(), lr=0.1, momentum=0.9)
 for epoch in range(5):
-    for _, images, masks, taught in wds.WebLoader(pipeline("train.tar").batched(8), batch_size=None):
+    for _, images, masks, taught in pipeline("train.tar").batched(8):
         loss, terms = criterion.with_terms(student(images), taught, masks)
         optimizer.zero_grad()
         loss.backward()
@@ -55,4 +58,4 @@ for epoch in range(5):
         for name, image, mask, _ in pipeline("validation.tar"):
             metrics.update(student(image[None]).sigmoid()[0, 0], mask, names=[name])
     means, report = terms.log("train/"), metrics.compute()
-    print(epoch, f"loss {means['train/loss']:.3f}, weight {means['train/weight']:.3f}, maxF {report['maxF']:.3f}")
+    print(epoch, f"weight {means['train/weight']:.3f}, maxF {report['maxF']:.3f}")

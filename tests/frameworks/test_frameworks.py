@@ -139,9 +139,10 @@ def test_mmengine(run):
     space = run("mmengine", "mmengine")
     expected = trained_square(space)
     assert_trained(space["student"], expected)
-    values = [space["logged"].get_scalar(name)._log_history for name in ("train/loss", "train/kd/weight")]
+    history = space["runner"].message_hub
+    values = [history.get_scalar(name)._log_history for name in ("train/loss", "train/kd/weight")]
     assert np.stack(values, axis=1) == pytest.approx(expected[2], rel=1e-5)
-    assert [space["logged"].get_scalar(f"val/sod/{name}").current() for name in ("maxF", "Sm")] == scores_of(space)
+    assert [history.get_scalar(f"val/sod/{name}").current() for name in ("maxF", "Sm")] == scores_of(space)
 
 
 def test_monai(run):
