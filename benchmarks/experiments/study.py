@@ -31,7 +31,7 @@ Rows = dict[str, dict[str, Any]]
 FOLDS = range(5)
 RESULTS = Path(__file__).parents[1] / "results" / "study"
 # What is answered first if a session ends early, within each seed.
-_ORDER = (
+ORDER = (
     ("s = 0.5 + threshold", "dynamic + threshold", "s = 0.5 relative", "s = 0.5"),
     ("cross-entropy", "dynamic", "s = 0.3"),
     ("replace", "pixel gate", "ratio", "smooth relative"),
@@ -58,7 +58,7 @@ def fold_plan(fold: int, folder: Path, data: str | Path, overrides: Sequence[str
     for cell in cells:
         row = rows.setdefault(cell.run, {"method": cell.method, "fold": fold, "seed": cell.seed, "shares": []})
         row["shares"].append(dict(cell.point)["teacher.spoil_share"])
-    block = {method: place for place, methods in enumerate(_ORDER) for method in methods}
+    block = {method: place for place, methods in enumerate(ORDER) for method in methods}
     runs = sorted(
         (run for plan in plans for run in plan.runs),
         key=lambda run: (rows[run.name]["seed"], block[rows[run.name]["method"]]),
