@@ -16,7 +16,7 @@ class CommandHelp(SphinxDirective):
     def run(self):
         command = [sys.executable, "-m", "dynamic_kd.cli", *self.arguments, "--help"]
         result = subprocess.run(command, capture_output=True, text=True, check=True, env=ENVIRONMENT)
-        return [nodes.literal_block(result.stdout, result.stdout, language="text")]
+        return [nodes.literal_block(result.stdout, result.stdout, language="text", classes=["command-help"])]
 
 
 def setup(app):

@@ -148,7 +148,7 @@ def read_samples(
 
 
 def decide_masks(folders: Iterable[DataFolder], *, workers: int | None = None) -> list[DataFolder]:
-    """Find out what the levels of each data set's masks mean, from all of them, and set `DataFolder.salient`.
+    """Find out what the levels of each data set's masks mean, from all of them, and set ``DataFolder.salient``.
 
     Two levels of which one is 0 are binary, and 0 and 255 may have grey edges. A note names any other salient level
     than 255. Levels that ``find_data(salient=...)`` or ``void=`` name need no decision, but must occur.

@@ -67,7 +67,7 @@ class Records:
 
     @property
     def levels(self) -> Floats:
-        """The salient levels of integer targets, as `Pairs.level_flags` returns them."""
+        """The salient levels of integer targets, as ``Pairs.level_flags`` returns them."""
         return self.values[:, PEAK]
 
     def select(self, images: npt.NDArray[np.bool_]) -> Records:
