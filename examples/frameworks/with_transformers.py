@@ -45,9 +45,9 @@ metrics = SODMetrics()
 
 
 def scores(batch, compute_result):
-    masks = batch.label_ids > 0
-    logits = interpolate(batch.predictions, masks.shape[-2:], mode="bilinear")
-    metrics.update(logits.sigmoid(), masks)
+    size = batch.label_ids.shape[-2:]
+    logits = interpolate(batch.predictions, size, mode="bilinear")
+    metrics.update(logits.sigmoid(), batch.label_ids)
     if compute_result:
         report = metrics.compute()
         metrics.reset()

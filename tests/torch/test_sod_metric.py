@@ -233,6 +233,19 @@ def test_padded_batches():
     assert_same(metric.report(), expected())
 
 
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int32, torch.int64])
+@pytest.mark.parametrize("salient", [1, 255])
+def test_integer_targets_of_two_levels_are_read_as_booleans(dtype, salient):
+    if salient > torch.iinfo(dtype).max:
+        pytest.skip("the dtype cannot hold it")
+    metric, score = SODMetric(), SODScore("Sm")
+    for name, (pred, target) in zip(NAMES, images(), strict=True):
+        metric.update(pred, salient * target.to(dtype), names=name)
+        score.update(pred, salient * target.to(dtype))
+    assert_same(metric.report(), expected())
+    assert score.compute().item() == expected()["Sm"]
+
+
 def test_images_of_several_sizes_come_as_a_list():
     metric = SODMetric()
     preds, targets = zip(*images(), strict=True)
