@@ -15,7 +15,7 @@ from dynamic_kd.metrics import SODMetrics
 from dynamic_kd.torch import DynamicKDLoss
 
 # %%
-# A stand-in for your shards: noisy squares, in two sizes, with a teacher that is right but not sure.
+# A stand-in for your shards: noisy squares, and a teacher that is right but not sure.
 
 generator = np.random.default_rng(0)
 with wds.TarWriter("train.tar") as train, wds.TarWriter("validation.tar") as validation:
