@@ -1,13 +1,15 @@
 """The fused loss on an NVIDIA GPU, forward and backward, against plain operations and torch.compile, by size and dtype.
 
 Run ``python benchmarks/fused_loss.py``, then ``--plot`` to draw the results; ``--training`` times a student's steps
-instead, and ``--checks`` what looking at values costs. Inputs are N(0, 3); the gradient coming in is the number of
-pixels, as a loss scaler would have it, so that an error of the gradient is one per pixel. A row counts only if the
-fused errors against float64 are at most the plain ones and 1e-6 of the value and 1e-7. Times are medians: ``*_us`` of a
-CUDA graph of repetitions, which hides launches, ``*_host_us`` of the wall clock around one call and the wait for it.
-What the host cannot do without is ``nothing``, a function written in Python that computes nothing in both directions,
-and ``mse``, torch's own mean squared error. The floor is the time in which as many bytes can be copied as both passes
-must read and write.
+instead, ``--checks`` what looking at values costs, ``--resize`` students (and teachers) smaller than the target,
+interpolated inside the kernels, against PyTorch's interpolation and the fused loss.
+
+Inputs are N(0, 3); the gradient coming in is the number of pixels, as a loss scaler would have it, so that an error of
+the gradient is one per pixel. A row counts only if the fused errors against float64 are at most the plain ones and 1e-6
+of the value and 1e-7. Times are medians: ``*_us`` of a CUDA graph of repetitions, which hides launches, ``*_host_us``
+of the wall clock around one call and the wait for it. What the host cannot do without is ``nothing``, a function
+written in Python that computes nothing in both directions, and ``mse``, torch's own mean squared error. The floor is
+the time in which as many bytes can be copied as both passes must read and write.
 """
 
 import argparse
@@ -19,6 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 import triton
 import triton.language as tl
 from _environment import environment, require_gpus, write_rows
@@ -63,6 +66,43 @@ CASES = (
     Case(64, 1024, "bfloat16", "uint8", 1, compiled=False),
     Case(4, 256, "float16", "float16", 10, compiled=False),
     Case(64, 1024, "float16", "float16", 1, compiled=False),
+)
+
+
+class Small(NamedTuple):
+    """A student smaller than the target, and the teacher's side."""
+
+    images: int
+    side: int
+    student: int
+    teacher: int
+    dtype: str
+    target: str
+    repetitions: int
+
+    @property
+    def name(self):
+        teacher = "" if self.teacher == self.side else f"-teacher{self.teacher}"
+        return f"{self.dtype}-{self.images}x{self.side}-from{self.student}{teacher}-{self.target}"
+
+
+SMALL = (
+    *(
+        Small(images, 1024, student, 1024, dtype, target, repetitions)
+        for images, repetitions in ((8, 8), (64, 1))
+        for student in (256, 128)
+        for dtype in ("float32", "bfloat16")
+        for target in ("float32", "uint8")
+    ),
+    Small(8, 1024, 256, 256, "float32", "uint8", 8),
+    Small(64, 1024, 256, 256, "float32", "uint8", 1),
+    Small(64, 1024, 256, 128, "float32", "uint8", 1),
+    Small(8, 1024, 300, 1024, "float32", "float32", 8),
+    Small(8, 1024, 240, 1024, "float32", "float32", 8),
+    Small(8, 1024, 32, 1024, "float32", "float32", 8),
+    Small(32, 352, 88, 352, "float32", "float32", 8),
+    Small(4, 256, 64, 256, "float32", "float32", 20),
+    Small(1, 4096, 1024, 4096, "float32", "uint8", 8),
 )
 
 
@@ -264,6 +304,72 @@ def row_of(case, implementations, bandwidth, repeats):
     return row
 
 
+def small_inputs(case):
+    generator = torch.Generator(device="cuda").manual_seed(0)
+
+    def normal(side):
+        return 3 * torch.randn(case.images, 1, side, side, generator=generator, device="cuda")
+
+    student, teacher = (normal(side).to(getattr(torch, case.dtype)) for side in (case.student, case.teacher))
+    target = (normal(case.side) > 1).to(getattr(torch, case.target))
+    return student.requires_grad_(), teacher, target
+
+
+def interpolated(maps, target):
+    size = target.shape[-2:]
+    return maps if maps.shape[-2:] == size else F.interpolate(maps, size, mode="bilinear", align_corners=False)
+
+
+def small_row(case, bandwidth, repeats):
+    """Errors against float64, and times of both ways of one case; a case that is wrong raises."""
+    inputs = small_inputs(case)
+    inside, outside = DynamicKDLoss(resize="bilinear", impl="fused"), DynamicKDLoss(impl="fused")
+    ways = {
+        "fused": inside,
+        "today": lambda s, t, g: outside(interpolated(s, g), interpolated(t, g), g),
+        "exact": lambda s, t, g: DynamicKDLoss(impl="eager")(interpolated(s, g), interpolated(t, g), g),
+    }
+    few = [each[:2] for each in inputs]
+    wide = few[0].detach().double().requires_grad_(), few[1].double(), few[2]
+    exact = [each.detach() for each in value_and_gradient(ways["exact"], *wide)]
+    row = case._asdict() | {"case": case.name, "floor_us": round(1e6 * floor_bytes(*inputs) / bandwidth, 1)}
+    for way in ("fused", "today"):
+        leaf = few[0].detach().requires_grad_()
+        value, slope = (each.detach().double() for each in value_and_gradient(ways[way], leaf, *few[1:]))
+        row[f"{way}_value_error"] = f"{abs(value / exact[0] - 1).item():.1e}"
+        row[f"{way}_gradient_error"] = f"{((slope - exact[1]).norm() / exact[1].norm()).item():.1e}"
+    coarse = case.dtype == "bfloat16"  # in which the gradient is written
+    assert float(row["fused_value_error"]) < 1e-6, row
+    assert float(row["fused_gradient_error"]) < (3e-3 if coarse else 1e-6), row
+    incoming = torch.ones((), device="cuda")
+    for way in ("fused", "today"):
+
+        def step(way=way):
+            torch.autograd.grad(ways[way](*inputs), inputs[0], incoming)
+
+        for _ in range(3):
+            step()
+        row[f"{way}_us"] = round(graph_microseconds(step, case.repetitions, repeats), 1)
+        row[f"{way}_extra_memory_bytes"] = extra_bytes(step, inputs[0].nbytes)
+    row["today_over_fused"] = round(row["today_us"] / row["fused_us"], 2)
+    return row
+
+
+def small_sizes(options):
+    """Measure students smaller than the target."""
+    rows, bandwidth = [], bytes_per_second(max(options.repeats, 10))
+    for case in SMALL:
+        try:
+            rows.append(small_row(case, bandwidth, options.repeats))
+        except Exception:
+            print(f"{case.name} failed\n{traceback.format_exc()}", flush=True)
+            continue
+        finally:
+            torch.cuda.empty_cache()
+        print(*(f"{name}={value}" for name, value in rows[-1].items()), flush=True)
+        write(rows, options.output or RESULTS / "fused_resize.csv")
+
+
 def training_rows(images, autocast, repeats):
     """A student's whole step and its loss alone, eager and fused."""
     torch.backends.cudnn.benchmark = True
@@ -403,13 +509,15 @@ def main():
     )
     parser.add_argument("--training", action="store_true", help="time a student's training steps instead")
     parser.add_argument("--checks", action="store_true", help="time what looking at values costs instead")
+    parser.add_argument("--resize", action="store_true", help="time students smaller than the target instead")
     parser.add_argument("--plot", action="store_true", help="draw the CSV that is there, and measure nothing")
     options = parser.parse_args()
     if options.plot:
         plot(options.output or RESULTS / "fused_loss.csv")
     else:
         require_gpus(parser)
-        (training if options.training else checks if options.checks else sizes)(options)
+        ways = (("training", training), ("checks", checks), ("resize", small_sizes))
+        next((way for name, way in ways if getattr(options, name)), sizes)(options)
 
 
 if __name__ == "__main__":

@@ -362,7 +362,7 @@ def test_more_tiles_and_images_than_are_added_at_a_time(shape, new_launches, mon
 def test_many_steps_of_one_program(dtype, new_launches, monkeypatch):
     """Without the least bit of agreement, where a running product of quotients is largest and smallest."""
     monkeypatch.setattr("dynamic_kd.torch._fused._launches._multiprocessors", lambda device: 1)
-    monkeypatch.setattr("dynamic_kd.torch._fused._launches.PROGRAMS", 1)
+    monkeypatch.setattr("dynamic_kd.torch._fused._plans.PROGRAMS", 1)
     _, _, target = batch(shape=(1, 1, 90, 90), dtype=dtype)  # as many steps as one takes
     sure = 200 * (2 * target - 1)
     for student, teacher in ((0 * sure, sure), (sure, 0 * sure), (sure, -sure)):

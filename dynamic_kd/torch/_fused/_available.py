@@ -14,6 +14,8 @@ from dynamic_kd import losses
 from dynamic_kd._extras import installed
 
 LARGEST_IMAGE = 2**31 - 2**15
+# Of logits that the kernels interpolate: pixels of an axis for one of theirs, and the product of both lengths.
+MOST_RATIO, MOST_PRODUCT = 64, 2**30
 HALVES_AND_SINGLES = (torch.float32, torch.float16, torch.bfloat16)
 
 
@@ -54,7 +56,7 @@ def fused_unavailable_reason(
         reason_of_settings(settings)
         or reason_of_tensors((student_logits, teacher_logits, target, valid))
         or _reason_of_device(student_logits.device.type)
-        or _reason_of_logits(student_logits, teacher_logits)
+        or _reason_of_logits(student_logits, teacher_logits, target)
     )
 
 
@@ -107,10 +109,18 @@ def _failure_of_triton() -> str | None:
     return None
 
 
-def _reason_of_logits(student: Tensor, teacher: Tensor) -> str | None:
+def _reason_of_logits(student: Tensor, teacher: Tensor, target: Tensor) -> str | None:
     for name, logits in (("student_logits", student), ("teacher_logits", teacher)):
         if logits.dtype not in HALVES_AND_SINGLES:
             return f"it computes in float32, and {name} are {logits.dtype}"
-        if logits.shape[-2:].numel() > LARGEST_IMAGE:
-            return f"images of more than {LARGEST_IMAGE} pixels do not fit its integers"
+    if any(maps.shape[-2:].numel() > LARGEST_IMAGE for maps in (student, teacher, target)):
+        return f"images of more than {LARGEST_IMAGE} pixels do not fit its integers"
     return None
+
+
+def interpolated_inside(size: torch.Size, target_size: torch.Size) -> bool:
+    """Whether the kernels interpolate logits of one size to another; otherwise PyTorch does it before them."""
+    return all(
+        low <= high <= MOST_RATIO * low and low * high < MOST_PRODUCT
+        for low, high in zip(size, target_size, strict=True)
+    )

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from dynamic_kd._launch import Launch, on_device
 from dynamic_kd.torch._fused._kernels import SUMS, TERMS
-from dynamic_kd.torch._fused._kernels._backward import backward
-from dynamic_kd.torch._fused._kernels._forward import forward
+from dynamic_kd.torch._fused._plans import cells_plan, full_plan, plane_of, power_of_two
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,12 +19,6 @@ if TYPE_CHECKING:
 LOG2_E = 1.4426950408889634
 # Above it, small differences are summed by series: terms of the closed form would cancel.
 HIGH_TEMPERATURE = 8.0
-# Warps of a program. In each step a thread loads 16 bytes of the student's logits.
-WARPS = 4
-BYTES = 16
-# A program takes as many steps as leave each multiprocessor this many programs. A thread multiplies quotients, each in
-# (1/2, 2], of all steps: more than 127 could leave float32's range.
-PROGRAMS, MOST_QUOTIENTS = 16, 64
 # Tiles of an image, or images, whose sums are added at a time.
 ADDED = 64
 # Counters of one stream, and sets of them for launches in CUDA graphs.
@@ -41,48 +34,46 @@ class Launches:
     def __init__(
         self, student: Tensor, teacher: Tensor, target: Tensor, valid: Tensor | None, settings: DynamicKDLoss
     ) -> None:
-        height, width = student.shape[-2:]
-        images, pixels, self._device = student.shape[0], height * width, student.device
-        maps = (student, teacher, target, target if valid is None else valid)
-        planes = [_plane(each, height, width) for each in maps]
+        images, self._device = student.shape[0], student.device
+        planes = [plane_of(each) for each in (student, teacher, target, target if valid is None else valid)]
         strides = tuple(plane.strides for plane in planes)
-        wide = BYTES // student.element_size()
-        block = 32 * WARPS * wide
-        steps, tiles = _steps_and_tiles(images, -(-pixels // block), MOST_QUOTIENTS // wide, self._device)
+        plan_of = full_plan if student.shape[-2:] == target.shape[-2:] else cells_plan
+        plan = plan_of(student, teacher, target, planes, _multiprocessors(self._device))
         self._images = images
         self._loss_shape = (images,) if settings.reduction == "none" else ()
-        self._sums = images * tiles * SUMS
+        self._sums = images * plan.tiles * SUMS
         self._boolean = target.dtype == torch.bool, valid is not None and valid.dtype == torch.bool
         kl_scale = settings.temperature**2 if settings.temperature_squared else 1.0
         rate, slope = LOG2_E / settings.temperature, kl_scale / settings.temperature
         weighting = settings.weighting
         named = isinstance(weighting, str)
-        sizes = (images, width, pixels, tiles, settings.clip, rate)
+        sizes = (images, *plan.numbers, settings.clip, rate)
         fixed_weight = 0.0 if named else weighting
         weights = (kl_scale, settings.p, settings.threshold, settings.noise_weight, fixed_weight)
         self._forward_numbers = (*strides, *sizes, 1 / settings.temperature, *weights)
         self._backward_strides, self._backward_numbers = strides, (*sizes, slope)
-        self._common = _constants(planes, valid is not None) | {
+        self._common = plan.constants | {
+            "STUDENT_CHANNELS": planes[0].channels,
+            "TEACHER_CHANNELS": planes[1].channels,
+            "HAS_VALID": valid is not None,
             "TEACHER_MAPS": settings.teacher == "probabilities",
             "POWER": _power(settings.temperature),
             "HIGH_TEMPERATURE": settings.temperature > HIGH_TEMPERATURE,
-            "BLOCK": block,
-            "STEPS": steps,
             "FAST": self._device.type == "cuda",
-            "num_warps": WARPS,
         }
-        self._grid = (images * tiles, 1, 1)
+        self._grid = (images * plan.tiles, 1, 1)
         self._forward = Launch(
-            forward,
+            plan.forward,
             self._grid,
             **self._common,
+            **plan.forward_constants,
             WEIGHTING=weighting if named else "fixed",
             NOISE_ELIMINATION=settings.noise_elimination or "none",
             REDUCTION=settings.reduction,
-            WIDE=wide,
-            TILES=min(_power_of_two(tiles), ADDED),
-            IMAGES=min(_power_of_two(images), ADDED),
+            TILES=min(power_of_two(plan.tiles), ADDED),
+            IMAGES=min(power_of_two(images), ADDED),
         )
+        self._backward_kernel = plan.backward
         self._backward: dict[int, Launch] = {}
 
     def forward(self, student: Tensor, teacher: Tensor, target: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -110,7 +101,7 @@ class Launches:
         result = student.new_empty(student.shape)
         stride = gradient.stride(0) if gradient.ndim else 0
         if stride not in self._backward:
-            self._backward[stride] = Launch(backward, self._grid, **self._common)
+            self._backward[stride] = Launch(self._backward_kernel, self._grid, **self._common)
         maps = self._maps(student, teacher, target, valid)
         arguments = (*maps, terms, gradient, result, *self._backward_strides, stride, *self._backward_numbers)
         with on_device(self._device):
@@ -126,41 +117,6 @@ class Launches:
         return student, teacher, target, valid.view(torch.uint8) if boolean_valid else valid
 
 
-class _Plane(NamedTuple):
-    """A batch of maps as the kernels read it."""
-
-    strides: tuple[int, int, int, int]
-    channels: int
-    dense: bool
-
-
-def _plane(maps: Tensor, height: int, width: int) -> _Plane:
-    strides = maps.stride() if maps.ndim == 4 else (maps.stride(0), 0, *maps.stride()[1:])
-    dense = (strides[3] == 1 or width == 1) and (strides[2] == width or height == 1)
-    batch, channel, row, column = strides
-    return _Plane((batch, channel, row, column), 1 if maps.ndim == 3 else maps.shape[1], dense)
-
-
-def _constants(planes: list[_Plane], has_valid: bool) -> dict[str, Any]:
-    student, teacher, target, valid = planes
-    return {
-        "STUDENT_CHANNELS": student.channels,
-        "TEACHER_CHANNELS": teacher.channels,
-        "STUDENT_DENSE": student.dense,
-        "TEACHER_DENSE": teacher.dense,
-        "TARGET_DENSE": target.dense,
-        "VALID_DENSE": valid.dense,
-        "HAS_VALID": has_valid,
-    }
-
-
-def _steps_and_tiles(images: int, blocks: int, most: int, device: torch.device) -> tuple[int, int]:
-    """Return the steps that a program takes, and how many programs make up an image of this many blocks."""
-    wanted = -(-blocks * images // (_multiprocessors(device) * PROGRAMS))
-    steps = min(_power_of_two(wanted), most)
-    return steps, -(-blocks // steps)
-
-
 def _multiprocessors(device: torch.device) -> int:
     return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 1
 
@@ -168,11 +124,6 @@ def _multiprocessors(device: torch.device) -> int:
 def _power(temperature: float) -> int:
     """Return the temperature if a product of that many exponentials is cheaper than another exponential, else 0."""
     return int(temperature) if temperature.is_integer() and 1 <= temperature <= 8 else 0
-
-
-def _power_of_two(number: int) -> int:
-    """Round up."""
-    return 1 << max(number - 1, 0).bit_length()
 
 
 # The last program of an image, and of the batch, is found by counters: zeros that every launch leaves zero again.

@@ -12,7 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dynamic_kd.losses import DynamicKDLoss, DynamicKDTerms
-from dynamic_kd.torch._fused._available import fused_unavailable_reason, reason_of_settings, reason_of_tensors
+from dynamic_kd.torch._fused._available import (
+    fused_unavailable_reason,
+    interpolated_inside,
+    reason_of_settings,
+    reason_of_tensors,
+)
 from dynamic_kd.torch._fused._kernels import TERMS
 
 if TYPE_CHECKING:
@@ -46,20 +51,17 @@ def loss_and_packed_terms(
     """
     if torch.compiler.is_compiling():
         reason = _refusal(inputs, settings, check)
-        return _compiled_loss(*_at_one_size(inputs), text) if reason is None else reason
+        return _compiled_loss(*_for_kernels(inputs), text) if reason is None else reason
     reason = reason_of_settings(settings) or reason_of_tensors(inputs)
-    if reason is None and settings.resize is not None:
-        reason = _refusal(inputs, settings, check)
-        inputs = inputs if reason else _at_one_size(inputs)
     if reason is not None:
         return reason
-    key = _key(inputs, text)
-    launches = _launches.get(key)
+    launches = _launches.get(_key(inputs, text))
     if launches is None:
         reason = _refusal(inputs, settings, check)
         if reason is not None:
             return reason
-        launches = _new_launches(key, inputs, text)
+        inputs = _for_kernels(inputs)
+        launches = _launches_for(inputs, text)
     loss, terms = _FusedLoss.apply(*inputs, launches)  # type: ignore[no-untyped-call]
     return loss, terms
 
@@ -78,10 +80,14 @@ def _refusal(inputs: Inputs, settings: DynamicKDLoss, check: Callable[..., None]
     return reason
 
 
-def _at_one_size(inputs: Inputs) -> Inputs:
-    """Return the inputs with both logits at the target's size."""
+def _for_kernels(inputs: Inputs) -> Inputs:
+    """Return the inputs with those logits interpolated that the kernels do not interpolate themselves."""
     student, teacher, target, valid = inputs
-    return _interpolated(student, target.shape[-2:]), _interpolated(teacher, target.shape[-2:]), target, valid
+    size = target.shape[-2:]
+    student_inside = student.shape[-2:] != size and interpolated_inside(student.shape[-2:], size)
+    if not (student_inside and interpolated_inside(teacher.shape[-2:], size)):
+        teacher = _interpolated(teacher, size)
+    return student if student_inside else _interpolated(student, size), teacher, target, valid
 
 
 def _interpolated(maps: Tensor, size: torch.Size) -> Tensor:
@@ -109,13 +115,16 @@ def _key(inputs: Inputs, text: str) -> Hashable:
     ]
 
 
-def _new_launches(key: Hashable, inputs: Inputs, text: str) -> Launches:
-    from dynamic_kd.torch._fused._launches import Launches  # which needs Triton
+def _launches_for(inputs: Inputs, text: str) -> Launches:
+    """Return launches for inputs that were checked."""
+    key = _key(inputs, text)
+    if key not in _launches:
+        from dynamic_kd.torch._fused._launches import Launches  # which needs Triton
 
-    if len(_launches) >= MOST_LAUNCHES:
-        _launches.clear()
-    launches = _launches[key] = Launches(*inputs, _settings_of(text))
-    return launches
+        if len(_launches) >= MOST_LAUNCHES:
+            _launches.clear()
+        _launches[key] = Launches(*inputs, _settings_of(text))
+    return _launches[key]
 
 
 class _FusedLoss(torch.autograd.Function):
@@ -156,17 +165,12 @@ class _FusedGradient(torch.autograd.Function):
 # What torch.compile sees. Inputs were checked when the program was compiled for them.
 
 
-def _compiled_launches(inputs: Inputs, text: str) -> Launches:
-    key = _key(inputs, text)
-    return _launches.get(key) or _new_launches(key, inputs, text)
-
-
 @torch.library.custom_op("dynamic_kd::fused_loss", mutates_args=())
 def _compiled_loss(
     student: Tensor, teacher: Tensor, target: Tensor, valid: Tensor | None, settings: str
 ) -> tuple[Tensor, Tensor]:
     """Return the loss and its packed terms."""
-    return _compiled_launches((student, teacher, target, valid), settings).forward(student, teacher, target, valid)
+    return _launches_for((student, teacher, target, valid), settings).forward(student, teacher, target, valid)
 
 
 @_compiled_loss.register_fake
@@ -188,7 +192,7 @@ def _compiled_backward(
 ) -> Tensor:
     """Return the gradient by the student's logits."""
     inputs = (student, teacher, target, valid)
-    return _compiled_launches(inputs, settings).backward(gradient, *inputs, terms)
+    return _launches_for(inputs, settings).backward(gradient, *inputs, terms)
 
 
 @_compiled_backward.register_fake

@@ -48,14 +48,7 @@ def backward(
     Grid (images * tiles,).
     """
     image = (tl.program_id(0) // tiles).to(tl.int64)
-    row = terms + image * TERMS
-    weight = tl.load(row + 2)
-    scale = (
-        tl.load(gradients + image * gradients_stride).to(tl.float32)
-        * tl.load(terms + images * TERMS)
-        * tl.load(row + 7)
-    )
-    soft_scale, hard_scale = scale * weight * kl_slope, scale * (1.0 - weight)
+    soft_scale, hard_scale = scales(terms, gradients + image * gradients_stride, image, images, kl_slope)
     student += image * student_strides[0]
     teacher += image * teacher_strides[0]
     target += image * target_strides[0]
@@ -78,20 +71,7 @@ def backward(
             t = logits(teacher, at, inside, teacher_strides[1], TEACHER_CHANNELS)
         at = place(index, width, target_strides[2], target_strides[3], TARGET_DENSE)
         g = signed(tl.load(target + at, inside, other=0))
-        s_soft, s_tail = decays(tl.abs(s), rate, POWER, FAST)
-        t_soft = decays(tl.abs(t), rate, 1, FAST)[0]
-        s_share = reciprocal(1.0 + s_tail, FAST)
-        s_part = reciprocal(1.0 + s_soft, FAST)
-        t_part = reciprocal(1.0 + t_soft, FAST)
-        s_map = tl.where(s < 0, s_tail * s_share, s_share)
-        s_soft_map = tl.where(s < 0, s_soft * s_part, s_part)
-        t_soft_map = tl.where(t < 0, t_soft * t_part, t_part)
-        difference = s_soft_map - t_soft_map
-        if HIGH_TEMPERATURE:
-            step = (tl.where(t < 0, -s, s) - tl.abs(t)) * (rate * LN_2)
-            nearby = near_difference(t_soft, t_part, step)
-            difference = tl.where(tl.abs(step) < NEAR, tl.where(t < 0, -nearby, nearby), difference)
-        slope = soft_scale * difference + hard_scale * (s_map - g)
+        slope = slopes(s, t, g, soft_scale, hard_scale, rate, POWER, HIGH_TEMPERATURE, FAST)
         if HAS_VALID:
             slope = tl.where(inside, slope, 0.0)
         if STUDENT_CHANNELS == 1:
@@ -99,3 +79,41 @@ def backward(
         else:
             tl.store(result + index, (-slope).to(result.dtype.element_ty), exists)
             tl.store(result + pixels + index, slope.to(result.dtype.element_ty), exists)
+
+
+@triton.jit
+def scales(terms, gradient, image, images, kl_slope):
+    """What a pixel's slopes of divergence and cross-entropy are multiplied by."""
+    row = terms + image * TERMS
+    weight = tl.load(row + 2)
+    scale = tl.load(gradient).to(tl.float32) * tl.load(terms + images * TERMS) * tl.load(row + 7)
+    return scale * weight * kl_slope, scale * (1.0 - weight)
+
+
+@triton.jit
+def slopes(
+    s,
+    t,
+    g,
+    soft_scale,
+    hard_scale,
+    rate,
+    POWER: tl.constexpr,
+    HIGH_TEMPERATURE: tl.constexpr,
+    FAST: tl.constexpr,
+):
+    """Derivative by the student's logit of each pixel."""
+    s_soft, s_tail = decays(tl.abs(s), rate, POWER, FAST)
+    t_soft = decays(tl.abs(t), rate, 1, FAST)[0]
+    s_share = reciprocal(1.0 + s_tail, FAST)
+    s_part = reciprocal(1.0 + s_soft, FAST)
+    t_part = reciprocal(1.0 + t_soft, FAST)
+    s_map = tl.where(s < 0, s_tail * s_share, s_share)
+    s_soft_map = tl.where(s < 0, s_soft * s_part, s_part)
+    t_soft_map = tl.where(t < 0, t_soft * t_part, t_part)
+    difference = s_soft_map - t_soft_map
+    if HIGH_TEMPERATURE:
+        step = (tl.where(t < 0, -s, s) - tl.abs(t)) * (rate * LN_2)
+        nearby = near_difference(t_soft, t_part, step)
+        difference = tl.where(tl.abs(step) < NEAR, tl.where(t < 0, -nearby, nearby), difference)
+    return soft_scale * difference + hard_scale * (s_map - g)

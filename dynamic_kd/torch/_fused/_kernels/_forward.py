@@ -6,6 +6,7 @@ import triton.language as tl
 from dynamic_kd.losses import _weighting as weighting
 from dynamic_kd.torch._fused import _kernels
 from dynamic_kd.torch._fused._kernels._math import (
+    LN_2,
     NEAR,
     clipped_logit,
     decays,
@@ -24,7 +25,7 @@ A2DELE_RATE = tl.constexpr(-weighting.A2DELE_RATE)
 
 
 @triton.jit
-def _multiply(a, b):
+def multiply(a, b):
     return a * b
 
 
@@ -109,67 +110,141 @@ def forward(
             t = clipped_logit(m, clip, FAST)
         else:
             t = logits(teacher, at, inside, teacher_strides[1], TEACHER_CHANNELS)
+            m = t
         at = place(index, width, target_strides[2], target_strides[3], TARGET_DENSE)
         g = signed(tl.load(target + at, inside, other=0))
-        one = inside.to(tl.float32)
-
-        s_soft, s_tail = decays(tl.abs(s), rate, POWER, FAST)
-        t_soft, t_tail = decays(tl.abs(t), rate, POWER, FAST)
-        s_share = reciprocal(1.0 + s_tail, FAST) * one
-        t_share = reciprocal(1.0 + t_tail, FAST) * one
-        s_rest = s_tail * s_share
-        s_map = tl.where(s < 0, s_rest, s_share)
-        s_rest = tl.where(s < 0, s_share, s_rest)  # one minus the map, exact where the map is near one
-        t_map = tl.where(t < 0, t_tail * t_share, t_share)
-        if TEACHER_MAPS:
-            t_map = m * one
-        student_errors += _folded(s_map * (1.0 - g) + s_rest * g, WIDE)
-        of_teacher += _folded(t_map, WIDE)
-        student_hits += _folded(s_map * g, WIDE)
-        teacher_hits += _folded(t_map * g, WIDE)
+        values = measures(s, t, m, g, inside, rate, TEACHER_MAPS, WEIGHTING, POWER, HIGH_TEMPERATURE, FAST)
+        of_teacher += _folded(values[0], WIDE)
+        teacher_hits += _folded(values[1], WIDE)
+        student_errors += _folded(values[2], WIDE)
+        student_hits += _folded(values[3], WIDE)
         of_target += _folded(g, WIDE)
-
-        # |z| (G or 1 - G) + log(1 + e^-|z|): no two large terms that cancel.
-        wrong = tl.where(s < 0, g, 1.0 - g)
-        entropy += _folded((tl.abs(s) * wrong + log1p(s_tail)) * one, WIDE)
-        if WEIGHTING == "a2dele":
-            if TEACHER_MAPS:
-                teacher_entropy += _folded(map_entropy(m, g) * one, WIDE)
-            else:
-                wrong = tl.where(t < 0, g, 1.0 - g)
-                teacher_entropy += _folded((tl.abs(t) * wrong + log1p(t_tail)) * one, WIDE)
-
-        # q (b - a) + max(-b, 0) + log((1 + e^-|b|) / (1 + e^-a)), with a = |z_t| / T, b = z_s / T towards the teacher's
-        # side, and q the teacher's soft doubt; the quotients of all steps go into one logarithm.
-        t_part = reciprocal(1.0 + t_soft, FAST)
-        b = tl.where(t < 0, -s, s)
-        linear = t_soft * t_part * (b - tl.abs(t)) + tl.maximum(-b, 0.0)
-        ratio = tl.where(inside, (1.0 + s_soft) * t_part, 1.0)
+        divergence += _folded(values[4], WIDE)
+        product *= tl.reduce(tl.reshape(values[5], (BLOCK // WIDE, WIDE)), 1, multiply)
         if HIGH_TEMPERATURE:
-            step = (b - tl.abs(t)) * inverse_temperature
-            near = tl.abs(step) < NEAR
-            linear = tl.where(near, 0.0, linear)
-            ratio = tl.where(near, 1.0, ratio)
-            nearby += _folded(tl.where(near, near_divergence(t_soft, t_part, step), 0.0), WIDE)
-        divergence += _folded(linear, WIDE)
-        product *= tl.reduce(tl.reshape(ratio, (BLOCK // WIDE, WIDE)), 1, _multiply)
+            nearby += _folded(values[8], WIDE)
+        entropy += _folded(values[6], WIDE)
+        if WEIGHTING == "a2dele":
+            teacher_entropy += _folded(values[7], WIDE)
         if HAS_VALID:
-            counted += _folded(one, WIDE)
+            counted += _folded(inside.to(tl.float32), WIDE)
     divergence = divergence * inverse_temperature + tl.log(product)
     if HIGH_TEMPERATURE:
         divergence += nearby
-    at = partials + (image * tiles + tile) * SUMS
-    tl.store(at, tl.sum(of_teacher))
-    tl.store(at + 1, tl.sum(teacher_hits))
-    tl.store(at + 2, tl.sum(student_errors))
-    tl.store(at + 3, tl.sum(student_hits))
-    tl.store(at + 4, tl.sum(of_target))
-    tl.store(at + 5, tl.sum(divergence))
-    tl.store(at + 6, tl.sum(entropy))
+    finish(
+        (
+            of_teacher,
+            teacher_hits,
+            student_errors,
+            student_hits,
+            of_target,
+            divergence,
+            entropy,
+            teacher_entropy,
+            counted,
+        ),
+        partials,
+        counters,
+        terms,
+        loss,
+        image,
+        images,
+        tile,
+        tiles,
+        pixels,
+        (kl_scale, p, threshold, noise_weight, fixed_weight),
+        HAS_VALID,
+        WEIGHTING,
+        NOISE_ELIMINATION,
+        REDUCTION,
+        TILES,
+        IMAGES,
+    )
+
+
+@triton.jit
+def measures(
+    s,
+    t,
+    m,
+    g,
+    inside,
+    rate,
+    TEACHER_MAPS: tl.constexpr,
+    WEIGHTING: tl.constexpr,
+    POWER: tl.constexpr,
+    HIGH_TEMPERATURE: tl.constexpr,
+    FAST: tl.constexpr,
+):
+    """What is summed over pixels: student and teacher as logits, the teacher's map, and the target, 0 outside.
+
+    These are the teacher's map, its hits, the student's errors, its hits, two parts of the divergence (a summand to be
+    divided by T, and a factor of a product whose logarithm is added), both cross-entropies, and at a high temperature
+    the divergence of those pixels for which the two parts would cancel.
+    """
+    one = inside.to(tl.float32)
+    s_soft, s_tail = decays(tl.abs(s), rate, POWER, FAST)
+    t_soft, t_tail = decays(tl.abs(t), rate, POWER, FAST)
+    s_share = reciprocal(1.0 + s_tail, FAST) * one
+    t_share = reciprocal(1.0 + t_tail, FAST) * one
+    s_rest = s_tail * s_share
+    s_map = tl.where(s < 0, s_rest, s_share)
+    s_rest = tl.where(s < 0, s_share, s_rest)  # one minus the map, exact where the map is near one
+    t_map = tl.where(t < 0, t_tail * t_share, t_share)
+    if TEACHER_MAPS:
+        t_map = m * one
+
+    # |z| (G or 1 - G) + log(1 + e^-|z|): no two large terms that cancel.
+    entropy = (tl.abs(s) * tl.where(s < 0, g, 1.0 - g) + log1p(s_tail)) * one
+    teacher_entropy = entropy
     if WEIGHTING == "a2dele":
-        tl.store(at + 7, tl.sum(teacher_entropy))
-    if HAS_VALID:
-        tl.store(at + 8, tl.sum(counted))
+        if TEACHER_MAPS:
+            teacher_entropy = map_entropy(m, g) * one
+        else:
+            teacher_entropy = (tl.abs(t) * tl.where(t < 0, g, 1.0 - g) + log1p(t_tail)) * one
+
+    # q (b - a) + max(-b, 0) + log((1 + e^-|b|) / (1 + e^-a)), with a = |z_t| / T, b = z_s / T towards the teacher's
+    # side, and q the teacher's soft doubt; the quotients of many pixels go into one logarithm.
+    t_part = reciprocal(1.0 + t_soft, FAST)
+    b = tl.where(t < 0, -s, s)
+    divergence = t_soft * t_part * (b - tl.abs(t)) + tl.maximum(-b, 0.0)
+    ratio = tl.where(inside, (1.0 + s_soft) * t_part, 1.0)
+    nearby = divergence
+    if HIGH_TEMPERATURE:
+        step = (b - tl.abs(t)) * (rate * LN_2)
+        near = tl.abs(step) < NEAR
+        nearby = tl.where(near, near_divergence(t_soft, t_part, step), 0.0)
+        divergence = tl.where(near, 0.0, divergence)
+        ratio = tl.where(near, 1.0, ratio)
+    errors = s_map * (1.0 - g) + s_rest * g
+    return t_map, t_map * g, errors, s_map * g, divergence, ratio, entropy, teacher_entropy, nearby
+
+
+@triton.jit
+def finish(
+    sums,
+    partials,
+    counters,
+    terms,
+    loss,
+    image,
+    images,
+    tile,
+    tiles,
+    pixels,
+    numbers,
+    HAS_VALID: tl.constexpr,
+    WEIGHTING: tl.constexpr,
+    NOISE_ELIMINATION: tl.constexpr,
+    REDUCTION: tl.constexpr,
+    TILES: tl.constexpr,
+    IMAGES: tl.constexpr,
+):
+    """Store a tile's sums; the last tile of an image finishes its terms, the last image the loss."""
+    at = partials + (image * tiles + tile) * SUMS
+    for kind in tl.static_range(SUMS):
+        if (kind != 7 or WEIGHTING == "a2dele") and (kind != 8 or HAS_VALID):
+            tl.store(at + kind, tl.sum(sums[kind]))
     tl.debug_barrier()
     if tl.atomic_add(counters + image, 1, sem="acq_rel") == tiles - 1:
         tl.store(counters + image, 0)  # ready for the next launch
@@ -178,11 +253,7 @@ def forward(
             terms + image * TERMS,
             pixels,
             tiles,
-            kl_scale,
-            p,
-            threshold,
-            noise_weight,
-            fixed_weight,
+            numbers,
             HAS_VALID,
             WEIGHTING,
             NOISE_ELIMINATION,
@@ -225,17 +296,14 @@ def _finish_image(
     terms,
     pixels,
     tiles,
-    kl_scale,
-    p,
-    threshold,
-    noise_weight,
-    fixed_weight,
+    numbers,
     HAS_VALID: tl.constexpr,
     WEIGHTING: tl.constexpr,
     NOISE_ELIMINATION: tl.constexpr,
     TILES: tl.constexpr,
 ):
     """Equations 1 to 6 for one image, from its sums."""
+    kl_scale, p, threshold, noise_weight, fixed_weight = numbers
     zero = tl.sum(tl.zeros((16,), tl.float64))  # which widens what it is added to
     totals = _totals(partials, tiles, TILES)
     salient = _pick(totals, 4)

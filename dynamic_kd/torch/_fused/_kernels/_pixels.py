@@ -25,7 +25,12 @@ def logits(base, at, inside, channel_stride, CHANNELS: tl.constexpr):
 @triton.jit
 def saliency(base, at, inside):
     """A saliency map's value, limited to [0, 1], in float32; one half, whose logit is 0, where nothing is read."""
-    value = tl.load(base + at, inside, other=0.5).to(tl.float32)
+    return limited(tl.load(base + at, inside, other=0.5).to(tl.float32))
+
+
+@triton.jit
+def limited(value):
+    """Limit to [0, 1]; NaN stays NaN."""
     return tl.where(value < 0, 0.0, tl.where(value > 1.0, 1.0, value))
 
 
