@@ -306,12 +306,16 @@ def table(rows: Sequence[Mapping[str, Any]]) -> Table:
             row["against"],
             f"{row['difference']:+.4f}",
             f"{row['interval'][0]:+.4f} to {row['interval'][1]:+.4f}" + (" (90%)" if row["level"] == 0.9 else ""),
-            f"{row['interval_of_folds'][0]:+.4f} to {row['interval_of_folds'][1]:+.4f}",
-            f"equal: {row['p_equal']:.4f}" if "p_equal" in row else f"{row.get('p_holm', row['p']):.4f}",
+            "-" if len(row["folds"]) == 1 else "{:+.4f} to {:+.4f}".format(*row["interval_of_folds"]),
+            ("equal: " if "p_equal" in row else "") + _p(row.get("p_equal", row.get("p_holm", row["p"]))),
         ]
         for row in rows
     ]
     return Table(names, cells)
+
+
+def _p(value: float) -> str:
+    return f"{value:.4f}" if value >= 1e-4 else "< .0001"
 
 
 def means(study: Study, folds: Iterable[int] = CONCLUDING) -> Table:
@@ -351,6 +355,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not any(row["fold"] in folds for row in rows.values()):
         print(f"{arguments.results}: has no runs of folds {', '.join(map(str, folds))}", file=sys.stderr)
         return 2
+    here = {fold: sum(row["fold"] == fold for row in rows.values()) for fold in folds}
+    alone = sum(fold in CONCLUDING and count > 0 for fold, count in here.items()) == 1
+    chosen = "the fold itself, because there is no other" if alone else "the other folds of 1 to 4"
+    print(
+        f"Runs of each fold: {', '.join(f'{count} of fold {fold}' for fold, count in here.items())}. "
+        f"{arguments.resamples} resamples. k and the best reference are chosen by {chosen}.\n"
+    )
     study = Study(rows, scores, resamples=arguments.resamples)
     found = results(study, folds)
     print(means(study, folds).to_markdown())
