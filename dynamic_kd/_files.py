@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import secrets
+import unicodedata
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -59,6 +62,48 @@ def read_whole(path: str | os.PathLike[str], what: str) -> bytes:
         raise ValueError(f"{path}: expected {what}, got no such file") from None
     except OSError as error:
         raise ValueError(f"{path}: expected {what}, got an unreadable one: {error.strerror}") from None
+
+
+def printable(text: str) -> str:
+    """Return a name as every file, terminal and figure can hold it.
+
+    Bytes that are not UTF-8, which Python keeps as lone surrogates, and control characters become ``%E9``, which can be
+    part of a file's name everywhere.
+    """
+    return text if text.isprintable() else "".join(map(_printable_character, text))
+
+
+def plain_name(text: str) -> str:
+    """Return a file's name `printable` and in Unicode's composed form (NFC), so that equal names are equal strings.
+
+    macOS writes an accented letter as two characters where others write one.
+    """
+    return printable(text if text.isascii() else unicodedata.normalize("NFC", text))
+
+
+def respelt(files: Iterable[Iterable[Path]]) -> int:
+    """Return how many samples have files whose stems differ; they match, so Unicode normalisation is the difference."""
+    return sum(len({path.stem for path in sample}) > 1 for sample in files)
+
+
+def _printable_character(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # a byte that is not UTF-8
+        return f"%{code - 0xDC00:02X}"
+    kind = unicodedata.category(character)
+    return f"%{code:02X}" if kind == "Cc" else f"%u{code:04X}" if kind == "Cs" else character
+
+
+def _escaped(error: UnicodeError) -> tuple[str, int]:
+    """Escape what an encoding cannot hold, bytes that are not UTF-8 as in `printable`."""
+    assert isinstance(error, UnicodeEncodeError)
+    text = printable(error.object[error.start : error.end])
+    return text.encode("ascii", "backslashreplace").decode(), error.end
+
+
+ESCAPED = "dynamic_kd.escaped"
+"""How text with such bytes is encoded: ``text.encode("utf-8", ESCAPED)``."""
+codecs.register_error(ESCAPED, _escaped)
 
 
 def listing(names: list[str], most: int = 20) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 from dynamic_kd import __version__
+from dynamic_kd._files import ESCAPED
 from dynamic_kd.cli import compare, data, demo, evaluate, export, info, inspect, predict, train
 from dynamic_kd.cli._arguments import Parser
 
@@ -49,6 +51,9 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; a user's mistake gives one line on standard error and status 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=ESCAPED)  # a name must not end a command whose work is done
     try:
         try:
             arguments = parser().parse_args(argv)

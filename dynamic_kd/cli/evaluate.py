@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dynamic_kd._extras import require
-from dynamic_kd._files import write_whole
+from dynamic_kd._files import printable, write_whole
 from dynamic_kd.cli._arguments import PICTURES, check_output
 from dynamic_kd.cli._scoring import add_scoring_arguments, given_settings
 from dynamic_kd.cli._terminal import one_bar, print_table
@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
     from dynamic_kd.evaluation import evaluate_folders, report_table
 
     _check_files(arguments)
-    name = arguments.name or Path(arguments.pred).resolve().name
+    name = printable(arguments.name or Path(arguments.pred).resolve().name)
     with one_bar() as progress:
         report = evaluate_folders(
             arguments.pred,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from dynamic_kd._checks import check_choice, check_flag, check_whole
-from dynamic_kd._files import listing
+from dynamic_kd._files import listing, printable
 from dynamic_kd._mask import LevelsSeen, Meaning, meaning
 from dynamic_kd._threads import default_workers, in_order, thread_pool
 from dynamic_kd.data._file_facts import FileFacts, sample_facts
@@ -100,7 +100,7 @@ def check_data(
         of_set, facts = facts[: len(stems)], facts[len(stems) :]
         sets.append(_set_report(each, stems, of_set, near, wanted))
         named += [(each.prefix + stem, found) for stem, found in zip(stems, of_set, strict=True)]
-    return DataReport(str(root), tuple(sets), _duplicates(named), tuple(notes))
+    return DataReport(printable(str(root)), tuple(sets), _duplicates(named), tuple(notes))
 
 
 def _with_image(located: Located) -> list[str]:
@@ -135,7 +135,7 @@ def _set_report(
     count = count_note(located.layout.name, located.layout.split, len(located.wanted))
     return SetReport(
         name=located.name,
-        folder=str(located.layout.folder),
+        folder=printable(str(located.layout.folder)),
         split=located.layout.split,
         samples=len(located.wanted),
         looked_at=len(facts),
@@ -149,6 +149,7 @@ def _set_report(
         warnings=(
             *([count] if count else []),
             *_left_out(located),
+            *located.notes,
             *_mark_warnings(roles),
             *_polarity_warnings(polarity, near),
             *_teacher_warnings(teacher_iou),
@@ -173,7 +174,7 @@ def _role_report(located: Located, role: str, facts: Sequence[list[FileFacts]]) 
         marks["resized"] = resized
     return RoleReport(
         role=role,
-        folder=located.layout.roles[role].name,
+        folder=printable(located.layout.roles[role].name),
         files=len(located.files[role]),
         looked_at=len(seen),
         stored=dict(Counter(fact.stored or "unreadable" for fact, _ in seen).most_common()),

@@ -169,6 +169,7 @@ def _data_folder(located: Located, near: str, depth: bool | None) -> DataFolder:
         raise ValueError(f"{layout.roles['image']}: expected images ({', '.join(IMAGE_SUFFIXES)}), got none")
     if count := count_note(layout.name, layout.split, len(located.wanted)):
         notes.append(count)
+    notes += [f"{layout.folder}: {note}" for note in located.notes]
     files = [SampleFiles(located.prefix + stem, **located.of(stem)) for stem in located.wanted]
     depths, masks = (tuple(located.files.get(role, {}).values()) for role in ("depth", "mask"))
     return DataFolder(located.name, layout.folder, tuple(files), near, layout.split, tuple(notes), depths, masks=masks)

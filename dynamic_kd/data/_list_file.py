@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from dynamic_kd._files import listing
+from dynamic_kd._files import listing, plain_name
 from dynamic_kd.data._pairing import IMAGE_SUFFIXES
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def _entries(path: Path) -> list[str]:
     except UnicodeDecodeError:
         raise ValueError(f"{path}: expected a list file of text (UTF-8), got something else") from None
     lines = (re.sub(r"(^|\s)#.*", "", line).strip() for line in text.splitlines())
-    return [line for line in lines if line]
+    return [unicodedata.normalize("NFC", line) for line in lines if line]
 
 
 def _places(layout: Layout, root: Path) -> set[str]:
@@ -84,7 +85,7 @@ def _places(layout: Layout, root: Path) -> set[str]:
     from_set = [folder.relative_to(layout.folder) for folder in folders]
     above = Path(os.path.abspath(root)).name
     from_here_or_above = [folder for below in from_root for folder in (root / below, above / below)]
-    return {folder.as_posix() for folder in (*from_root, *from_set, *from_here_or_above)}
+    return {plain_name(folder.as_posix()) for folder in (*from_root, *from_set, *from_here_or_above)}
 
 
 def _resolved(
@@ -118,7 +119,7 @@ def _below(column: str, root: Path) -> PurePosixPath | None:
     """Return a path relative to the root, or None if it leads elsewhere."""
     path = PurePosixPath(column.replace("\\", "/"))
     if path.is_absolute() or Path(column).is_absolute():
-        tops = (PurePosixPath(Path(top).as_posix()) for top in (os.path.abspath(root), root.resolve()))
+        tops = (PurePosixPath(plain_name(Path(top).as_posix())) for top in (os.path.abspath(root), root.resolve()))
         path = next((path.relative_to(top) for top in tops if path.is_relative_to(top)), PurePosixPath(".."))
     return None if ".." in path.parts else path
 

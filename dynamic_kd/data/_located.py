@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dynamic_kd._files import listing
+from dynamic_kd._files import listing, plain_name, respelt
 from dynamic_kd.data._known_sets import known_name
 from dynamic_kd.data._layouts import Layout, find_layouts
 from dynamic_kd.data._list_file import read_list
@@ -67,6 +67,12 @@ class Located:
         """Return the files of one sample by role."""
         return {role: files[stem] for role, files in self.files.items() if stem in files}
 
+    @property
+    def notes(self) -> list[str]:
+        """Remarks on names that differ between the folders."""
+        count = respelt(self.of(stem).values() for stem in self.wanted)
+        return [f"{count} samples have files whose names differ by Unicode normalisation only"] if count else []
+
     def without(self, role: str) -> Located:
         """Leave the files of a role out."""
         return replace(self, files={other: files for other, files in self.files.items() if other != role})
@@ -114,10 +120,12 @@ def locate_any(
 
 def unique_names(root: Path, layouts: list[Layout]) -> list[str]:
     """Return unique names of data sets: their names, with the split or else the path where several share one."""
-    names = [layout.name for layout in layouts]
+    names = [plain_name(layout.name) for layout in layouts]
     for finer in (_with_split, lambda layout: layout.folder.relative_to(root).as_posix()):
         counts = Counter(names)
-        names = [finer(each) if counts[name] > 1 else name for each, name in zip(layouts, names, strict=True)]
+        names = [
+            plain_name(finer(each)) if counts[name] > 1 else name for each, name in zip(layouts, names, strict=True)
+        ]
     return names
 
 

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
-from dynamic_kd._files import listing
+from dynamic_kd._files import listing, plain_name, printable
 from dynamic_kd.data._array_file import ARRAY_SUFFIXES
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
@@ -32,6 +32,7 @@ class Matching(NamedTuple):
 def images_by_stem(folder: str | Path, *, arrays: bool = False) -> dict[str, Path]:
     """Index the images of one folder by stem. Hidden files, other files and sub-folders are left out.
 
+    Stems are in Unicode's composed form (NFC), with bytes that are not UTF-8 and control characters as ``%E9``.
     With ``arrays``, a folder without images is indexed by its ``.npy`` and ``.npz`` files.
 
     A broken link counts as an image, so that reading it raises.
@@ -52,11 +53,17 @@ def images_by_stem(folder: str | Path, *, arrays: bool = False) -> dict[str, Pat
         images = [path for path in paths if path.suffix.lower() in ARRAY_SUFFIXES]
     found: dict[str, Path] = {}
     for path in images:
-        if path.stem in found:
-            both = f"{found[path.stem].name} and {path.name}"
+        stem = plain_name(path.stem)
+        if stem in found:
+            both = f"{_spelt(found[stem].name)} and {_spelt(path.name)}"
             raise ValueError(f"{folder}: expected one image per stem, got {both}; remove one of them")
-        found[path.stem] = path
+        found[stem] = path
     return found
+
+
+def _spelt(name: str) -> str:
+    """Return a name and, as two that look alike can differ, the code points of letters beyond ASCII."""
+    return name if name.isascii() else f"{printable(name)} ({ascii(name)[1:-1]})"
 
 
 def other_files(folder: Path) -> list[str]:
@@ -108,7 +115,7 @@ def match_by_stem(*, allow_missing: bool = False, arrays: Collection[str] = (), 
     }
     if not files:
         counts = ", ".join(
-            f"{len(found)} in {name} (the first is {next(iter(found))})" for name, found in indexed.items()
+            f"{len(found)} in {name} (the first is {_spelt(next(iter(found)))})" for name, found in indexed.items()
         )
         raise ValueError(
             f"expected images with the same stems ({where}), got no match among {counts}; "

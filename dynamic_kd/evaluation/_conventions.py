@@ -19,6 +19,7 @@ _COUNTED = {
     "deep_pred": "with more than 8 bits, all of which count",
     "zero_one_pred": "of 0 and 1, where 1 stands for salient in the whole folder",
     "of_255_pred": "of 16 bits, where 255 stands for salient in the whole folder",
+    "other_spelling": "whose map and mask have names that differ by Unicode normalisation only",
     "missing_pred": "left out: no map for the mask",
     "missing_target": "left out: no mask for the map",
     "empty_target": "with an empty mask",

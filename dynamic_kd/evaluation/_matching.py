@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from dynamic_kd._files import respelt
 from dynamic_kd.data import match_by_stem, top_of_maps
 from dynamic_kd.evaluation._config import CompareConfig, grid_request, suggestion
 
@@ -34,7 +35,8 @@ class DataSetFiles:
     images
         Files of each image, in the order of the stems.
     missing
-        Method -> how many maps, and how many masks, were missing and left out.
+        Method -> how many maps, and how many masks, were missing and left out, and how many pairs have names that
+        differ by Unicode normalisation only.
     """
 
     name: str
@@ -91,6 +93,7 @@ def match_data_set(name: str, target: Path, folders: Mapping[str, Path], *, allo
         except ValueError as error:
             raise ValueError(f"{method} on {name}: {error}" if name else str(error)) from None
         missing[method] = {f"missing_{role}": len(matching.missing.get(role, ())) for role in ("pred", "target")}
+        missing[method]["other_spelling"] = respelt(files.values() for files in matching.files.values())
         for stem, files in matching.files.items():
             preds.setdefault(stem, {})[method] = files["pred"]
             targets[stem] = files["target"]

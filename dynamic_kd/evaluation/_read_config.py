@@ -8,6 +8,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+from dynamic_kd._files import plain_name
 from dynamic_kd.data import images_by_stem
 from dynamic_kd.evaluation._config import (
     OUTPUT,
@@ -168,20 +169,24 @@ def _read_layout(root: Path) -> CompareConfig:
             f"or name the folders in a .toml file"
         )
     images = _only(root, _IMAGES)
-    names = [path.name for path in _folders(masks)]
+    masks_of = {plain_name(path.name): path for path in _folders(masks)}
+    names = list(masks_of)
     if not names:
         found = "it contains images itself" if _has_images(masks) else "it is empty"
         raise ValueError(f"{masks}: expected a folder for each data set, but {found}; move the masks to {masks}/NAME")
-    datasets = {name: DataSetFolders(masks / name, _image(images, name)) for name in names}
-    methods = {
-        path.name: {folder.name: folder for folder in _folders(path)}
+    datasets = {name: DataSetFolders(path, _image(images, name)) for name, path in masks_of.items()}
+    of_methods = {
+        plain_name(path.name): path
         for path in _folders(root)
         if path not in (masks, images, root / OUTPUT) and not cache_in(path).exists()  # a folder of results
+    }
+    methods = {
+        name: {plain_name(folder.name): folder for folder in _folders(path)} for name, path in of_methods.items()
     }
     if not methods:
         raise ValueError(f"{root}: no folder of a method beside {masks.name}; add METHOD/{names[0]} with its maps")
     for method, folders in methods.items():
-        _check_method(root / method, sorted(folders), names)
+        _check_method(of_methods[method], sorted(folders), names)
     return CompareConfig(
         datasets, methods, output=root / OUTPUT, cache=cache_in(root / OUTPUT), settings=CompareSettings(), source=root
     )
@@ -213,7 +218,8 @@ def _only(root: Path, names: tuple[str, ...]) -> Path | None:
 
 
 def _image(images: Path | None, dataset: str) -> Path | None:
-    return images / dataset if images is not None and (images / dataset).is_dir() else None
+    folders = [] if images is None else _folders(images)
+    return next((path for path in folders if plain_name(path.name) == dataset), None)
 
 
 def _folders(root: Path) -> list[Path]:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import NamedTuple
 
+from dynamic_kd._files import printable
 from dynamic_kd.evaluation._bootstrap import ImageScores, Interval, percentile_interval, resampled_scores
 from dynamic_kd.evaluation._config import CompareSettings
 from dynamic_kd.evaluation._masks_seen import MasksSeen
@@ -61,8 +62,8 @@ def report_of(
         counts={**report.counts, **counts, **files.missing[method]},
         settings={
             **report.settings,
-            "pred": str(files.folders[method]),
-            "target": str(files.target),
+            "pred": printable(str(files.folders[method])),
+            "target": printable(str(files.target)),
             "resize": "bilinear",
             "masks": masks.settings(),
         },

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dynamic_kd._extras import opencv
-from dynamic_kd._files import write_whole
+from dynamic_kd._files import ESCAPED, write_whole
 from dynamic_kd._version import __version__
 from dynamic_kd.data import DataFolder, SampleFiles, decide_near, find_data, images_by_stem
 
@@ -147,7 +147,7 @@ def begin_map_folder(folder: Path, settings: Mapping[str, Any], replaced: Iterab
     for name in replaced:  # first, so that an interrupt never leaves an old map under new settings
         map_path(folder, name).unlink(missing_ok=True)
     text = json.dumps({"dynamic_kd": __version__, **settings}, indent=1, ensure_ascii=False)
-    write_whole(folder / _SETTINGS, f"{text}\n".encode())
+    write_whole(folder / _SETTINGS, f"{text}\n".encode("utf-8", ESCAPED))
 
 
 def write_map(path: Path, probabilities: NDArray[np.float32], shape: tuple[int, int]) -> None:

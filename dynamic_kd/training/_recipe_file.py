@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dynamic_kd._extras import require
+from dynamic_kd._files import printable
 from dynamic_kd.losses import DynamicKDLoss
 from dynamic_kd.training._imported import ImportedWeight
-from dynamic_kd.training._recipe import NONE_IN_FILES, Recipe
+from dynamic_kd.training._recipe import NONE_IN_FILES, Recipe, flat_settings
 from dynamic_kd.training._recipe_paths import resolve_paths
 from dynamic_kd.training._sections import Data, Student, Teacher, Training
 
@@ -83,7 +84,7 @@ def recipe_toml(recipe: Recipe) -> str:
     Raises
     ------
     ValueError
-        If the weighting is a function without an import path.
+        If the weighting is a function without an import path, or if a path is not UTF-8.
     """
     require("tomli_w", extra="train")
     if callable(recipe.loss.weighting) and not isinstance(recipe.loss.weighting, ImportedWeight):
@@ -91,9 +92,19 @@ def recipe_toml(recipe: Recipe) -> str:
             f"loss.weighting: a file cannot hold the function {recipe.loss.weighting!r}; name it as "
             '"module:function" instead'
         )
+    settings = recipe.as_dict()
+    for name, value in flat_settings(settings).items():
+        if not _is_utf8(str(value)):
+            raise ValueError(
+                f"{name}: a file cannot hold {printable(str(value))}, which is not UTF-8; rename the folder"
+            )
     import tomli_w
 
-    return tomli_w.dumps(recipe.as_dict())
+    return tomli_w.dumps(settings)
+
+
+def _is_utf8(text: str) -> bool:
+    return text == text.encode("utf-8", "replace").decode()
 
 
 def _path_of(recipe: str | Path) -> Path:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from dynamic_kd._files import write_whole
+from dynamic_kd._files import printable, write_whole
 from dynamic_kd._version import __version__
 from dynamic_kd.training._checkpoint import read_place
 from dynamic_kd.training._recipe import FREE_SETTINGS, flat_settings
@@ -126,7 +126,7 @@ def record_session(folder: Path, accelerator: Accelerator, place: Place) -> None
     session = {
         "start": datetime.now(UTC).isoformat(timespec="seconds"),
         "after": {"stage": place.stage, "epoch": place.epoch},
-        "command": sys.argv,
+        "command": [printable(word) for word in sys.argv],
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or device.type,
         "processes": accelerator.num_processes,
         "platform": platform.platform(),

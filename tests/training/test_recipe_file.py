@@ -314,3 +314,12 @@ def test_the_recipe_of_a_run_folder(tmp_path):
     recipe = read_recipe("cpu", {"seed": 5})
     (tmp_path / "recipe.toml").write_text(recipe_toml(recipe), encoding="utf-8")
     assert read_recipe(tmp_path) == recipe
+
+
+def test_a_path_that_no_file_can_hold():
+    root = "/data/caf\udce9"
+    recipe = read_recipe("cpu", {"data.source": "folders", "data.root": root, "data.train": ["set"]})
+    with pytest.raises(
+        ValueError, match=r"^data\.root: a file cannot hold .*/caf%E9, which is not UTF-8; rename the fold"
+    ):
+        recipe_toml(recipe)
