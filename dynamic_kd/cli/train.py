@@ -85,18 +85,11 @@ def run(arguments: argparse.Namespace) -> int:
         sys.path.insert(0, "")
     atexit.register(_leave_processes)
     try:
-        status = _train(arguments)
+        return _train(arguments)
     except (ValueError, OSError, ModuleNotFoundError):
-        if not _another_process_reports():
-            raise
-        status = 2
-    sys.stdout.flush()
-    if _leave_processes():
-        # Gloo's threads outlive the connection if networks were DistributedDataParallel, and can abort the process
-        # while the interpreter ends.
-        sys.stderr.flush()
-        os._exit(status)
-    return status
+        if _another_process_reports():
+            return 2
+        raise
 
 
 def _train(arguments: argparse.Namespace) -> int:
@@ -173,14 +166,12 @@ def _is_connected() -> bool:
     return torch.distributed.is_available() and torch.distributed.is_initialized()
 
 
-def _leave_processes() -> bool:
-    """Disconnect from the other processes, if there are any; torch warns at exit otherwise."""
+def _leave_processes() -> None:
+    """Disconnect from the other processes; torch warns at exit otherwise."""
     import torch
 
-    connected = _is_connected()
-    if connected:
+    if _is_connected():
         torch.distributed.destroy_process_group()
-    return connected
 
 
 def _is_first_process() -> bool:
