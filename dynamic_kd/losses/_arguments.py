@@ -46,6 +46,24 @@ class Pixels(NamedTuple):
     valid: Array | None
 
 
+def without_ignored(target: Array, valid: Array | None, ignore_index: int, xp: Namespace) -> Array | None:
+    """Return ``valid`` with 0 where an integer target is ``ignore_index``; unchanged where shapes do not match."""
+    _check_array("target", target)
+    if xp.isdtype(target.dtype, "real floating"):
+        raise TypeError(
+            f"target: expected integers with ignore_index={ignore_index}, got {target.dtype}; mark pixels of other "
+            "targets by valid=0"
+        )
+    if xp.isdtype(target.dtype, "bool") or not xp.iinfo(target.dtype).min <= ignore_index <= xp.iinfo(target.dtype).max:
+        return valid
+    kept = target != ignore_index
+    if valid is None:
+        return kept
+    if valid.ndim != kept.ndim:
+        kept = kept[:, 0, :, :] if kept.ndim == 4 else kept[:, None, :, :]
+    return xp.where(kept, valid, xp.zeros_like(valid)) if valid.shape == kept.shape else valid
+
+
 def refuse_lists(**arguments: Any) -> None:
     """Raise if an argument is a network's list of outputs instead of an array."""
     for name, value in arguments.items():
@@ -337,5 +355,5 @@ def _range_hint(name: str, low: float, high: float, *, beside_one: bool) -> str:
     if high <= 2:
         return "clip values that resizing left outside"
     if beside_one and name == "target":
-        return "if 255 marks unknown pixels, pass valid=target != 255; else divide by 255"
+        return "if 255 marks unknown pixels, set ignore_index=255 (or pass valid=target != 255); else divide by 255"
     return "divide a 0-255 map by 255" if high <= 255 else "scale it to [0, 1]"

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from dynamic_kd._array import Array, Namespace, array_namespace, is_concrete, is_readable, is_torch, stop_gradient
-from dynamic_kd._checks import check_choice, check_flag, check_number
+from dynamic_kd._checks import check_choice, check_flag, check_number, check_whole
 from dynamic_kd._support import array_support
-from dynamic_kd.losses._arguments import Pixels, check_batch, pixels, refuse_lists
+from dynamic_kd.losses._arguments import Pixels, check_batch, pixels, refuse_lists, without_ignored
 from dynamic_kd.losses._dynamic_kd_terms import DynamicKDTerms, terms_of
 from dynamic_kd.losses._soft_iou import GRANULARITIES, Granularity
 from dynamic_kd.losses._weighting import (
@@ -80,6 +80,9 @@ class DynamicKDLoss:
         Whether θ is a constant for the gradient. With False the gradient also flows through β.
     reduction : {"mean", "sum", "none"}
         Over images. The mean counts the images with at least one valid pixel, and is 0 if there are none.
+    ignore_index : int, optional
+        The label of unknown pixels in integer targets, such as 255. They count as ``valid`` = 0. A label that the
+        target's dtype cannot hold matches no pixel.
     check : {"auto", "off"}
         Whether values are looked at: targets and maps outside [0, 1], logits that are saliency maps. ``"auto"`` looks
         in every call on the CPU, and in the first one of this object on a GPU, which waits for the device once. It
@@ -131,6 +134,7 @@ class DynamicKDLoss:
     temperature_squared: bool = True
     detach_weight: bool = True
     reduction: Literal["mean", "sum", "none"] = "mean"
+    ignore_index: int | None = None
     check: Literal["auto", "off"] = "auto"
     impl: Literal["auto", "eager", "fused"] = "auto"
 
@@ -154,6 +158,7 @@ class DynamicKDLoss:
         check_flag("temperature_squared", self.temperature_squared)
         check_flag("detach_weight", self.detach_weight)
         check_choice("reduction", self.reduction, REDUCTIONS)
+        check_whole("ignore_index", self.ignore_index, optional=True)
         check_choice("check", self.check, CHECKS)
         check_choice("impl", self.impl, IMPLEMENTATIONS)
         object.__setattr__(self, "_json", as_json(self))
@@ -183,7 +188,7 @@ class DynamicKDLoss:
             gradient. With ``teacher="probabilities"`` the second argument holds saliency maps in [0, 1], shape
             (B, 1, H, W) or (B, H, W).
         target : array, shape (B, 1, H, W) or (B, H, W)
-            Ground truth in [0, 1]: booleans, integers 0 and 1, or soft values.
+            Ground truth in [0, 1]: booleans, integers 0 and 1 (and ``ignore_index``), or soft values.
         valid : array, shape (B, 1, H, W) or (B, H, W), optional
             1 where a pixel counts, 0 where it does not. What an invalid pixel holds (NaN, 255) changes neither value
             nor gradient. By default all pixels count.
@@ -210,6 +215,9 @@ class DynamicKDLoss:
             If logits look like saliency maps: all in [0, 1], two channels that sum to 1, or a teacher's of 0 to 255.
             Where values are looked at, and images have at least 256 pixels.
         """
+        if self.ignore_index is not None:
+            xp = array_namespace(student_logits, target, valid) if xp is None else xp
+            valid = without_ignored(target, valid, self.ignore_index, xp)
         fused = self._fused(student_logits, teacher_logits, target, valid)
         if fused is not None:
             return fused[0]
@@ -247,6 +255,9 @@ class DynamicKDLoss:
         >>> bool(loss == terms.weight * terms.kl + (1 - terms.weight) * terms.ce)
         True
         """
+        if self.ignore_index is not None:
+            xp = array_namespace(student_logits, target, valid) if xp is None else xp
+            valid = without_ignored(target, valid, self.ignore_index, xp)
         fused = self._fused(student_logits, teacher_logits, target, valid)
         if fused is not None:
             from dynamic_kd.torch import _fused

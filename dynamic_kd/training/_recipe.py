@@ -107,6 +107,10 @@ class Recipe:
             raise ValueError(f'objective: expected "package.module:name", got {self.objective!r}')
         if self.objective is not None and not self.needs_teacher:
             raise ValueError('objective: takes a teacher, which loss.weighting = "none" leaves out; remove one of both')
+        if self.loss.ignore_index is not None:
+            raise ValueError(
+                f"loss.ignore_index: training reads masks as 0 and 1, got {self.loss.ignore_index}; leave it out"
+            )
         for name, setting in _OF_TEACHER.items():
             if getattr(self.loss, name) != getattr(DynamicKDLoss, name):
                 raise ValueError(f"loss.{name}: a recipe has this as {setting}; set that instead")

@@ -109,12 +109,12 @@ def with_value(value):
         (
             {"target": with_value(255.0)},
             ValueError,
-            r"from 1 to 255; if 255 marks unknown pixels, pass valid=target != 255; else divide by 255",
+            r"from 1 to 255; if 255 marks unknown pixels, set ignore_index=255 .*; else divide by 255",
         ),
         (
             {"target": with_value(255).astype(np.uint8)},
             ValueError,
-            "target: .* from 1 to 255; if 255 marks unknown pixels, pass valid=target != 255; else divide by 255",
+            "target: .* from 1 to 255; if 255 marks unknown pixels, set ignore_index=255 .*; else divide by 255",
         ),
         (
             {"target": 255 * (with_value(0.0))},

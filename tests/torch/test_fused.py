@@ -216,6 +216,18 @@ def test_a_teacher_given_as_maps(strategy, masked):
 
 
 @runs_kernels
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_label_of_unknown_pixels(masked):
+    student, teacher, target = batch()
+    known = torch.rand(target.shape, generator=torch.Generator().manual_seed(3)).to(DEVICE) > 0.3
+    valid = some_valid(target.shape) if masked else None
+    labels = torch.where(known, target, 255).to(torch.uint8)
+    expected = value_and_gradient(fused_loss(), student, teacher, target, known & valid if masked else known)
+    found = value_and_gradient(fused_loss(ignore_index=255), student, teacher, labels, valid)
+    assert all(torch.equal(*pair) for pair in zip(found, expected, strict=True))
+
+
+@runs_kernels
 @pytest.mark.parametrize("student_dtype", DTYPES)
 @pytest.mark.parametrize("map_dtype", DTYPES)
 def test_maps_may_have_another_dtype(student_dtype, map_dtype):

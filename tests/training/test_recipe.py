@@ -71,6 +71,7 @@ def test_colour_alone_has_three_channels():
         (Teacher, {"clip": 0.5}, ValueError, r"clip: expected a number in \[1.17549e-38, 0\.5\), got 0\.5"),
         (Teacher, {"output": "maps"}, ValueError, "output: expected one of 'logits', 'probabilities', got 'maps'"),
         (Teacher, {"output": "probabilities"}, ValueError, "output: only an imported network takes one, .* leave it"),
+        (Recipe, {"loss": DynamicKDLoss(ignore_index=255)}, ValueError, "loss.ignore_index: training reads masks as 0"),
         (Recipe, {"loss": DynamicKDLoss(clip=0.1)}, ValueError, "loss.clip: a recipe has this as teacher.clip; set"),
         (
             Recipe,
