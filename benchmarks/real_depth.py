@@ -3,9 +3,9 @@
     python benchmarks/real_depth.py NLPR256 REAL --out real-depth
 
 NLPR256 has the folders RGB, depth (near = dark), pred_ISNet and pred_AMINet_test, and the lists train700.txt and
-test300.txt. It has no ground truth: the masks written here are predictions, ISNet's for all images, and AMINet's for the
-test images once more. REAL has data sets with real ground truth: folders RGB, depth and GT, at any level. Depth is near =
-dark there, except in the sets that --near-bright names. Everything that is written has near = bright.
+test300.txt. It has no ground truth: the masks written here are predictions, ISNet's for all images, and AMINet's for
+the test images once more. REAL has data sets with real ground truth: folders RGB, depth and GT, at any level. Depth is
+near = dark there, except in the sets that --near-bright names. Everything that is written has near = bright.
 
 Written are train, train-spoilt (30% of the depth maps spoilt in the paper's three ways, listed in spoilt.csv),
 test-isnet, test-aminet and real.
