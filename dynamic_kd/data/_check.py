@@ -32,6 +32,7 @@ _WARNINGS = {
     ("depth", "colour"): "depth maps in colour, read as their luma (store distances as grey)",
     ("depth", "resized"): "depth maps of another size than their image, which are resized to it",
     ("teacher", "flat"): "flat maps of the teacher",
+    ("teacher", "zero_one"): "maps of the teacher whose largest level is 1 of 255 (if 1 is salient, save 0 and 255)",
     ("teacher", "resized"): "maps of the teacher of another size than their image, which are resized to it",
 }
 

@@ -39,7 +39,8 @@ class FileFacts:
         Height and width in pixels.
     marks : tuple of str
         For a mask ``"empty"``, ``"full"``, ``"grey"`` (grey edges) and ``"void"`` (some pixels are), for a depth map
-        ``"flat"`` and ``"colour"``, for a teacher's map ``"flat"``.
+        ``"flat"`` and ``"colour"``, for a teacher's map ``"flat"``
+        and ``"zero_one"`` (its largest level is 1).
     soft_iou : float or None
         For a teacher's map: its overlap with the mask.
     digest : bytes or None
@@ -127,8 +128,8 @@ def _teacher(levels: NDArray[Any], mask: Mask | None, stored: str) -> FileFacts:
         saliency = resized(as_probabilities(levels), _size(mask.values))
         valid = None if mask.valid is None else mask.valid[None]
         overlap = float(soft_iou(saliency[None], mask.salient[None], valid=valid)[0])
-    marks = () if levels.min() < levels.max() else ("flat",)
-    return FileFacts("teacher", stored=stored, size=_size(levels), marks=marks, soft_iou=overlap)
+    marks = {"flat": levels.min() == levels.max(), "zero_one": levels.dtype == np.uint8 and levels.max() == 1}
+    return FileFacts("teacher", stored=stored, size=_size(levels), marks=_true(marks), soft_iou=overlap)
 
 
 def _true(marks: Mapping[str, object]) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ import re
 import struct
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +25,7 @@ _PNG_COLOURS = {0: "grey", 2: "RGB", 3: "palette", 4: "grey + alpha", 6: "RGBA"}
 _JPEG_MARKER = re.compile(rb"\xff+[^\x00\xd0-\xd7\xff]")
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_END = 0xD9
+_TIFF_KIND = 254
 _TIFF_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
 _TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_BITS, _TIFF_COLOURS, _TIFF_ORIENTATION, _TIFF_SAMPLES = 256, 257, 258, 262, 274, 277
 _TIFF_PALETTE = 320
@@ -55,8 +57,8 @@ def check_header(content: bytes, path: str | Path) -> Size:
     Raises
     ------
     ValueError
-        If the format is unknown, if a part is missing or visibly damaged, or if the file declares more than
-        `MOST_PIXELS`.
+        If the format is unknown, if a part is missing or visibly damaged, if the file declares more than `MOST_PIXELS`,
+        or if it is a TIFF of several pages, of which decoders read the first.
     """
     read = next((read for start, read in _READERS if content.startswith(start)), None)
     if read is None:
@@ -73,7 +75,17 @@ def check_header(content: bytes, path: str | Path) -> Size:
             f"{path}: expected an image of at most {MOST_PIXELS} pixels, got {width} x {height}; "
             "resize it, or copy it again if it is not that large"
         )
+    if (pages := _tiff_pages(content)) > 1:
+        raise ValueError(
+            f"{path}: expected one image, got a TIFF of {pages} pages; save each page in a file of its own"
+        )
     return size
+
+
+def white_is_zero(content: bytes) -> bool:
+    """Whether a TIFF stores white as 0. OpenCV turns 8 bits around, and no others."""
+    order = _TIFF_ORDERS.get(content[:4])
+    return order is not None and _tiff_value(content, order, _TIFF_COLOURS) == 0
 
 
 def essential(content: bytes) -> bytes:
@@ -264,10 +276,28 @@ def _tiff(content: bytes) -> Size | None:
     return sizes[0], sizes[1]
 
 
-def _tiff_entries(content: bytes, order: str) -> dict[int, int]:
-    """Return where each tag of the first image is described, the first time it is."""
+def _tiff_pages(content: bytes) -> int:
+    """Return the number of images in a TIFF, without previews of a lower resolution and masks of transparency."""
+    order = _TIFF_ORDERS.get(content[:4])
+    if order is None:
+        return 1
+    pages, seen, link = 0, set[int](), 4
+    with suppress(struct.error):  # the last directory is cut off
+        while (start := struct.unpack_from(f"{order}I", content, link)[0]) and start not in seen:
+            seen.add(start)
+            (count,) = struct.unpack_from(f"{order}H", content, start)
+            kind = _tiff_entries(content, order, start).get(_TIFF_KIND)
+            (bits,) = (0,) if kind is None else struct.unpack_from(f"{order}I", content, kind + 8)
+            pages += not bits & 0b101
+            link = start + 2 + 12 * count
+    return pages
+
+
+def _tiff_entries(content: bytes, order: str, start: int | None = None) -> dict[int, int]:
+    """Return where each tag of an image, by default the first, is described, the first time it is."""
     try:
-        (start,) = struct.unpack_from(f"{order}I", content, 4)
+        if start is None:
+            (start,) = struct.unpack_from(f"{order}I", content, 4)
         (count,) = struct.unpack_from(f"{order}H", content, start)
         places = range(start + 2, start + 2 + 12 * count, 12)
         return {struct.unpack_from(f"{order}H", content, place)[0]: place for place in reversed(places)}

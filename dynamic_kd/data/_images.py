@@ -15,7 +15,7 @@ from dynamic_kd._checks import digits
 from dynamic_kd._extras import opencv
 from dynamic_kd._files import read_whole
 from dynamic_kd.data._array_file import is_array_file, read_array
-from dynamic_kd.data._image_header import as_indexes, check_header, essential, has_alpha, stored_as
+from dynamic_kd.data._image_header import as_indexes, check_header, essential, has_alpha, stored_as, white_is_zero
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -258,6 +258,10 @@ def _decoded(path: str | Path, content: bytes | None, flags: int) -> NDArray[Any
     image = _imdecode(content, flags | _IGNORE_ORIENTATION)
     if image is None or image.shape[:2] != (height, width):
         raise ValueError(f"{path}: expected an image OpenCV can read, got a truncated or mislabelled file")
+    if image.dtype != np.uint8 and white_is_zero(content):
+        if image.dtype != np.uint16:
+            raise ValueError(f"{path}: the TIFF stores white as 0 in {image.dtype}; save it with black as 0")
+        return np.asarray(65535 - image)
     return image
 
 

@@ -19,6 +19,7 @@ _REMARKS = {
     "grey": "with grey edges",
     "void": "with void",
     "flat": "flat",
+    "zero_one": "of 0 and 1",
     "colour": "in colour",
     "resized": "of another size",
 }

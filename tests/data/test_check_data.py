@@ -386,3 +386,14 @@ def test_real_data():
     [quick] = check_data(SHARED / "ecssd", teacher="pred_ISNet", quick=True).sets
     assert quick.teacher_iou == pytest.approx(0.883, abs=0.001)
     assert quick.warnings == quick.problems == ()
+
+
+def test_a_teachers_maps_of_0_and_1_are_counted(data):
+    for path in (data / "maps").glob("*.png"):
+        write(path, cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) // 255)
+    report = reported(data, teacher="maps")
+    texts = "\n".join(report.warnings)
+    assert "maps of the teacher whose largest level is 1 of 255 (if 1 is salient, save 0 and 255): 4 of 4" in texts
+    assert "the teacher's maps have a soft IoU of only 0.00 with the masks" in texts
+    assert report.sets[0].roles[-1].marks == {"zero_one": 4}
+    assert "4 of 0 and 1" in report.sets[0].table().to_markdown()

@@ -1,6 +1,7 @@
 """Map files keep all of their digits: 16 bits, floats, NumPy's files; each right value is computed by hand."""
 
 import io
+import struct
 import zipfile
 
 import numpy as np
@@ -226,3 +227,50 @@ def test_a_teachers_maps(tmp_path, suffix):
     saved(tmp_path / "teacher" / f"a{suffix}", values)
     [sample] = read_samples(find_data(tmp_path, teacher="teacher"))
     assert np.allclose(sample.teacher, DEEP / 65535, rtol=0, atol=1e-7)
+
+
+def tiff(array, *, white_is_zero=False, kinds=(0,)):
+    """Return an uncompressed TIFF with a page for each kind: 0 an image, 1 a preview, 4 a mask of transparency."""
+    (height, width), data = array.shape, array.tobytes()
+    sample = 3 if array.dtype.kind == "f" else 1
+    content = b"II*\0" + struct.pack("<I", 8)
+    for number, kind in enumerate(kinds):
+        tags = [(254, kind), (256, width), (257, height), (258, 8 * array.itemsize), (259, 1), (262, not white_is_zero)]
+        tags += [(273, len(content) + 2 + 12 * 11 + 4), (277, 1), (278, height), (279, len(data)), (339, sample)]
+        after = len(content) + 2 + 12 * len(tags) + 4 + len(data)
+        content += struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", tag, 4, 1, n) for tag, n in tags)
+        content += struct.pack("<I", after if number + 1 < len(kinds) else 0) + data
+    return content
+
+
+@pytest.mark.parametrize("array", [LEVELS, DEEP])
+def test_a_tiff_that_stores_white_as_0(tmp_path, array):
+    """OpenCV reads 16 bits as they are stored, that is inverted."""
+    (tmp_path / "a.tif").write_bytes(tiff(array))
+    expected = read_gray(tmp_path / "a.tif")
+    (tmp_path / "a.tif").write_bytes(tiff(np.iinfo(array.dtype).max - array, white_is_zero=True))
+    assert np.array_equal(read_gray(tmp_path / "a.tif"), expected)
+
+
+def test_a_tiff_that_stores_white_as_0_in_floats_is_refused(tmp_path):
+    (tmp_path / "a.tif").write_bytes(tiff((LEVELS / 255).astype(np.float32), white_is_zero=True))
+    with pytest.raises(ValueError, match=r"a\.tif: the TIFF stores white as 0 in float32; save it with black as 0"):
+        read_gray(tmp_path / "a.tif")
+
+
+def test_a_tiff_of_several_pages_is_refused_unless_they_are_previews(tmp_path):
+    (tmp_path / "a.tif").write_bytes(tiff(LEVELS, kinds=(0, 1, 4)))
+    assert np.array_equal(read_gray(tmp_path / "a.tif"), LEVELS)
+    (tmp_path / "a.tif").write_bytes(tiff(LEVELS, kinds=(0, 1, 0, 0)))
+    with pytest.raises(
+        ValueError, match=r"a\.tif: expected one image, got a TIFF of 3 pages; save each page in a file"
+    ):
+        read_gray(tmp_path / "a.tif")
+
+
+def test_images_of_a_few_pixels_are_looked_at_for_colours():
+    """OpenCV cannot decode an eighth of them."""
+    colours = np.zeros((3, 5, 3), np.uint8)
+    assert not is_colour(cv2.imencode(".tif", colours)[1].tobytes())
+    colours[..., 2] = 200
+    assert is_colour(cv2.imencode(".tif", colours)[1].tobytes())
