@@ -216,6 +216,21 @@ def test_a_teacher_given_as_maps(strategy, masked):
 
 
 @runs_kernels
+@pytest.mark.parametrize("teacher", ["logits", "probabilities"])
+@pytest.mark.parametrize("temperature", [5.0, 1e4])
+def test_maps_a_high_temperature_a_label_and_another_size_together(teacher, temperature):
+    student, maps, target = map_batch(shape=(2, 1, 8, 9))
+    labels = target.repeat_interleave(4, -1).repeat_interleave(4, -2).to(torch.uint8)
+    labels[..., :3, :] = 255
+    inputs = [student, maps if teacher == "probabilities" else 6 * maps - 3]
+    settings = {"teacher": teacher, "temperature": temperature, "resize": "bilinear", "ignore_index": 255}
+    exact = value_and_gradient(DynamicKDLoss(**settings, impl="eager"), *(each.double() for each in inputs), labels)
+    found = value_and_gradient(fused_loss(**settings), *inputs, labels)
+    for pair in zip(found, exact, strict=True):
+        torch.testing.assert_close(*pair, rtol=3e-6, atol=1e-9)
+
+
+@runs_kernels
 @pytest.mark.parametrize("masked", [False, True])
 def test_a_label_of_unknown_pixels(masked):
     student, teacher, target = batch()
