@@ -43,7 +43,7 @@ nox.options.sessions = ["package-3.11", "minimal-3.11", "oldest(core)"]
 @nox.session
 def build(session: nox.Session) -> None:
     """Build wheel and sdist into dist/ twice; check that they are identical and complete, and that metadata render."""
-    session.install("build", "hatch-vcs", "hatchling", "pytest", "pytest-timeout", "twine")
+    session.install("build", "hatch-fancy-pypi-readme", "hatch-vcs", "hatchling", "pytest", "pytest-timeout", "twine")
     commit = session.run("git", "log", "-1", "--format=%ct", external=True, silent=True, success_codes=[0, 128])
     epoch = os.environ.get("SOURCE_DATE_EPOCH") or (commit or "").strip()
     env = {"SOURCE_DATE_EPOCH": epoch if epoch.isdigit() else "1767225600"}

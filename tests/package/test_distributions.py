@@ -1,8 +1,10 @@
 """Wheel and sdist: what is in them, and that they can be built again bit by bit; ``nox -s build`` makes them."""
 
 import os
+import re
 import subprocess
 import tarfile
+import tomllib
 import zipfile
 from email import message_from_bytes
 from pathlib import Path
@@ -10,6 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+ADDRESS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]["Repository"]
 DIST, AGAIN = (os.environ.get(name) for name in ("DYNAMIC_KD_DIST", "DYNAMIC_KD_DIST_AGAIN"))
 pytestmark = pytest.mark.skipif(not (DIST and AGAIN), reason="`nox -s build` makes distributions and runs these tests")
 
@@ -65,6 +68,25 @@ def test_both_say_the_same_of_the_package(wheel, sdist):
     assert said["Version"] == name.split("-")[1].removesuffix(".dist")
     core = [words for words in said.get_all("Requires-Dist") if "extra ==" not in words]
     assert sorted(words.partition(">")[0] for words in core) == ["array-api-compat", "numpy", "scipy"]
+
+
+def test_the_readme_on_pypi_has_no_relative_links(sdist):
+    text = message_from_bytes(sdist["PKG-INFO"]).get_payload()
+    links = re.findall(r"\]\(([^)\s]+)", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+    assert len(links) > 10
+    assert [link for link in links if not link.startswith(("https://", "#"))] == []
+    assert f"({ADDRESS}/raw/main/docs/_static/teacher-maps.png)" in text
+    assert f"({ADDRESS}/blob/main/docs/how-to/train.md)" in text
+
+
+def test_a_release_has_the_repositorys_address(sdist):
+    """Releases have versions such as 0.1.0; all others say how far they are from a tag."""
+    said = message_from_bytes(sdist["PKG-INFO"])
+    if re.fullmatch(r"\d+\.\d+\.\d+((a|b|rc)\d+)?", said["Version"]):
+        assert "example.invalid" not in sdist["PKG-INFO"].decode(), (
+            "pyproject.toml: replace https://example.invalid/dynamic-kd by the repository's address before a release"
+        )
+    assert {url.partition(",")[0] for url in said.get_all("Project-URL")} >= {"Repository", "Changelog", "Issues"}
 
 
 def test_the_sdist_holds_all_that_a_developer_needs_and_nothing_made(sdist):
