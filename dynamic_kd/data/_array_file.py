@@ -52,7 +52,8 @@ def read_array(path: str | Path, content: bytes) -> NDArray[Any]:
     try:
         if content.startswith(_NPY):
             return _map_in(io.BytesIO(content))
-        with zipfile.ZipFile(io.BytesIO(content)) as archive, archive.open(_only_name(archive)) as file:
+        loaded = np.load(io.BytesIO(content), allow_pickle=False)
+        with loaded as archive, archive.zip.open(_only_name(archive.zip)) as file:  # a file, whose header comes first
             return _map_in(file)
     except _UnfitError as error:
         raise ValueError(f"{path}: {error}") from None
