@@ -7,18 +7,38 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dynamic_kd.metrics import SODMetrics
+
 cv2 = pytest.importorskip("cv2", reason="OpenCV is not installed")
 pytest.importorskip("scipy", reason="SciPy is not installed")
 
 PATH = Path(__file__).parents[2] / "benchmarks" / "real_depth.py"
 
 
-@pytest.fixture
-def script():
-    spec = importlib.util.spec_from_file_location("real_depth", PATH)
+def loaded(path):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture
+def script():
+    return loaded(PATH)
+
+
+def test_the_sets_are_scored_apart():
+    pytest.importorskip("torch", reason="torch is not installed")
+    scores_of = loaded(PATH.with_name("real_depth_scores.py")).scores_of
+    metrics = SODMetrics(per_image_curves=True)
+    mask = np.zeros((16, 16), bool)
+    mask[4:9, 3:12] = True
+    metrics.update(np.where(mask, 255, 0)[None].astype(np.uint8), mask[None], names=["real/a"])
+    metrics.update(np.where(mask, 0, 255)[None].astype(np.uint8), mask[None], names=["test-isnet/a"])
+    found = scores_of(metrics.compute(), "real"), scores_of(metrics.compute(), "test-isnet")
+    assert (found[0]["maxF"], found[0]["MAE"], found[1]["MAE"]) == (1, 0, 1)
+    # At the lowest threshold an inverted map is salient everywhere: precision is the mask's share, recall 1.
+    assert found[1]["maxF"] == pytest.approx(1.3 * mask.mean() / (0.3 * mask.mean() + 1))
 
 
 def test_sets_have_one_polarity_and_a_share_is_spoilt(script, tmp_path):
