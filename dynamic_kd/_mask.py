@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from dynamic_kd._array import Array, Namespace
 from dynamic_kd._checks import check_choice
 
 Values = npt.NDArray[np.integer[Any]]
@@ -360,6 +361,23 @@ def written(levels: Iterable[int]) -> str:
         texts = [*texts[:4], "…", *texts[-2:], f"{len(texts)} levels"]
         return ", ".join(texts[:-1]) + f" ({texts[-1]})"
     return ", ".join(texts)
+
+
+def divided_level(xp: Namespace, target: Array) -> int | None:
+    """Return the level that a floating target has beside 0 (and 1) if it looks like labels divided by 255, else None.
+
+    Soft edges have several levels between 0 and 1. One alone, k / 255, is a label or void that a conversion of images
+    to floats has scaled.
+    """
+    between = (target > 0) & (target < 1)
+    if not bool(xp.any(between)):
+        return None
+    low = float(xp.min(xp.where(between, target, xp.ones_like(target))))
+    high = float(xp.max(xp.where(between, target, xp.zeros_like(target))))
+    level, eps = round(_TOP * low), float(xp.finfo(target.dtype).eps)
+    if low != high or abs(_TOP * low - level) > 2 * _TOP * eps or not bool(xp.any(target == 0)):
+        return None
+    return level if low <= 0.5 or bool(xp.any(target == 1)) else None
 
 
 def level_notes(seen: LevelsSeen) -> list[str]:

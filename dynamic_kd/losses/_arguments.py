@@ -7,21 +7,28 @@ import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from dynamic_kd._array import (
     Array,
     Namespace,
     accumulation_dtype,
+    as_numpy,
     check_device,
     is_concrete,
     requires_grad,
     stop_gradient,
 )
+from dynamic_kd._mask import divided_level
 from dynamic_kd.losses._resize import resized
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from dynamic_kd.losses._dynamic_kd_loss import DynamicKDLoss
 
 _CAST = "cast them to float32"
+_FEW_LEVELS = 16  # of labels; more are grey levels
 SMALLEST_MAP = 256  # with fewer pixels, all logits may lie in [0, 1] by chance
 LARGE_LOGIT = 32  # few logits are larger, and most levels of 8-bit maps are
 ROUNDED_SUM = 0.02  # how far from 1 rounding to bfloat16 may leave the sum of two probabilities
@@ -317,7 +324,12 @@ def check_unit_range(
         low, high = float(xp.min(seen)), float(xp.max(seen))
         raise ValueError(
             f"{name}: expected values in [0, 1], got values from {_digits(low)} to {_digits(high)}; "
-            f"{_range_hint(name, low, high, beside_one=high == 255 and bool(xp.any(seen == 1)))}"
+            f"{(name == 'target' and _levels_hint(seen)) or _range_hint(name, low, high)}"
+        )
+    if name == "target" and (level := divided_level(xp, seen)):
+        raise ValueError(
+            f"target: expected a mask, got values that look like labels divided by 255: {level} / 255 beside 0 and 1 "
+            f"alone; of the integers, {_level_choice([str(level), '255'])}"
         )
 
 
@@ -340,7 +352,27 @@ def _digits(value: float) -> str:
     return short if short != "1" else f"{value:.9g}"
 
 
-def _range_hint(name: str, low: float, high: float, *, beside_one: bool) -> str:
+def _levels_hint(target: Array) -> str:
+    """Return what to pass for a target of a few whole levels above 2; nothing for other targets."""
+    values = as_numpy(target)
+    levels = np.zeros(0) if values is None else np.unique(values[values != 0])
+    whole = np.isfinite(levels).all() and np.array_equal(levels, np.round(levels))
+    if not (whole and 0 < len(levels) <= _FEW_LEVELS and levels[0] > 0 and levels[-1] > 2):
+        return ""
+    return _level_choice([f"{level:g}" for level in levels])
+
+
+def _level_choice(levels: Sequence[str]) -> str:
+    """Return what to pass for a mask of 0 and these levels."""
+    if len(levels) == 1:
+        return f"for a mask of 0 and {levels[0]} pass target > 0"
+    return (
+        f"pass target == {levels[0]} if the levels are labels, and valid=target != {levels[-1]} if {levels[-1]} is "
+        f"void, not labelled"
+    )
+
+
+def _range_hint(name: str, low: float, high: float) -> str:
     """Return how to fix an array with values outside [0, 1], guessed from its name and range."""
     if math.isnan(high):
         return "mark unknown pixels with valid=0" if name == "target" else "look for where the NaN comes from"
@@ -354,6 +386,4 @@ def _range_hint(name: str, low: float, high: float, *, beside_one: bool) -> str:
         return "apply a sigmoid to logits"
     if high <= 2:
         return "clip values that resizing left outside"
-    if beside_one and name == "target":
-        return "if 255 marks unknown pixels, set ignore_index=255 (or pass valid=target != 255); else divide by 255"
     return "divide a 0-255 map by 255" if high <= 255 else "scale it to [0, 1]"

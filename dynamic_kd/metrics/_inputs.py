@@ -26,7 +26,7 @@ from dynamic_kd._array import (
     widest_float,
 )
 from dynamic_kd._checks import check_choice, check_flag, digits
-from dynamic_kd._mask import SALIENT_ABOVE, Levels, LevelsSeen, Meaning, interpreted, meaning
+from dynamic_kd._mask import SALIENT_ABOVE, Levels, LevelsSeen, Meaning, divided_level, interpreted, meaning
 
 CHECKS = ("auto", "off")
 # An image's salient level, times this, is in the word of its flags.
@@ -421,19 +421,10 @@ def _check_target_values(xp: Namespace, target: Array) -> None:
             f"target: expected floating values in [0, 1], got {low:g} to {high:g}; "
             "pass masks with other levels as integers"
         )
-    _refuse_divided_labels(xp, target)
-
-
-def _refuse_divided_labels(xp: Namespace, target: Array) -> None:
-    """Raise for floats of 0, 1 and one level between: labels or void that were divided by 255, not soft edges."""
-    there = (target > 0) & (target < 1)
-    low = xp.min(xp.where(there, target, xp.ones_like(target)))
-    high = xp.max(xp.where(there, target, xp.zeros_like(target)))
-    level = float(low)
-    if level == float(high) and abs(255 * level - round(255 * level)) < 1e-3 and bool(xp.any(target == 1)):
+    if level := divided_level(xp, target):
         raise ValueError(
-            f"target: expected floating values in [0, 1], got 0, {level:g} and 1 alone, which could be labels or void "
-            f"divided by 255 ({255 * level:g} and 255); pass the integers with void= or salient=, or booleans"
+            f"target: expected a mask, got values that look like labels divided by 255: {level} / 255 beside 0 and 1 "
+            "alone; pass the integers, with void= or salient=, or booleans"
         )
 
 

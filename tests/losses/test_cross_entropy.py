@@ -84,5 +84,5 @@ def test_half_logits_are_widened():
 
 
 def test_grey_levels_are_refused():
-    with pytest.raises(ValueError, match=r"target: .* from 0 to 255; divide a 0-255 map by 255"):
+    with pytest.raises(ValueError, match=r"target: .* from 0 to 255; for a mask of 0 and 255 pass target > 0"):
         cross_entropy(plane([0, 0]), plane([0, 255], np.uint8))

@@ -109,22 +109,28 @@ def with_value(value):
         (
             {"target": with_value(255.0)},
             ValueError,
-            r"from 1 to 255; if 255 marks unknown pixels, set ignore_index=255 .*; else divide by 255",
+            "from 1 to 255; pass target == 1 if the levels are labels; if 255 is void, not labelled, set ignore_index=255",
         ),
         (
             {"target": with_value(255).astype(np.uint8)},
             ValueError,
-            "target: .* from 1 to 255; if 255 marks unknown pixels, set ignore_index=255 .*; else divide by 255",
+            "target: .* from 1 to 255; pass target == 1 if the levels are labels",
         ),
         (
             {"target": 255 * (with_value(0.0))},
             ValueError,
-            r"target: expected values in \[0, 1\], got values from 0 to 255; divide a 0-255 map by 255",
+            "target: .* from 0 to 255; for a mask of 0 and 255 pass target > 0",
         ),
         ({"target": with_value(1.5)}, ValueError, "target: .* from 1 to 1.5; clip values that resizing left outside"),
         ({"target": with_value(2.0)}, ValueError, "target: .* from 1 to 2; clip values that resizing left outside"),
         ({"target": with_value(2.5)}, ValueError, "target: .* from 1 to 2.5; divide a 0-255 map by 255"),
-        ({"target": with_value(256.0)}, ValueError, "target: .* from 1 to 256; scale it"),
+        ({"target": with_value(256.5)}, ValueError, "target: .* from 1 to 256.5; scale it"),
+        ({"target": with_value(200.5)}, ValueError, "target: .* from 1 to 200.5; divide a 0-255 map by 255"),
+        (
+            {"target": with_value(0) / 255},
+            ValueError,
+            "labels divided by 255: 1 / 255 beside 0 and 1 alone; of the integers, pass target == 1 if the levels are lab",
+        ),
         ({"target": with_value(-0.5)}, ValueError, "target: .* from -0.5 to 1; check that it is the third argument"),
         (
             {"target": with_value(1 + 2**-23)},
@@ -178,7 +184,7 @@ def test_the_value_of_a_target_is_not_looked_at_where_invalid():
 def test_traced_values_are_not_looked_at(jax):
     inputs = {**{key: jax.numpy.asarray(value) for key, value in GOOD.items()}, "target": 255 * GOOD["target"]}
     inputs["target"] = jax.numpy.asarray(inputs["target"])
-    with pytest.raises(ValueError, match="divide a 0-255 map by 255"):
+    with pytest.raises(ValueError, match="for a mask of 0 and 255 pass target > 0"):
         DynamicKDLoss()(**inputs)
     assert jax.jit(lambda kw: DynamicKDLoss()(**kw))(inputs).shape == ()
 
