@@ -61,7 +61,7 @@ def add_mask_arguments(parser: Any) -> None:
     """Add what a user can say of masks; each is None unless it is given."""
     parser.add_argument("--salient", metavar="LEVELS", help="salient levels of the masks, such as 1,15 or 129-255")
     parser.add_argument("--void", metavar="LEVELS", help="levels that are not labelled, such as 255: left out")
-    parser.add_argument("--channel", choices=CHANNELS, help="channel that holds the masks (default: not alpha)")
+    parser.add_argument("--channel", choices=CHANNELS, help="channel of masks and maps to read (default: not alpha)")
 
 
 def check_output(option: str, path: str | None, suffixes: tuple[str, ...] = ()) -> None:

@@ -95,7 +95,7 @@ def _picture(role: str, path: Path, near: str, wanted: Meaning) -> NDArray[Any] 
         if role == "mask":
             mask = read_mask(path, **wanted._asdict())
             return mask.salient if mask.valid is None else np.where(mask.valid, mask.salient, 0.5)
-        return as_probabilities(read_gray(path))
+        return as_probabilities(read_gray(path, channel=wanted.channel))
     except ValueError:
         return "unreadable"
 

@@ -80,7 +80,7 @@ def sample_facts(files: Mapping[str, Path], wanted: Meaning) -> list[FileFacts]:
                 mask = read_mask(files[role], content, **wanted._asdict())
                 facts.append(_mask(mask))
             else:
-                facts.append(_teacher(read_gray(files[role], content), mask, stored))
+                facts.append(_teacher(read_gray(files[role], content, channel=wanted.channel), mask, stored))
         except ValueError as error:
             facts.append(FileFacts(role, error=_naming(files[role], error), stored=stored))
     return facts

@@ -121,7 +121,8 @@ def find_data(
     near : {"auto", "bright", "dark"}
         What is near in the depth files; see `decide_near`.
     salient, void, channel
-        What the levels of the masks mean, as for `read_mask`; see `decide_masks`.
+        What the levels of the masks mean, as for `read_mask`; see `decide_masks`. The channel is that of the teacher's
+        maps, too.
 
     Returns
     -------

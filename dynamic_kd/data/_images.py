@@ -76,8 +76,33 @@ def stored_pixels(path: str | Path, content: bytes | None = None) -> Pixels:
     return Pixels(np.ascontiguousarray(image[..., 2::-1]), None, alpha, stored)
 
 
+def chosen_channel(path: str | Path, pixels: Pixels, channel: str) -> NDArray[Any]:
+    """Return the values of a file's pixels, or its alpha channel.
+
+    With ``channel="alpha"`` that is the alpha channel, unless it is constant and the others are not; with ``"grey"`` it
+    never is. With ``"auto"``, an alpha channel with content of its own is an error.
+    """
+    alpha, values = pixels.alpha, pixels.values
+    if alpha is None or channel == "grey":
+        return values
+    constant, varies = bool(values.min() == values.max()), bool(alpha.min() < alpha.max())
+    if channel == "alpha":
+        return alpha if varies or constant else values
+    if varies and constant:
+        raise ValueError(
+            f"{path}: the content is in the alpha channel, everything else is constant; "
+            'say --channel alpha (channel="alpha") to read that'
+        )
+    if varies and (values.ndim == 3 or not np.array_equal(values > 0, alpha > 0)):
+        raise ValueError(
+            f"{path}: the alpha channel and the levels differ, and both could be the content; say "
+            '--channel alpha (channel="alpha") or --channel grey (channel="grey")'
+        )
+    return values
+
+
 def read_gray(
-    path: str | Path, content: bytes | None = None, *, top: int | None = None
+    path: str | Path, content: bytes | None = None, *, top: int | None = None, channel: str = "auto"
 ) -> NDArray[np.uint8] | NDArray[np.float64]:
     """Read a saliency map with all of its digits.
 
@@ -93,6 +118,8 @@ def read_gray(
         The file's content, if it has been read already. The path then only names the file in errors.
     top : {1, 255}, optional
         The integer that stands for 1 instead; see `top_of_maps`.
+    channel : {"auto", "grey", "alpha"}
+        What holds the map. By default that is not the alpha channel, and one with content of its own is an error.
 
     Returns
     -------
@@ -113,7 +140,7 @@ def read_gray(
     A file whose size or parts contradict its header is refused before it is decoded, and so is a PNG whose checksums
     do not match. JPEG, BMP, TIFF and WebP have no checksums: damage within their pixels reads as other pixels.
     """
-    image = _stored_map(path, content)
+    image = _stored_map(path, content, channel)
     if image.dtype == np.bool_:
         return image * np.uint8(255)
     if top is not None and image.dtype.kind == "u":
@@ -138,7 +165,7 @@ def top_of_maps(paths: Iterable[Path]) -> int | None:
     """
     tops: dict[str, int] = {}
     for path in paths:
-        image = _stored_map(path, None)
+        image = _stored_map(path, None, "grey")
         top, most = int(image.max()), {"uint8": 1, "uint16": 255}.get(image.dtype.name, 0)
         if top > most or not most:
             return None
@@ -149,10 +176,17 @@ def top_of_maps(paths: Iterable[Path]) -> int | None:
     return 255 if largest > 1 and "uint8" not in tops else None
 
 
-def _stored_map(path: str | Path, content: bytes | None) -> NDArray[Any]:
+def _stored_map(path: str | Path, content: bytes | None, channel: str) -> NDArray[Any]:
     if content is None:
         content = read_whole(path, "an image file")
-    return read_array(path, content) if is_array_file(content) else _decoded(path, content, _GRAY | _ANY_DEPTH)
+    if is_array_file(content):
+        return read_array(path, content)
+    grey = _decoded(path, content, _GRAY | _ANY_DEPTH)
+    if channel != "grey" and has_alpha(content):
+        pixels = stored_pixels(path, content)
+        chosen = chosen_channel(path, pixels, channel)
+        return grey if chosen is pixels.values else chosen
+    return grey
 
 
 def as_probabilities(saliency: NDArray[Any]) -> NDArray[np.float32]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from dynamic_kd._mask import COLOUR, SALIENT_ABOVE, Levels, interpreted, meaning
-from dynamic_kd.data._images import Pixels, stored_pixels
+from dynamic_kd.data._images import Pixels, chosen_channel, stored_pixels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -63,7 +63,7 @@ def read_mask(
     void : int, sequence of int or str, optional
         Levels that are not labelled.
     channel : {"auto", "grey", "alpha"}
-        What holds the mask. By default that is not the alpha channel.
+        What holds the mask. By default that is not the alpha channel, and one with content of its own is an error.
 
     Returns
     -------
@@ -72,8 +72,7 @@ def read_mask(
     Raises
     ------
     ValueError
-        As `read_gray`; if the file holds floats, if it is unclear whether its alpha channel is the mask, or if the
-        channel is missing.
+        As `read_gray`; if the file holds floats, or if it is unclear whether its alpha channel is the mask.
     """
     wanted = meaning(salient, void, channel)
     pixels = stored_pixels(path, content)
@@ -85,32 +84,10 @@ def read_mask(
 
 def _levels(path: str | Path, pixels: Pixels, channel: str) -> NDArray[Any]:
     """Return the levels of the channel that holds the mask."""
-    if channel == "alpha":
-        if pixels.alpha is None:
-            raise ValueError(f"{path}: expected an alpha channel, got {pixels.stored}; leave out --channel alpha")
-        return np.asarray(pixels.alpha)
-    if channel == "auto":
-        check_alpha(path, pixels)
+    values = chosen_channel(path, pixels, channel)
     if pixels.palette is not None:
-        return _of_palette(path, pixels.values, pixels.palette, channel)
-    return pixels.values if pixels.values.ndim == 2 else _of_colours(path, pixels.values)
-
-
-def check_alpha(path: str | Path, pixels: Pixels) -> None:
-    """Raise if an alpha channel varies and says something else than the other channels."""
-    alpha = pixels.alpha
-    if alpha is None or alpha.min() == alpha.max():
-        return
-    if pixels.values.min() == pixels.values.max():
-        raise ValueError(
-            f"{path}: the content is in the alpha channel, everything else is constant; "
-            'say --channel alpha (channel="alpha") to read that'
-        )
-    if pixels.values.ndim == 3 or not np.array_equal(pixels.values > 0, alpha > 0):
-        raise ValueError(
-            f"{path}: the alpha channel and the levels differ, and both could be the content; say "
-            '--channel alpha (channel="alpha") or --channel grey (channel="grey")'
-        )
+        return _of_palette(path, values, pixels.palette, channel)
+    return values if values.ndim == 2 else _of_colours(path, values)
 
 
 def _of_palette(path: str | Path, indexes: NDArray[Any], palette: NDArray[np.uint8], channel: str) -> NDArray[Any]:

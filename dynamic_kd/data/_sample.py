@@ -231,7 +231,7 @@ def _read_sample(files: SampleFiles, folder: DataFolder, size: int | None) -> tu
     target, valid = _resized_mask(mask, shape, void=bool(folder.meaning.void))
     teacher = None
     if files.teacher is not None:
-        teacher = resized(as_probabilities(read_gray(files.teacher)), shape)
+        teacher = resized(as_probabilities(read_gray(files.teacher, channel=folder.meaning.channel)), shape)
     return Sample(files.name, image, depth, target, teacher=teacher, valid=valid), mask.found
 
 

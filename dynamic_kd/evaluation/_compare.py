@@ -52,7 +52,8 @@ def evaluate_folders(
     allow_missing
         Score the pairs there are and count what is missing, instead of raising an error.
     channel
-        The channel that holds the masks: ``"auto"``, ``"grey"`` or ``"alpha"``.
+        The channel of masks and maps to read: ``"auto"`` (not alpha), ``"grey"`` or ``"alpha"``, which takes the alpha
+        channel of those files in which it varies.
     workers
         Threads that read and measure images. The result does not depend on their number.
     progress

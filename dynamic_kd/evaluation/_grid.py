@@ -113,7 +113,9 @@ def _tiles(index: Index, comparison: Comparison, dataset: str, stem: str) -> lis
         if stem in report.names:
             path = _file(index, comparison.config.methods[method][dataset], stem, dataset)
             value = report.rows[report.names.index(stem), report.columns.index(score)]
-            tiles.append((_resized(read_gray(path), size), f"{score} {rounded(value)}"))
+            saliency = read_gray(path, channel=wanted.channel)
+            levels = saliency if saliency.dtype == np.uint8 else (255 * saliency).round().astype(np.uint8)
+            tiles.append((_resized(levels, size), f"{score} {rounded(value)}"))
         else:
             tiles.append((None, "no map"))
     return tiles

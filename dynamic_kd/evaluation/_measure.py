@@ -124,7 +124,8 @@ class Measurer:
 
     def _measure(self, path: Path, content: bytes, mask: _Mask, top: int | None) -> tuple[Records, tuple[str, ...]]:
         read = mask.read
-        pred, marks = _decode_map(content, path, read.values, top, strict_size=self.strict_size)
+        pred = read_gray(path, content, top=top, channel=self.meaning.channel)
+        pred, marks = _fitted(pred, content, path, read.values, top, strict_size=self.strict_size)
         if read.valid is not None and not read.valid.any():
             raise ValueError(f"{mask.path}: expected some pixels that are not void, got none; leave the image out")
         return self.metrics.measure(pred, read.salient, valid=read.valid), (*marks, *mask.marks)
@@ -170,11 +171,10 @@ def _read(path: Path) -> bytes:
     return read_whole(path, "an image file")
 
 
-def _decode_map(
-    content: bytes, path: Path, target: Grey, top: int | None, *, strict_size: bool
+def _fitted(
+    pred: Saliency, content: bytes, path: Path, target: Grey, top: int | None, *, strict_size: bool
 ) -> tuple[Saliency, tuple[str, ...]]:
-    """Decode a map and resize it to its mask's size; return it with its marks."""
-    pred = read_gray(path, content, top=top)
+    """Resize a map to its mask's size; return it with its marks."""
     found = {COLOUR: is_colour(content), DEEP: pred.dtype != np.uint8, ZERO_ONE: top == 1, OF_255: top == 255}
     marks = tuple(mark for mark, present in found.items() if present)
     if pred.shape == target.shape:

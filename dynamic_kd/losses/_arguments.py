@@ -367,8 +367,8 @@ def _level_choice(levels: Sequence[str]) -> str:
     if len(levels) == 1:
         return f"for a mask of 0 and {levels[0]} pass target > 0"
     return (
-        f"pass target == {levels[0]} if the levels are labels, and valid=target != {levels[-1]} if {levels[-1]} is "
-        f"void, not labelled"
+        f"pass target == {levels[0]} if the levels are labels; if {levels[-1]} is void, set "
+        f"ignore_index={levels[-1]} and pass integers, or pass valid=target != {levels[-1]}"
     )
 
 

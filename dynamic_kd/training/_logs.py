@@ -51,12 +51,13 @@ class Logs:
             "seconds": f"{epoch.seconds:.3f}",
             "images_per_second": f"{images / epoch.seconds:.1f}",
         }
-        row |= {name: f"{report[name]:.6f}" if report else "" for name in SCORE_NAMES}
+        scores = {name: f"{report[name]:.6f}" for name in SCORE_NAMES if report and name in report}
+        row |= dict.fromkeys(SCORE_NAMES, "") | scores
         _append(self._folder / _EPOCHS, list(row), [list(row.values())])
         board = self._writer(stage)
         for name in ("loss", "learning_rate", "images_per_second"):
             board.add_scalar(name, float(row[name]), epoch.number)
-        for name in SCORE_NAMES if report else ():
+        for name in scores:
             board.add_scalar(f"validation/{name}", float(row[name]), epoch.number)
         board.flush()
 

@@ -182,11 +182,17 @@ def test_alpha_and_grey_that_differ(scored):
     assert_scores(scored(save, channel="alpha"), expected(scored.pred, labels(0, 255) > 0))
 
 
-def test_a_missing_alpha_channel(scored):
-    with pytest.raises(
-        ValueError, match=r"0\.png: expected an alpha channel, got PNG, 8-bit grey; leave out --channel"
-    ):
-        scored(lambda path: files.save_grey(path, labels(255)), channel="alpha")
+def test_maps_in_the_alpha_channel_beside_grey_masks(scored):
+    """The option takes the alpha channel where it varies; masks without one keep their levels."""
+    scored(lambda path: files.save_grey(path, labels(255)))
+    pred, target = scored.folders
+    files.save_alpha(pred / "0.png", scored.pred)
+    with pytest.raises(ValueError, match=r"pred.0\.png: the content is in the alpha channel, .* say --channel alpha"):
+        evaluate_folders(pred, target)
+    assert_scores(evaluate_folders(pred, target, channel="alpha"), expected(scored.pred, TRUTH))
+    files.save_alpha(pred / "0.png", OPAQUE, scored.pred[..., None])
+    for channel in ("auto", "alpha", "grey"):
+        assert_scores(evaluate_folders(pred, target, channel=channel), expected(scored.pred, TRUTH))
 
 
 def test_a_palette_of_greys_is_read_as_it_looks_unless_that_reverses_it(scored):

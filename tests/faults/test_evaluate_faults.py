@@ -26,10 +26,10 @@ OPTIONS = {
 SLOWLY = """
 from dynamic_kd.metrics import SODMetrics
 measure = SODMetrics.measure
-def slowly(*arguments):
+def slowly(*arguments, **valid):
     open(os.environ["MARK"], "a").write("x")
     time.sleep(0.3)
-    return measure(*arguments)
+    return measure(*arguments, **valid)
 SODMetrics.measure = slowly
 """
 BEFORE_THE_MOVE = """

@@ -109,7 +109,7 @@ def with_value(value):
         (
             {"target": with_value(255.0)},
             ValueError,
-            "from 1 to 255; pass target == 1 if the levels are labels; if 255 is void, not labelled, set ignore_index=255",
+            "from 1 to 255; pass target == 1 if the levels are labels; if 255 is void, set ignore_index=255",
         ),
         (
             {"target": with_value(255).astype(np.uint8)},
@@ -129,7 +129,7 @@ def with_value(value):
         (
             {"target": with_value(0) / 255},
             ValueError,
-            "labels divided by 255: 1 / 255 beside 0 and 1 alone; of the integers, pass target == 1 if the levels are lab",
+            "labels divided by 255: 1 / 255 beside 0 and 1 alone; of the integers, pass target == 1 if the levels",
         ),
         ({"target": with_value(-0.5)}, ValueError, "target: .* from -0.5 to 1; check that it is the third argument"),
         (
