@@ -141,7 +141,7 @@ def test_a_disk_that_stops_answering_is_named(folders, tmp_path, monkeypatch):
 def test_a_worker_that_dies_ends_the_run_and_its_threads(folders, tmp_path, monkeypatch, cancelled, error):
     begun = []
 
-    def read(path, content):
+    def read(path, content, **settings):
         begun.append(path.stem)
         if path.stem != "00":  # the run waits for the first one
             cancelled.wait()
