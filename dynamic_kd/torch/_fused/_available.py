@@ -15,7 +15,7 @@ from dynamic_kd._extras import installed
 
 LARGEST_IMAGE = 2**31 - 2**15
 # Of logits that the kernels interpolate: pixels of an axis for one of theirs, and the product of both lengths.
-MOST_RATIO, MOST_PRODUCT = 64, 2**30
+MOST_RATIO, MOST_PRODUCT = 64, 2**29
 HALVES_AND_SINGLES = (torch.float32, torch.float16, torch.bfloat16)
 
 
