@@ -329,8 +329,8 @@ def small_row(case, bandwidth, repeats):
         "today": lambda s, t, g: outside(interpolated(s, g), interpolated(t, g), g),
         "exact": lambda s, t, g: DynamicKDLoss(impl="eager")(interpolated(s, g), interpolated(t, g), g),
     }
-    few = [each[:2] for each in inputs]
-    wide = few[0].detach().double().requires_grad_(), few[1].double(), few[2]
+    few = [each.detach()[:2] for each in inputs]  # no graph of the leaf may live when another stream is captured
+    wide = few[0].double().requires_grad_(), few[1].double(), few[2]
     exact = [each.detach() for each in value_and_gradient(ways["exact"], *wide)]
     row = case._asdict() | {"case": case.name, "floor_us": round(1e6 * floor_bytes(*inputs) / bandwidth, 1)}
     for way in ("fused", "today"):

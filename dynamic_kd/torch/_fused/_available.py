@@ -14,7 +14,8 @@ from dynamic_kd import losses
 from dynamic_kd._extras import installed
 
 LARGEST_IMAGE = 2**31 - 2**15
-# Of logits that the kernels interpolate: pixels of an axis for one of theirs, and the product of both lengths.
+# Of a student that the kernels interpolate, and of a teacher: pixels of an axis for one of theirs, and the product of
+# both lengths.
 MOST_RATIO, MOST_PRODUCT = 64, 2**29
 HALVES_AND_SINGLES = (torch.float32, torch.float16, torch.bfloat16)
 
@@ -118,9 +119,18 @@ def _reason_of_logits(student: Tensor, teacher: Tensor, target: Tensor) -> str |
     return None
 
 
-def interpolated_inside(size: torch.Size, target_size: torch.Size) -> bool:
-    """Whether the kernels interpolate logits of one size to another; otherwise PyTorch does it before them."""
-    return all(
-        low <= high <= MOST_RATIO * low and low * high < MOST_PRODUCT
-        for low, high in zip(size, target_size, strict=True)
-    )
+def interpolates_student(size: torch.Size, target_size: torch.Size) -> bool:
+    """Whether the kernels interpolate a student of this size; otherwise PyTorch does it before them.
+
+    The ratio has to be a whole number, and on the x axis a power of two. With others, threads cannot read neighbouring
+    pixels at once, and kernels of this kind were slower than interpolation before the others.
+    """
+    (height, width), (target_height, target_width) = size, target_size
+    ratio_y, ratio_x = target_height // height, target_width // width
+    whole = ratio_y * height == target_height and ratio_x * width == target_width
+    return whole and ratio_y <= MOST_RATIO and 2 <= ratio_x <= MOST_RATIO and ratio_x & (ratio_x - 1) == 0
+
+
+def interpolates_teacher(size: torch.Size, target_size: torch.Size) -> bool:
+    """Whether the kernels interpolate a teacher of this size, beside a student that they interpolate."""
+    return all(low <= high and low * high < MOST_PRODUCT for low, high in zip(size, target_size, strict=True))

@@ -14,7 +14,8 @@ from torch import Tensor
 from dynamic_kd.losses import DynamicKDLoss, DynamicKDTerms
 from dynamic_kd.torch._fused._available import (
     fused_unavailable_reason,
-    interpolated_inside,
+    interpolates_student,
+    interpolates_teacher,
     reason_of_settings,
     reason_of_tensors,
 )
@@ -84,8 +85,8 @@ def _for_kernels(inputs: Inputs) -> Inputs:
     """Return the inputs with those logits interpolated that the kernels do not interpolate themselves."""
     student, teacher, target, valid = inputs
     size = target.shape[-2:]
-    student_inside = student.shape[-2:] != size and interpolated_inside(student.shape[-2:], size)
-    if not (student_inside and interpolated_inside(teacher.shape[-2:], size)):
+    student_inside = interpolates_student(student.shape[-2:], size)
+    if not (student_inside and interpolates_teacher(teacher.shape[-2:], size)):
         teacher = _interpolated(teacher, size)
     return student if student_inside else _interpolated(student, size), teacher, target, valid
 

@@ -63,44 +63,43 @@ def full_plan(student: Tensor, teacher: Tensor, target: Tensor, planes: list[Pla
 
 def cells_plan(student: Tensor, teacher: Tensor, target: Tensor, planes: list[Plane], multiprocessors: int) -> Plan:
     """Plan the launches for a student smaller than the target."""
-    (low_rows, low_columns), (rows, columns) = student.shape[-2:], target.shape[-2:]
-    width = power_of_two(-(-columns // low_columns))
-    cells, blocks, halo = _blocks(low_columns, width)
+    (height, width), (target_height, target_width) = student.shape[-2:], target.shape[-2:]
+    ratio_y, ratio_x = target_height // height, target_width // width
+    cells, blocks, halo = _blocks(width, ratio_x)
     strip = ROWS
-    while strip > 1 and target.shape[0] * blocks * -(-low_rows // strip) < multiprocessors:
+    while strip > 1 and target.shape[0] * blocks * -(-height // strip) < multiprocessors:
         strip //= 2
-    tiles = blocks * -(-low_rows // strip)
-    wide = 1 if columns % low_columns else min(width, WIDE)  # what a thread can load at once
+    tiles = blocks * -(-height // strip)
+    wide = min(ratio_x, WIDE)
     grid = "other"
     if teacher.shape[-2:] in (student.shape[-2:], target.shape[-2:]):
         grid = "student" if teacher.shape[-2:] == student.shape[-2:] else "target"
     constants = {
         "TEACHER_GRID": grid,
-        "RATIO_Y": 0 if rows % low_rows else rows // low_rows,
-        "RATIO_X": 0 if columns % low_columns else columns // low_columns,
+        "RATIO_Y": ratio_y,
+        "RATIO_X": ratio_x,
         "ROWS": strip,
         "CELLS": cells,
-        "WIDTH": width,
         "HALO": halo,
         "WIDE": wide,
-        "num_warps": min(max(cells * width // 128, 1), MOST_WARPS),
+        "num_warps": min(max(cells * ratio_x // (32 * WIDE), 1), MOST_WARPS),
     }
-    sizes = (low_rows, low_columns, rows, columns, *teacher.shape[-2:])
-    each_row = {"LOG_EACH_ROW": wide * -(-rows // low_rows) > MOST_QUOTIENTS}
+    sizes = (height, width, *teacher.shape[-2:])
+    each_row = {"LOG_EACH_ROW": wide * ratio_y > MOST_QUOTIENTS}
     return Plan(_cells.forward, _cells.backward, tiles, (sizes, tiles, blocks), constants, each_row)
 
 
-def _blocks(columns: int, width: int) -> tuple[int, int, int]:
+def _blocks(width: int, ratio: int) -> tuple[int, int, int]:
     """Return the cells of a tile, the tiles of a row, and how many cells of a tile are its neighbours', on each side.
 
     One tile for the whole row needs no neighbours, but its cells are rounded up to a power of two.
     """
-    choices = [(power_of_two(columns), 1, 0)]
-    cells = MOST_PIXELS // width
-    while cells > 2 and cells * width >= FEWEST_PIXELS:
-        choices.append((cells, -(-columns // (cells - 2)), 1))
+    choices = [(power_of_two(width), 1, 0)]
+    cells = MOST_PIXELS // ratio
+    while cells > 2 and cells * ratio >= FEWEST_PIXELS:
+        choices.append((cells, -(-width // (cells - 2)), 1))
         cells //= 2
-    fitting = [choice for choice in choices if choice[0] * width <= MOST_PIXELS]
+    fitting = [choice for choice in choices if choice[0] * ratio <= MOST_PIXELS]
     return min(fitting, key=lambda choice: choice[0] * choice[1])
 
 

@@ -1,9 +1,10 @@
 """Both kernels for a student smaller than the target: its logits are interpolated where they are used.
 
-A pixel of the target belongs to the cell of the student's pixel that is nearest. It lies a distance d in [-1/2, 1/2)
-from it, on either axis, so its logit is v + |d| (n - v), with the neighbour n on that side. A program takes some rows
-of cells, and in them a block of columns: its tiles have one row for each cell and one column for each pixel of the
-target that a cell may hold on the x axis. The nine student pixels around each cell are read once for all its pixels.
+Each of the student's pixels is a cell of RATIO_Y by RATIO_X pixels of the target. These lie a distance d in
+(-1/2, 1/2) from its centre, on either axis, so their logits are v + |d| (n - v), with the neighbour n on that side. A
+program takes some rows of cells, and in them a block of columns. Its tiles have a row for each cell, with the cell's
+pixels of one row of the target. RATIO_X is a power of two, so threads read several neighbouring pixels at once. The
+nine student pixels around a cell are read once for all its pixels.
 
 Backward, the derivatives of a cell's pixels are summed for each of these nine, and neighbours in the same column of
 cells are carried from row to row. The rows and columns of cells around a program's own are computed by two programs
@@ -20,36 +21,21 @@ from dynamic_kd.torch._fused._kernels._pixels import limited, logits, signed
 
 
 @triton.jit
-def _first(cell, low, high, RATIO: tl.constexpr):
-    """First pixel of a cell, on one axis; RATIO is that of both sizes if it is a whole number, else 0."""
-    if RATIO > 0:
-        first = cell * RATIO
-    else:
-        first = (2 * high * cell + low - 1) // (2 * low)
-    return first
+def _distance(place, RATIO: tl.constexpr):
+    """How far a cell's pixel is from the cell's centre on one axis, in cells, by its place among the cell's pixels."""
+    return tl.cast(2 * place + 1 - RATIO, tl.float32) / (2 * RATIO)
 
 
 @triton.jit
-def _distance(pixel, cell, low, high):
-    """How far a pixel's centre is from its cell's, in [-1/2, 1/2); whole numbers lose nothing before the division."""
-    return ((2 * pixel + 1) * low - (2 * cell + 1) * high).to(tl.float32) / (2 * high)
-
-
-@triton.jit
-def _columns(block, low, high, RATIO: tl.constexpr, CELLS: tl.constexpr, WIDTH: tl.constexpr, HALO: tl.constexpr):
+def _columns(block, width, RATIO_X: tl.constexpr, CELLS: tl.constexpr, HALO: tl.constexpr):
     """A block's cells, which of them it owns, its pixels, which of them exist, and their distances."""
     lane = tl.arange(0, CELLS)
     cell = block * (CELLS - 2 * HALO) + lane - HALO
-    exists = (cell >= 0) & (cell < low)
+    exists = (cell >= 0) & (cell < width)
     owned = exists & (lane >= HALO) & (lane < CELLS - HALO)
-    place = tl.arange(0, WIDTH)[None, :]
-    pixel = _first(cell, low, high, RATIO)[:, None] + place
-    if RATIO > 0:
-        distance = (2 * place + 1 - RATIO).to(tl.float32) / (2 * RATIO)
-    else:
-        distance = _distance(pixel, cell[:, None], low, high)
-    there = exists[:, None] & (pixel < _first(cell + 1, low, high, RATIO)[:, None])
-    return cell, exists, owned, pixel, there, distance
+    place = tl.arange(0, RATIO_X)[None, :]
+    pixel = cell[:, None] * RATIO_X + place
+    return cell, exists, owned, pixel, exists[:, None] & (place < RATIO_X), _distance(place, RATIO_X)
 
 
 @triton.jit
@@ -97,10 +83,10 @@ def _around(pixel, low, high):
 
 
 @triton.jit
-def _sampled(base, y, columns, inside, sizes, strides, CHANNELS: tl.constexpr):
+def _sampled(base, rows, columns, inside, strides, CHANNELS: tl.constexpr):
     """One row of the target's pixels, from a teacher whose grid is neither the student's nor the target's."""
     before, after, x_share = columns
-    above, below, y_share = _around(y, sizes[4], sizes[2])
+    above, below, y_share = rows
     above = tl.cast(above, tl.int64) * strides[2]
     below = tl.cast(below, tl.int64) * strides[2]
     left = logits(base + above, before * strides[3], inside, strides[1], CHANNELS)
@@ -130,6 +116,7 @@ def _inputs(
     there,
     x_distance,
     clip,
+    RATIO_Y: tl.constexpr,
     TEACHER_GRID: tl.constexpr,
     TEACHER_CHANNELS: tl.constexpr,
     TEACHER_MAPS: tl.constexpr,
@@ -152,7 +139,8 @@ def _inputs(
     elif TEACHER_GRID == "student":
         t = tl.where(inside, _interpolated(teacher_rows, y_distance, x_distance), 0.0)
     else:
-        t = _sampled(teacher, y, teacher_columns, inside, sizes, teacher_strides, TEACHER_CHANNELS)
+        rows = _around(y, sizes[2], sizes[0] * RATIO_Y)
+        t = _sampled(teacher, rows, teacher_columns, inside, teacher_strides, TEACHER_CHANNELS)
     m = t
     if TEACHER_MAPS:
         m = tl.where(inside, limited(t), 0.5)
@@ -200,7 +188,6 @@ def forward(
     RATIO_X: tl.constexpr,
     ROWS: tl.constexpr,
     CELLS: tl.constexpr,
-    WIDTH: tl.constexpr,
     HALO: tl.constexpr,
     WIDE: tl.constexpr,
     LOG_EACH_ROW: tl.constexpr,
@@ -208,7 +195,9 @@ def forward(
     IMAGES: tl.constexpr,
     FAST: tl.constexpr,
 ):
-    """Sum a tile's pixels, as the forward kernel of full-size logits does. ``sizes`` are (h, w, H, W, h_t, w_t).
+    """Sum a tile's pixels, as the forward kernel of full-size logits does.
+
+    ``sizes`` are height and width of the student and of the teacher.
 
     Grid (images * tiles,).
     """
@@ -218,26 +207,27 @@ def forward(
     student += image * student_strides[0]
     maps = teacher + image * teacher_strides[0], target + image * target_strides[0], valid + image * valid_strides[0]
     strides = teacher_strides, target_strides, valid_strides
-    cell, exists, owned, pixel, there, x_distance = _columns(block, sizes[1], sizes[3], RATIO_X, CELLS, WIDTH, HALO)
+    height, width, _, teacher_width = sizes
+    cell, exists, owned, pixel, there, x_distance = _columns(block, width, RATIO_X, CELLS, HALO)
     there = there & owned[:, None]
-    teacher_columns = _around(pixel, sizes[5], sizes[3])
-    folded = tl.zeros((CELLS, WIDTH // WIDE), tl.float32)
+    teacher_columns = _around(pixel, teacher_width, width * RATIO_X)
+    folded = tl.zeros((CELLS, RATIO_X // WIDE), tl.float32)
     of_teacher, teacher_hits, student_errors, student_hits, of_target = folded, folded, folded, folded, folded
     divergence, entropy, teacher_entropy, counted = folded, folded, folded, folded
-    for row in range(strip * ROWS, tl.minimum(strip * ROWS + ROWS, sizes[0])):
-        rows = _rows(student, row, sizes[0], cell, sizes[1], exists, student_strides, STUDENT_CHANNELS)
+    for row in range(strip * ROWS, tl.minimum(strip * ROWS + ROWS, height)):
+        rows = _rows(student, row, height, cell, width, exists, student_strides, STUDENT_CHANNELS)
         teacher_rows = rows
         if TEACHER_GRID == "student":
-            teacher_rows = _rows(maps[0], row, sizes[0], cell, sizes[1], exists, teacher_strides, TEACHER_CHANNELS)
+            teacher_rows = _rows(maps[0], row, height, cell, width, exists, teacher_strides, TEACHER_CHANNELS)
         product = folded + 1.0
         logs = folded
-        for y in range(_first(row, sizes[0], sizes[2], RATIO_Y), _first(row + 1, sizes[0], sizes[2], RATIO_Y)):
+        for y in range(row * RATIO_Y, row * RATIO_Y + RATIO_Y):
             s, t, m, g, inside = _inputs(
                 maps,
                 strides,
                 sizes,
                 y,
-                _distance(y, row, sizes[0], sizes[2]),
+                _distance(y - row * RATIO_Y, RATIO_Y),
                 rows,
                 teacher_rows,
                 teacher_columns,
@@ -245,6 +235,7 @@ def forward(
                 there,
                 x_distance,
                 clip,
+                RATIO_Y,
                 TEACHER_GRID,
                 TEACHER_CHANNELS,
                 TEACHER_MAPS,
@@ -258,7 +249,7 @@ def forward(
             student_hits += _folded(values[3], WIDE)
             of_target += _folded(g, WIDE)
             divergence += _folded(values[4] * inverse_temperature, WIDE)
-            product *= tl.reduce(tl.reshape(values[5], (CELLS, WIDTH // WIDE, WIDE)), 2, multiply)
+            product *= tl.reduce(tl.reshape(values[5], (CELLS, RATIO_X // WIDE, WIDE)), 2, multiply)
             if LOG_EACH_ROW:
                 logs += tl.log(product)
                 product = folded + 1.0
@@ -290,7 +281,7 @@ def forward(
         images,
         tile,
         tiles,
-        sizes[2] * sizes[3],
+        height * width * RATIO_Y * RATIO_X,
         (kl_scale, p, threshold, noise_weight, fixed_weight),
         HAS_VALID,
         WEIGHTING,
@@ -333,7 +324,6 @@ def backward(
     RATIO_X: tl.constexpr,
     ROWS: tl.constexpr,
     CELLS: tl.constexpr,
-    WIDTH: tl.constexpr,
     HALO: tl.constexpr,
     WIDE: tl.constexpr,
     FAST: tl.constexpr,
@@ -349,31 +339,29 @@ def backward(
     maps = teacher + image * teacher_strides[0], target + image * target_strides[0], valid + image * valid_strides[0]
     strides = teacher_strides, target_strides, valid_strides
     result += image * sizes[0] * sizes[1] * STUDENT_CHANNELS
-    cell, exists, owned, pixel, there, x_distance = _columns(block, sizes[1], sizes[3], RATIO_X, CELLS, WIDTH, HALO)
+    height, width, _, teacher_width = sizes
+    cell, exists, owned, pixel, there, x_distance = _columns(block, width, RATIO_X, CELLS, HALO)
     to_left, to_right = tl.maximum(-x_distance, 0.0), tl.maximum(x_distance, 0.0)
     to_middle = 1.0 - tl.abs(x_distance)
-    teacher_columns = _around(pixel, sizes[5], sizes[3])
+    teacher_columns = _around(pixel, teacher_width, width * RATIO_X)
     # Sums for the left, the same and the right source column: of the source row before the present one, and of it.
     zero = tl.zeros((CELLS,), tl.float32)
     before = zero, zero, zero
     present = zero, zero, zero
-    top, end = strip * ROWS, tl.minimum(strip * ROWS + ROWS, sizes[0])
-    for row in range(tl.maximum(top - 1, 0), tl.minimum(end + 1, sizes[0])):
-        rows = _rows(student, row, sizes[0], cell, sizes[1], exists, student_strides, STUDENT_CHANNELS)
+    top, end = strip * ROWS, tl.minimum(strip * ROWS + ROWS, height)
+    for row in range(tl.maximum(top - 1, 0), tl.minimum(end + 1, height)):
+        rows = _rows(student, row, height, cell, width, exists, student_strides, STUDENT_CHANNELS)
         teacher_rows = rows
         if TEACHER_GRID == "student":
-            teacher_rows = _rows(maps[0], row, sizes[0], cell, sizes[1], exists, teacher_strides, TEACHER_CHANNELS)
-        first = _first(row, sizes[0], sizes[2], RATIO_Y)
-        last = _first(row + 1, sizes[0], sizes[2], RATIO_Y)
+            teacher_rows = _rows(maps[0], row, height, cell, width, exists, teacher_strides, TEACHER_CHANNELS)
         # Of the rows around its own, a program needs the half that lies towards them.
-        half = (first + last) // 2
-        last = tl.where(row < end, last, half + (first + last) % 2)
-        first = tl.where(row < top, half, first)
-        folded = tl.zeros((CELLS, WIDTH // WIDE), tl.float32)
+        first = row * RATIO_Y + tl.where(row < top, RATIO_Y // 2, 0)
+        last = row * RATIO_Y + tl.where(row < end, RATIO_Y, RATIO_Y - RATIO_Y // 2)
+        folded = tl.zeros((CELLS, RATIO_X // WIDE), tl.float32)
         up_left, up, up_right, left, middle, right = folded, folded, folded, folded, folded, folded
         down_left, down, down_right = folded, folded, folded
         for y in range(first, last):
-            y_distance = _distance(y, row, sizes[0], sizes[2])
+            y_distance = _distance(y - row * RATIO_Y, RATIO_Y)
             s, t, _m, g, inside = _inputs(
                 maps,
                 strides,
@@ -387,6 +375,7 @@ def backward(
                 there,
                 x_distance,
                 clip,
+                RATIO_Y,
                 TEACHER_GRID,
                 TEACHER_CHANNELS,
                 TEACHER_MAPS,
@@ -418,11 +407,11 @@ def backward(
             before = _added(before, above)
         present = _added(present, here)
         if (row > top) & (row <= end):
-            _store(result, before, row - 1, cell, owned, sizes, STUDENT_CHANNELS)
-        if row == sizes[0] - 1:
+            _store(result, before, row - 1, cell, owned, height, width, STUDENT_CHANNELS)
+        if row == height - 1:
             present = _added(present, below)
             if row < end:
-                _store(result, present, row, cell, owned, sizes, STUDENT_CHANNELS)
+                _store(result, present, row, cell, owned, height, width, STUDENT_CHANNELS)
         before, present = present, below
 
 
@@ -432,16 +421,16 @@ def _added(first, second):
 
 
 @triton.jit
-def _store(result, sums, row, cell, owned, sizes, CHANNELS: tl.constexpr):
+def _store(result, sums, row, cell, owned, height, width, CHANNELS: tl.constexpr):
     """Write a row of derivatives; a cell's sums for its neighbours come to them by an exchange between lanes."""
     left, middle, right = sums
     lane = tl.arange(0, cell.shape[0])
     from_left = tl.gather(right, tl.maximum(lane - 1, 0), 0)
     from_right = tl.gather(left, tl.minimum(lane + 1, cell.shape[0] - 1), 0)
-    slope = middle + tl.where(cell == 0, left, from_left) + tl.where(cell == sizes[1] - 1, right, from_right)
-    at = result + tl.cast(row, tl.int64) * sizes[1] + cell
+    slope = middle + tl.where(cell == 0, left, from_left) + tl.where(cell == width - 1, right, from_right)
+    at = result + tl.cast(row, tl.int64) * width + cell
     if CHANNELS == 1:
         tl.store(at, slope.to(result.dtype.element_ty), owned)
     else:
         tl.store(at, (-slope).to(result.dtype.element_ty), owned)
-        tl.store(at + tl.cast(sizes[0], tl.int64) * sizes[1], slope.to(result.dtype.element_ty), owned)
+        tl.store(at + tl.cast(height, tl.int64) * width, slope.to(result.dtype.element_ty), owned)
