@@ -14,6 +14,9 @@ import numpy as np
 Array = Any
 Namespace = Any
 
+# Usually torch is imported first. Then torch.compile, which traces `is_torch`, need not guard the table of modules.
+_TORCH = sys.modules.get("torch")
+
 
 def array_namespace(*arrays: Array) -> Namespace:
     """Return the Array API namespace of the arrays (``None`` is skipped). A mixture raises a ``TypeError``."""
@@ -46,7 +49,7 @@ def library(array: Array) -> str:
 
 def is_torch(array: Array) -> bool:
     """Whether the array is a torch tensor."""
-    torch = sys.modules.get("torch")
+    torch = _TORCH or sys.modules.get("torch")
     return torch is not None and isinstance(array, torch.Tensor)
 
 
@@ -105,7 +108,7 @@ def _jax_constant() -> Any:
 
 def is_concrete(array: Array) -> bool:
     """Whether values can be read without waiting: not traced, and in CPU memory."""
-    if is_traced(array) or compat.is_cupy_array(array):
+    if is_traced(array) or compat.is_cupy_array(array) or _is_fake(array):
         return False
     if is_torch(array):
         return bool(array.device.type == "cpu")
@@ -114,13 +117,22 @@ def is_concrete(array: Array) -> bool:
 
 def is_readable(array: Array) -> bool:
     """Whether values can be read, after waiting for an accelerator: not traced, and outside the capture of a graph."""
-    if is_traced(array):
+    if is_traced(array) or _is_fake(array):
         return False
     if is_torch(array) and array.device.type == "cuda":
         import torch
 
         return not torch.cuda.is_current_stream_capturing()
     return not (is_torch(array) and array.device.type == "meta")
+
+
+def _is_fake(array: Array) -> bool:
+    """Whether the array is one of torch's tensors that have a shape and a device, but no values."""
+    if not is_torch(array):
+        return False
+    import torch
+
+    return isinstance(array, torch._subclasses.FakeTensor)
 
 
 def runs_triton(array: Array) -> bool:

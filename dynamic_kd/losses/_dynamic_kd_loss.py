@@ -304,7 +304,7 @@ class DynamicKDLoss:
         else:
             result = "the kernels take torch tensors"
         if not isinstance(result, str):
-            if not (_fused.is_compiling() or self._looked):
+            if not (_fused.is_compiling() or self._looked) and is_readable(student_logits):
                 xp = array_namespace(student_logits)
                 self._pixels(stop_gradient(student_logits), teacher_logits, target, valid, xp)
             return result

@@ -330,11 +330,24 @@ class TestOnAnAccelerator:
 
 def test_nothing_is_read_while_a_graph_is_captured(monkeypatch):
     torch = pytest.importorskip("torch")
-    from torch._subclasses.fake_tensor import FakeTensorMode
 
-    with FakeTensorMode():
-        there = torch.empty(1, device="cuda")
+    class OnTheGPU(torch.Tensor):
+        device = torch.device("cuda")
+
+    there = torch.empty(1).as_subclass(OnTheGPU)
     for capturing in (True, False):
         monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda capturing=capturing: capturing)
         assert is_readable(there) == (not capturing)
+
+
+def test_tensors_without_values_are_never_read(monkeypatch):
+    torch = pytest.importorskip("torch")
+    from torch._subclasses import FakeTensorMode
+
     assert not is_readable(torch.empty(1, device="meta"))
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
+    with FakeTensorMode():
+        for device in ("cpu", "cuda"):
+            assert not is_readable(torch.empty(1, device=device))
+        maps = torch.empty(2, 1, 32, 32)
+        assert DynamicKDLoss()(maps, maps, maps).shape == ()
