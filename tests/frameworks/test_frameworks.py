@@ -245,7 +245,8 @@ def test_segmentation_models(run):
     assert theta > 0.1
     assert [loss.item(), terms.weight.mean().item()] == pytest.approx([right.item(), theta], rel=1e-5)
     for gradient, parameter in zip(gradients, student.parameters(), strict=True):
-        torch.testing.assert_close(gradient, parameter.grad, rtol=1e-3, atol=1e-6)
+        largest = parameter.grad.abs().max().item()  # convolutions on GPUs multiply in TF32
+        torch.testing.assert_close(gradient, parameter.grad, rtol=1e-3, atol=3e-3 * largest)
 
 
 def test_webdataset(run):

@@ -88,7 +88,12 @@ def test_every_metric_equals_the_cpus(batch, dtype):
         np.testing.assert_allclose(value.cpu(), function(pred, target), rtol=0, atol=1e-12)
 
 
-def test_bad_values_are_refused_on_the_device_too(batch):
+def test_integer_targets_mean_on_the_device_what_they_mean_elsewhere(batch):
+    """Two levels are binary, whatever the salient one; three have several meanings."""
     _, _, target = batch
-    with pytest.raises(ValueError, match="largest value of 1, which would count as empty"):
-        mean_absolute_error(target.cuda(), target.cuda().to(torch.uint8))
+    levels = target.cuda().to(torch.uint8)
+    for salient in (1, 7, 255):
+        assert mean_absolute_error(target.cuda(), salient * levels).max() == 0
+    levels[0, 0, 0, :2] = torch.tensor([2, 1], device="cuda", dtype=torch.uint8)
+    with pytest.raises(ValueError, match="expected masks of two levels"):
+        mean_absolute_error(target.cuda(), levels)
