@@ -364,10 +364,10 @@ def written(levels: Iterable[int]) -> str:
 
 
 def divided_level(xp: Namespace, target: Array) -> int | None:
-    """Return the level that a floating target has beside 0 (and 1) if it looks like labels divided by 255, else None.
+    """Return the level that a floating target has beside 0 and 1 if it looks like labels divided by 255, else None.
 
-    Soft edges have several levels between 0 and 1. One alone, k / 255, is a label or void that a conversion of images
-    to floats has scaled.
+    Soft edges have several levels between 0 and 1, and soft targets may have one. One alone, k / 255, between 0 and 1
+    is a label or void that a conversion of images to floats has scaled.
     """
     between = (target > 0) & (target < 1)
     if not bool(xp.any(between)):
@@ -375,9 +375,10 @@ def divided_level(xp: Namespace, target: Array) -> int | None:
     low = float(xp.min(xp.where(between, target, xp.ones_like(target))))
     high = float(xp.max(xp.where(between, target, xp.zeros_like(target))))
     level, eps = round(_TOP * low), float(xp.finfo(target.dtype).eps)
-    if low != high or abs(_TOP * low - level) > 2 * _TOP * eps or not bool(xp.any(target == 0)):
+    fifteenth = level % 17 == 0  # 0.2, 1/3, 0.4 and their kind: soft targets
+    if low != high or abs(_TOP * low - level) > 2 * _TOP * eps or fifteenth or not bool(xp.any(target == 0)):
         return None
-    return level if low <= 0.5 or bool(xp.any(target == 1)) else None
+    return level if level == 1 or bool(xp.any(target == 1)) else None
 
 
 def level_notes(seen: LevelsSeen) -> list[str]:

@@ -170,7 +170,7 @@ def _teacher_map(
     """Return a teacher's saliency maps, limited to [0, 1]; resizing may leave them a few units of rounding outside."""
     rounding = 4 * float(xp.finfo(maps.dtype).eps)
     wide = resized(plane(maps, dtype, xp), size, xp)
-    return xp.clip(unit_map("teacher_logits", wide, valid, dtype, xp, slack=rounding, reads=reads), 0, 1)
+    return xp.clip(unit_map("teacher_logits", wide, valid, dtype, xp, slack=rounding, reads=reads), 0.0, 1.0)
 
 
 def _look_of_map(logits: Array, margins: Array, xp: Namespace, reads: Reads) -> str | None:

@@ -223,7 +223,7 @@ def _in_memory(xp: Namespace, pred: Array, target: Array) -> tuple[Namespace, Ar
 
 def _quantized(xp: Namespace, pred: Array) -> Array:
     """Round half up, as image writers do; bfloat16 and float16 would round the product first."""
-    wide = xp.clip(xp.astype(pred, widest_float(xp, pred)), 0, 1)
+    wide = xp.clip(xp.astype(pred, widest_float(xp, pred)), 0.0, 1.0)
     return xp.astype(xp.floor(wide * 255 + 0.5), xp.uint8)
 
 

@@ -618,6 +618,7 @@ def test_a_loss_made_inside_a_compiled_function():
 @pytest.mark.parametrize("dtype", HALVES)
 def test_automatic_mixed_precision(dtype):
     layer = torch.nn.Conv2d(3, 1, 1).to(DEVICE)
+    torch.nn.init.constant_(layer.bias, -1.0)  # logits below 0, unlike maps
     _, teacher, target = batch()
     images = torch.rand(2, 3, 23, 37, generator=torch.Generator().manual_seed(0)).to(DEVICE)
     scaler = torch.amp.GradScaler(DEVICE)
@@ -653,6 +654,7 @@ def test_distributed_training(way, one_process):
     for impl in ("fused", "eager"):
         torch.manual_seed(0)
         layer = torch.nn.Conv2d(3, 1, 1).to(DEVICE)
+        torch.nn.init.constant_(layer.bias, -1.0)  # logits below 0, unlike maps
         wrap = torch.nn.parallel.DistributedDataParallel
         model = wrap(layer) if way == "DDP" else fully_shard(layer, mesh=init_device_mesh(DEVICE, (1,)))
         DynamicKDModule(impl=impl)(model(images), teacher, target).backward()

@@ -18,7 +18,7 @@ from dynamic_kd.training import Recipe, bundled_recipes, read_recipe
 def folders(folder: Path) -> None:
     assert_type(match_by_stem(pred=folder, target="masks"), Matching)
     assert_type(images_by_stem("masks"), dict[str, Path])
-    assert_type(read_gray("0001.png"), npt.NDArray[np.uint8])
+    assert_type(read_gray("0001.png"), npt.NDArray[np.uint8] | npt.NDArray[np.float64])
     assert_type(evaluate_folders(folder, "masks"), MetricReport)
     found: list[DataFolder] = list(find_data(folder))
     sample: type[Sample] = Sample

@@ -37,7 +37,7 @@ class GenericStatistics:
         if pairs.pred.dtype == xp.uint8:
             x = self._from_levels(pairs.pred)
         else:
-            x = xp.clip(xp.astype(pairs.pred, self._dtype), 0, 1)  # what rounding pushed beyond
+            x = xp.clip(xp.astype(pairs.pred, self._dtype), 0.0, 1.0)  # what rounding pushed beyond
         low, high = xp.min(x, axis=(1, 2), keepdims=True), xp.max(x, axis=(1, 2), keepdims=True)
         self.constant = xp.reshape(low == high, (-1,))
         if pairs.normalize:
