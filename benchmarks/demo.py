@@ -1,6 +1,6 @@
 """What the demo shows, over five seeds that nothing was chosen by: weighted F of each network, and the verdict.
 
-Run ``python benchmarks/demo.py``: about three minutes a seed on two cores. The verdict of a seed is the demo's own:
+Run ``python benchmarks/demo.py``: a few minutes a seed on two cores. The verdict of a seed is the demo's own:
 with 60% of the teacher's maps swapped, a fixed weight is worse than no teacher, and the method is better than both. All
 seeds are reported, whatever they show. The demo's settings were chosen on seed 0.
 """

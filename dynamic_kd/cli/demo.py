@@ -16,8 +16,8 @@ See what noise elimination is for. The demo trains a teacher, gives 60% of the
 training images the map of another image, and trains four thin students from
 these maps: without the teacher, with a fixed weight, and with noise elimination
 under a fixed and under the dynamic weight. It compares them on test images,
-prints their scores and says what they show. This takes about three minutes on
-two cores.
+prints their scores and says what they show. This takes a few minutes on two
+cores.
 
 The default data is a synthetic RGB-D set; --data takes your own. The demo is
 dynamic-kd train, predict and compare over the recipe "demo", so its folder has

@@ -18,7 +18,9 @@ from dynamic_kd._array import (
     is_concrete,
     requires_grad,
     stop_gradient,
+    unit_tolerance,
 )
+from dynamic_kd._checks import digits
 from dynamic_kd._mask import divided_level
 from dynamic_kd.losses._resize import resized
 
@@ -168,7 +170,7 @@ def _teacher_map(
     maps: Array, valid: Array | None, dtype: Any, xp: Namespace, size: tuple[int, int], reads: Reads
 ) -> Array:
     """Return a teacher's saliency maps, limited to [0, 1]; resizing may leave them a few units of rounding outside."""
-    rounding = 4 * float(xp.finfo(maps.dtype).eps)
+    rounding = unit_tolerance(xp, maps.dtype)
     wide = resized(plane(maps, dtype, xp), size, xp)
     return xp.clip(unit_map("teacher_logits", wide, valid, dtype, xp, slack=rounding, reads=reads), 0.0, 1.0)
 
@@ -323,7 +325,7 @@ def check_unit_range(
     if not bool(xp.all(inside | xp.isnan(seen) if allow_nan else inside)):
         low, high = float(xp.min(seen)), float(xp.max(seen))
         raise ValueError(
-            f"{name}: expected values in [0, 1], got values from {_digits(low)} to {_digits(high)}; "
+            f"{name}: expected values in [0, 1], got values from {digits(low, 0, 1)} to {digits(high, 0, 1)}; "
             f"{(name == 'target' and _levels_hint(seen)) or _range_hint(name, low, high)}"
         )
     if name == "target" and (level := divided_level(xp, seen)):
@@ -344,12 +346,6 @@ def check_unit_pair(first: tuple[str, Array], second: tuple[str, Array], xp: Nam
             f"{name} and {other_name}: expected equal shapes, got {tuple(array.shape)} and {tuple(other.shape)}; "
             f"take both at one granularity"
         )
-
-
-def _digits(value: float) -> str:
-    """Return a number as text, with enough digits that a value just above 1 does not read as 1."""
-    short = f"{value:g}"
-    return short if short != "1" else f"{value:.9g}"
 
 
 def _levels_hint(target: Array) -> str:

@@ -135,7 +135,7 @@ def with_value(value):
         (
             {"target": with_value(1 + 2**-23)},
             ValueError,
-            "target: .* from 1 to 1.00000012; clip values that resizing left",
+            "target: .* from 1 to 1.0000001192092896; clip values that resizing left",
         ),
         ({"target": with_value(np.inf)}, ValueError, r"target: .* from 1 to inf; scale it to \[0, 1\]"),
         ({"target": with_value(np.nan)}, ValueError, "target: .* nan; mark unknown pixels with valid=0"),
